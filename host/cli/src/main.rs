@@ -1,0 +1,2 @@
+//! The `dsperse` command line.
+fn main() {}

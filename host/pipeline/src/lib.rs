@@ -1,0 +1,1 @@
+//! The stages: slice, compile, run, prove, verify.

@@ -1,0 +1,1 @@
+//! Cuts a model into slices: shape inference, strategies, extraction, analysis.

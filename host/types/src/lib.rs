@@ -1,0 +1,1 @@
+//! The domain types of DSperse: slices, tensors, claims, verdicts and the documents on disk.

@@ -1,0 +1,1 @@
+//! The ezkl backend of DSperse.

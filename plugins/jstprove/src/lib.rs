@@ -1,0 +1,1 @@
+//! The jstprove backend of DSperse.

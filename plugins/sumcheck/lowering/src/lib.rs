@@ -1,0 +1,1 @@
+//! Turns an ONNX slice into the integer program that the sumcheck backend proves.

@@ -1,0 +1,1 @@
+//! The sumcheck backend of DSperse.
