@@ -128,54 +128,8 @@ pub fn validate(program: &Program) -> Result<Checked, ProgramError> {
         shapes: Vec::new(),
         bounds: Vec::new(),
     };
-    for (node, op) in program.nodes.iter().enumerate() {
-        let bad = |reason: String| ProgramError::Node {
-            node,
-            op: op.name(),
-            reason,
-        };
-        if let Some(later) = op.operands().into_iter().find(|&t| t as usize >= node) {
-            return Err(bad(format!(
-                "it reads tensor {later}, which is not an earlier one"
-            )));
-        }
-        let (shape, lo, hi) = check_node(program, &checked, op).map_err(|e| match e {
-            Fault::Bad(reason) => bad(reason),
-            Fault::Big(found) => ProgramError::Overflow {
-                node,
-                op: op.name(),
-                found,
-            },
-        })?;
-        if shape.len() > MAX_RANK || shape.contains(&0) {
-            return Err(bad(format!(
-                "its shape {shape:?} has an empty dimension or more than {MAX_RANK} dimensions"
-            )));
-        }
-        let is_virtual = matches!(op, Op::Wire { .. } | Op::Einsum { .. } | Op::Affine { .. })
-            && !program.outputs.contains(&(node as TensorId));
-        let most = if is_virtual {
-            MAX_VIRTUAL_ELEMENTS
-        } else {
-            MAX_ELEMENTS
-        };
-        limit("elements in one tensor", padded_len(&shape), most)?;
-        let found = lo.abs().max(hi.abs());
-        if found >= MAX_ABS {
-            return Err(ProgramError::Overflow {
-                node,
-                op: op.name(),
-                found,
-            });
-        }
-        if lo > hi {
-            return Err(bad(format!("its bounds {lo}..={hi} are empty")));
-        }
-        checked.shapes.push(shape);
-        checked.bounds.push(Bounds {
-            lo: lo as i64,
-            hi: hi as i64,
-        });
+    while checked.shapes.len() < program.nodes.len() {
+        check_next(program, &mut checked)?;
     }
     let mut seen = std::collections::BTreeSet::new();
     for &tensor in &program.outputs {
@@ -188,6 +142,71 @@ pub fn validate(program: &Program) -> Result<Checked, ProgramError> {
         return Err(ProgramError::Output { tensor, reason });
     }
     Ok(checked)
+}
+
+/// Checks the first node that is not in `checked` yet and appends what it finds
+/// out; does nothing when there is none. A lowering calls this after each node
+/// that it adds, to know the bounds while it chooses the next one.
+pub fn check_next(program: &Program, checked: &mut Checked) -> Result<(), ProgramError> {
+    let limit = |what, found, limit| {
+        if found > limit {
+            Err(ProgramError::TooMany { what, found, limit })
+        } else {
+            Ok(())
+        }
+    };
+    let node = checked.shapes.len();
+    let Some(op) = program.nodes.get(node) else {
+        return Ok(());
+    };
+    let bad = |reason: String| ProgramError::Node {
+        node,
+        op: op.name(),
+        reason,
+    };
+    if let Some(later) = op.operands().into_iter().find(|&t| t as usize >= node) {
+        return Err(bad(format!(
+            "it reads tensor {later}, which is not an earlier one"
+        )));
+    }
+    let (shape, lo, hi) = check_node(program, checked, op).map_err(|e| match e {
+        Fault::Bad(reason) => bad(reason),
+        Fault::Big(found) => ProgramError::Overflow {
+            node,
+            op: op.name(),
+            found,
+        },
+    })?;
+    if shape.len() > MAX_RANK || shape.contains(&0) {
+        return Err(bad(format!(
+            "its shape {shape:?} has an empty dimension or more than {MAX_RANK} dimensions"
+        )));
+    }
+    let is_virtual = matches!(op, Op::Wire { .. } | Op::Einsum { .. } | Op::Affine { .. })
+        && !program.outputs.contains(&(node as TensorId));
+    let most = if is_virtual {
+        MAX_VIRTUAL_ELEMENTS
+    } else {
+        MAX_ELEMENTS
+    };
+    limit("elements in one tensor", padded_len(&shape), most)?;
+    let found = lo.abs().max(hi.abs());
+    if found >= MAX_ABS {
+        return Err(ProgramError::Overflow {
+            node,
+            op: op.name(),
+            found,
+        });
+    }
+    if lo > hi {
+        return Err(bad(format!("its bounds {lo}..={hi} are empty")));
+    }
+    checked.shapes.push(shape);
+    checked.bounds.push(Bounds {
+        lo: lo as i64,
+        hi: hi as i64,
+    });
+    Ok(())
 }
 
 enum Fault {
