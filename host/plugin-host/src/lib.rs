@@ -1,1 +1,47 @@
 //! Finds plugins, negotiates with them and runs every call in a worker process of its own.
+//!
+//! A backend is a shared library that somebody else wrote. This crate is the fence
+//! around it: whatever a library does when it is loaded or called, the host sees a typed
+//! answer or a typed error, no process is left behind, and the host itself lives on.
+//! (It contains faults, not malice: a library runs with the user's own rights.)
+//!
+//! ```no_run
+//! use dsperse_plugin_host::{CallOptions, HostOptions, PluginHost, Request};
+//! use dsperse_plugin_api::ProbeJob;
+//!
+//! // First thing in `main`: this program is also its own worker.
+//! if dsperse_plugin_host::is_worker() {
+//!     dsperse_plugin_host::worker_main();
+//! }
+//! let host = PluginHost::discover(HostOptions::from_environment(&[]));
+//! for plugin in host.plugins() {
+//!     println!("{} {}", plugin.descriptor.name, plugin.descriptor.version);
+//! }
+//! for skipped in host.skipped() {
+//!     println!("{}: {}", skipped.path.display(), skipped.reason);
+//! }
+//! let dir = std::env::temp_dir().join("probe");
+//! let outcome = host.call("onnx", Request::Probe(ProbeJob::default()), CallOptions::new(dir));
+//! println!("{:?} in {:.3} s", outcome.result, outcome.usage.wall_seconds);
+//! ```
+//!
+//! Where is what decided?
+//!
+//! - [`options`]: where plugins are looked for, and every limit and policy number;
+//! - [`discovery`]: which files are candidates, and what can be told without running them;
+//! - [`call`]: what a caller passes and gets back.
+
+pub mod call;
+pub mod discovery;
+mod host;
+pub mod options;
+mod sys;
+mod worker;
+
+pub use call::{
+    CallOptions, CallOutcome, CancelToken, Event, EventSink, OutputStream, Reply, Request, Usage,
+};
+pub use discovery::{Plugin, SkipKind, Skipped};
+pub use host::PluginHost;
+pub use options::{HostOptions, Isolation, Policy, SearchPath, SearchSource};
+pub use worker::{WORKER_SUBCOMMAND, is_worker, worker_main};

@@ -1,0 +1,208 @@
+//! What a caller passes to a plugin call and gets back.
+
+use dsperse_plugin_api::context::Level;
+use dsperse_plugin_api::{
+    CompileJob, Done, Error, Probe, ProbeJob, ProveJob, Support, SupportsJob, Verdict, VerifyJob,
+    WitnessJob,
+};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// One operation with its job document.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Request {
+    /// Can the backend work here? Answered by [`Reply::Probe`].
+    Probe(ProbeJob),
+    /// Can it take this slice? Answered by [`Reply::Supports`].
+    Supports(SupportsJob),
+    /// Slice to circuit. Answered by [`Reply::Done`].
+    Compile(CompileJob),
+    /// Inference and witness. Answered by [`Reply::Done`].
+    Witness(WitnessJob),
+    /// Witness to proof. Answered by [`Reply::Done`].
+    Prove(ProveJob),
+    /// Is the claim true? Answered by [`Reply::Verdict`].
+    Verify(VerifyJob),
+}
+
+impl Request {
+    /// The operation's name in the ABI.
+    #[must_use]
+    pub fn op(&self) -> &'static str {
+        match self {
+            Self::Probe(_) => "probe",
+            Self::Supports(_) => "supports",
+            Self::Compile(_) => "compile",
+            Self::Witness(_) => "witness",
+            Self::Prove(_) => "prove",
+            Self::Verify(_) => "verify",
+        }
+    }
+}
+
+/// The answer of a successful call; which variant follows from the request.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    /// Answer to [`Request::Probe`].
+    Probe(Probe),
+    /// Answer to [`Request::Supports`].
+    Supports(Support),
+    /// Answer to [`Request::Compile`], [`Request::Witness`] and [`Request::Prove`]:
+    /// every file checked, every size and digest filled in.
+    Done(Done),
+    /// Answer to [`Request::Verify`].
+    Verdict(Verdict),
+}
+
+/// Asks calls to stop; clones share one flag, which never goes back.
+#[derive(Debug, Clone, Default)]
+pub struct CancelToken(Arc<AtomicBool>);
+
+impl CancelToken {
+    /// A token that nobody has used yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+    /// Asks every call that holds this token to stop. Safe in a signal-handling thread.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+    /// Whether somebody asked.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Which of a plugin's streams a line came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutputStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// Something that a call reports while it runs.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", tag = "event")]
+pub enum Event {
+    /// A log line of the backend.
+    Log {
+        /// Severity.
+        level: Level,
+        /// Text.
+        message: String,
+    },
+    /// Progress from 0 to 1.
+    Progress {
+        /// Done so far.
+        fraction: f64,
+        /// A short word for the step.
+        step: String,
+    },
+    /// A line that the plugin, or a tool it started, wrote to a standard stream.
+    Output {
+        /// Which one.
+        stream: OutputStream,
+        /// The line without its end.
+        line: String,
+    },
+    /// A panic somewhere in the plugin; the call itself may still succeed.
+    Panic {
+        /// The panic's message and place.
+        message: String,
+    },
+}
+
+/// Receives events, from whichever thread waits for the call.
+pub type EventSink = Arc<dyn Fn(&Event) + Send + Sync>;
+
+/// Limits and companions of one call.
+#[derive(Clone)]
+pub struct CallOptions {
+    /// The throwaway directory of this job: exists, empty, absolute.
+    pub dir: PathBuf,
+    /// How many threads the backend should use at most.
+    pub threads: usize,
+    /// Wall time after which the call is stopped (with grace) as a `resource` error.
+    pub timeout: Option<Duration>,
+    /// Bytes of memory (worker and all its children) above which the call is killed as a
+    /// `resource` error.
+    pub memory: Option<u64>,
+    /// Asks this call to stop.
+    pub cancel: CancelToken,
+    /// Receives events.
+    pub events: Option<EventSink>,
+}
+
+impl CallOptions {
+    /// One thread, no limits, nobody listening.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            threads: 1,
+            timeout: None,
+            memory: None,
+            cancel: CancelToken::new(),
+            events: None,
+        }
+    }
+}
+
+impl fmt::Debug for CallOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallOptions")
+            .field("dir", &self.dir)
+            .field("threads", &self.threads)
+            .field("timeout", &self.timeout)
+            .field("memory", &self.memory)
+            .field("cancelled", &self.cancel.is_cancelled())
+            .field("events", &self.events.is_some())
+            .finish()
+    }
+}
+
+/// What a call cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Usage {
+    /// Wall seconds as the caller saw them, the start of the worker included.
+    pub wall_seconds: f64,
+    /// CPU seconds (user and system) of the worker and of the children it waited for.
+    pub cpu_seconds: f64,
+    /// Largest memory: the worker's own peak plus the sampled peak of its children, bytes.
+    pub peak_bytes: u64,
+}
+
+/// What came of a call.
+#[derive(Debug, Clone)]
+pub struct CallOutcome {
+    /// The checked answer, or a typed error that says what happened.
+    pub result: Result<Reply, Error>,
+    /// What it cost.
+    pub usage: Usage,
+    /// The end of what the plugin wrote to its standard streams.
+    pub log_tail: String,
+    /// The answer was remembered from an earlier call (`supports` only).
+    pub cached: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cancel_token_is_shared_by_its_clones() {
+        let token = CancelToken::new();
+        let clone = token.clone();
+        assert!(!clone.is_cancelled());
+        token.cancel();
+        assert!(clone.is_cancelled());
+    }
+}
