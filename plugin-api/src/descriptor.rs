@@ -183,8 +183,16 @@ pub struct Descriptor {
     pub facts: serde_json::Map<String, Value>,
 }
 
-/// Version of the plugin API in this crate.
-pub const API_VERSION: semver::Version = semver::Version::new(1, 0, 0);
+/// Version of the plugin API in this crate, and of the crate itself: `abi_stable` compares
+/// crate versions, so the two must not drift apart.
+pub const API_VERSION: semver::Version = semver::Version::new(
+    crate::abi::ABI_MAJOR as u64,
+    crate::abi::ABI_MINOR as u64,
+    0,
+);
+
+/// [`API_VERSION`] as text.
+pub const API_VERSION_TEXT: &str = env!("CARGO_PKG_VERSION");
 
 impl Descriptor {
     /// A description with the API version filled in. Unparsable versions become 0.0.0,
@@ -202,5 +210,21 @@ impl Descriptor {
             compatible_artefacts: None,
             facts: serde_json::Map::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_api_version_is_the_crate_version() {
+        assert_eq!(API_VERSION.to_string(), API_VERSION_TEXT);
+        assert_eq!(
+            Descriptor::new("x", "not a version", "")
+                .version
+                .to_string(),
+            "0.0.0"
+        );
     }
 }

@@ -47,13 +47,20 @@ pub struct Error {
     /// The operator of that node (`unsupported`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub op: Option<String>,
-    /// The missing tool (`tool_missing`).
+    /// The tool that is missing or too old (`tool_missing`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tool: Option<String>,
-    /// The version that is wanted (`tool_missing`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub wanted: Option<String>,
-    /// The version that was found (`tool_missing`).
+    pub tool: Option<Box<MissingTool>>,
+}
+
+/// An external tool that is missing or has the wrong version.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissingTool {
+    /// Its name.
+    pub name: String,
+    /// The version that is wanted, as a semver requirement.
+    #[serde(default)]
+    pub wanted: String,
+    /// The version that was found, when any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub found: Option<String>,
 }
@@ -68,8 +75,6 @@ impl Error {
             node: None,
             op: None,
             tool: None,
-            wanted: None,
-            found: None,
         }
     }
     /// The slice can't be done by this backend.
@@ -79,7 +84,7 @@ impl Error {
     /// A tool is missing.
     pub fn tool_missing(tool: impl Into<String>, message: impl Into<String>) -> Self {
         let mut e = Self::new(ErrorKind::ToolMissing, message);
-        e.tool = Some(tool.into());
+        e.tool_mut().name = tool.into();
         e
     }
     /// The request or a user's file is wrong.
@@ -114,9 +119,14 @@ impl Error {
     /// Adds the wanted and found versions of a tool.
     #[must_use]
     pub fn versions(mut self, wanted: impl Into<String>, found: Option<String>) -> Self {
-        self.wanted = Some(wanted.into());
-        self.found = found;
+        let tool = self.tool_mut();
+        tool.wanted = wanted.into();
+        tool.found = found;
         self
+    }
+    /// Boxed, so that `Result<T, Error>` stays small.
+    fn tool_mut(&mut self) -> &mut MissingTool {
+        self.tool.get_or_insert_with(Box::default)
     }
 }
 
@@ -129,5 +139,34 @@ impl From<std::io::Error> for Error {
             _ => ErrorKind::Internal,
         };
         Self::new(kind, format!("file operation failed: {e}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_tool_travels_with_its_versions() {
+        let sent = Error::tool_missing("ezkl", "ezkl is too old")
+            .versions("^23", Some("22.1.0".into()))
+            .with_hint("install ezkl 23");
+        let json = serde_json::to_value(&sent).expect("JSON");
+        assert_eq!(
+            json,
+            serde_json::json!({
+                "kind": "tool_missing", "message": "ezkl is too old", "hint": "install ezkl 23",
+                "tool": {"name": "ezkl", "wanted": "^23", "found": "22.1.0"}
+            })
+        );
+        assert_eq!(serde_json::from_value::<Error>(json).expect("reads"), sent);
+    }
+
+    #[test]
+    fn the_smallest_error_document_is_kind_and_message() {
+        let error: Error =
+            serde_json::from_str(r#"{"kind":"resource","message":"no memory","new":1}"#)
+                .expect("reads");
+        assert_eq!(error, Error::resource("no memory"));
     }
 }

@@ -14,20 +14,24 @@
 //! - [`context`]: the job's directory, progress, log events and cancellation;
 //! - [`tensor`]: tensor files: raw little-endian, with a shape and an encoding;
 
+pub mod abi;
 pub mod backend;
 pub mod context;
 pub mod descriptor;
 pub mod error;
+mod export;
 pub mod job;
+#[doc(hidden)]
+pub mod shim;
 pub mod tensor;
 
 pub use backend::Backend;
-pub use context::Cx;
+pub use context::{Cx, Level};
 pub use descriptor::{
-    BindsPublicIo, Capabilities, Descriptor, OperatorSupport, OptionSpec, ProofProperties, Setup,
-    Stage, ToolRequirement,
+    API_VERSION, BindsPublicIo, Capabilities, Descriptor, OperatorSupport, OptionSpec,
+    ProofProperties, Setup, Stage, ToolRequirement,
 };
-pub use error::{Error, ErrorKind, Result};
+pub use error::{Error, ErrorKind, MissingTool, Result};
 pub use job::{
     Artefact, ArtefactRef, CompileJob, Cost, Done, Probe, ProbeJob, ProveJob, Role, SliceInfo,
     Support, SupportsJob, ToolStatus, Verdict, VerifyJob, WitnessJob,
