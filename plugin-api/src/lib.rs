@@ -24,6 +24,7 @@ pub mod job;
 #[doc(hidden)]
 pub mod shim;
 pub mod tensor;
+pub mod values;
 
 pub use backend::Backend;
 pub use context::{Cx, Level};
@@ -37,3 +38,4 @@ pub use job::{
     Support, SupportsJob, ToolStatus, Verdict, VerifyJob, WitnessJob,
 };
 pub use tensor::{Encoding, TensorFile, TensorInfo};
+pub use values::Values;
