@@ -24,6 +24,7 @@ pub mod job;
 #[doc(hidden)]
 pub mod shim;
 pub mod tensor;
+pub mod tool;
 pub mod values;
 
 pub use backend::Backend;
