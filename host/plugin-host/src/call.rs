@@ -1,5 +1,6 @@
 //! What a caller passes to a plugin call and gets back.
 
+use dsperse_plugin_api::abi::Op;
 use dsperse_plugin_api::context::Level;
 use dsperse_plugin_api::{
     CompileJob, Done, Error, Probe, ProbeJob, ProveJob, Support, SupportsJob, Verdict, VerifyJob,
@@ -29,16 +30,16 @@ pub enum Request {
 }
 
 impl Request {
-    /// The operation's name in the ABI.
+    /// The operation in the ABI.
     #[must_use]
-    pub fn op(&self) -> &'static str {
+    pub fn op(&self) -> Op {
         match self {
-            Self::Probe(_) => "probe",
-            Self::Supports(_) => "supports",
-            Self::Compile(_) => "compile",
-            Self::Witness(_) => "witness",
-            Self::Prove(_) => "prove",
-            Self::Verify(_) => "verify",
+            Self::Probe(_) => Op::Probe,
+            Self::Supports(_) => Op::Supports,
+            Self::Compile(_) => Op::Compile,
+            Self::Witness(_) => Op::Witness,
+            Self::Prove(_) => Op::Prove,
+            Self::Verify(_) => Op::Verify,
         }
     }
 }
@@ -135,6 +136,8 @@ pub struct CallOptions {
     /// Bytes of memory (worker and all its children) above which the call is killed as a
     /// `resource` error.
     pub memory: Option<u64>,
+    /// Log lines of the backend below this level are not wanted.
+    pub log_level: Level,
     /// Asks this call to stop.
     pub cancel: CancelToken,
     /// Receives events.
@@ -150,6 +153,7 @@ impl CallOptions {
             threads: 1,
             timeout: None,
             memory: None,
+            log_level: Level::Info,
             cancel: CancelToken::new(),
             events: None,
         }

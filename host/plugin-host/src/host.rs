@@ -1,9 +1,16 @@
 //! The plugin host: what a program holds for as long as it may call plugins.
 
-use crate::discovery::{Plugin, SkipKind, Skipped, scan};
-use crate::{CallOptions, CallOutcome, HostOptions, Request, Usage};
-use dsperse_plugin_api::Error;
+use crate::discovery::{Plugin, SkipKind, Skipped, inspect, scan};
+use crate::engine::{DescribeError, Engine, Ran, Task, skip_kind};
+use crate::state::{Described, State};
+use crate::{CallOptions, CallOutcome, HostOptions, Reply, Request, Usage, check};
+use dsperse_plugin_api::abi::{CallRequest, Op, RawReply, negotiate};
+use dsperse_plugin_api::descriptor::API_VERSION;
+use dsperse_plugin_api::{Descriptor, Error, ErrorKind, SupportsJob};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
 use std::path::Path;
+use std::time::Instant;
 
 /// Knows every plugin that can be called, and calls them. Threads may share it.
 #[derive(Debug)]
@@ -11,6 +18,8 @@ pub struct PluginHost {
     options: HostOptions,
     plugins: Vec<Plugin>,
     skipped: Vec<Skipped>,
+    state: State,
+    engine: Engine,
 }
 
 impl PluginHost {
@@ -20,18 +29,99 @@ impl PluginHost {
     #[must_use]
     pub fn discover(options: HostOptions) -> Self {
         let found = scan(&options.search);
-        let mut skipped = found.skipped;
-        for path in found.candidates {
-            skipped.push(Skipped {
-                path,
-                kind: SkipKind::LoadFailed,
-                reason: "the host can't load plugins yet".into(),
-            });
-        }
-        Self {
+        let mut host = Self {
+            state: State::open(options.cache_dir.as_deref()),
+            engine: Engine::new(
+                options.isolation,
+                options.worker_program.as_deref(),
+                &options.policy,
+            ),
             options,
             plugins: Vec::new(),
-            skipped,
+            skipped: found.skipped,
+        };
+        for path in found.candidates {
+            match host.admit(&path) {
+                Ok(plugin) => host.plugins.push(plugin),
+                Err((kind, reason)) => host.skipped.push(Skipped { path, kind, reason }),
+            }
+        }
+        host
+    }
+
+    /// Everything that stands between a file and its use, in the order of what it costs
+    /// and of how much is trusted to the library.
+    fn admit(&self, path: &Path) -> Result<Plugin, (SkipKind, String)> {
+        if let Some(reason) = self.state.banned(path) {
+            return Err((SkipKind::Quarantined, quarantined(&reason)));
+        }
+        let manifest = inspect(path).map_err(|refused| (refused.kind, refused.reason))?;
+        let digest = self
+            .state
+            .digest(path)
+            .map_err(|e| (SkipKind::Unreadable, format!("it can't be read: {e}")))?;
+        self.not_worn_out(&digest)
+            .map_err(|e| (SkipKind::Quarantined, e.message))?;
+        let described = match self.state.described(&digest) {
+            Some(described) => described,
+            None => {
+                let described = self.describe(path)?;
+                self.state.remember_description(&digest, &described);
+                described
+            }
+        };
+        let descriptor = described.descriptor;
+        check_descriptor(&descriptor)?;
+        if let Some(manifest) = manifest
+            && !manifest.name.is_empty()
+            && manifest.name != descriptor.name
+        {
+            return Err((
+                SkipKind::LoadFailed,
+                format!(
+                    "its manifest calls it \"{}\", but it calls itself \"{}\"",
+                    manifest.name, descriptor.name
+                ),
+            ));
+        }
+        if let Some(first) = self.get(&descriptor.name) {
+            return Err((
+                SkipKind::Shadowed,
+                format!(
+                    "backend \"{}\" {} was found first in \"{}\" (this one is {})",
+                    descriptor.name,
+                    first.descriptor.version,
+                    first.path.display(),
+                    descriptor.version
+                ),
+            ));
+        }
+        Ok(Plugin {
+            descriptor,
+            path: path.to_path_buf(),
+            digest,
+            door: described.door,
+        })
+    }
+
+    fn describe(&self, path: &Path) -> Result<Described, (SkipKind, String)> {
+        match self.engine.describe(path) {
+            Ok((raw, door)) => match raw.descriptor() {
+                Ok(descriptor) => Ok(Described { descriptor, door }),
+                Err(error) => Err((SkipKind::LoadFailed, error.message)),
+            },
+            Err(error) => {
+                let kind = skip_kind(&error);
+                let reason = match error {
+                    DescribeError::Refused(refused) => refused.reason,
+                    DescribeError::Failed(error) => error.message,
+                    DescribeError::Crashed(error) => {
+                        self.state.ban(path, &error.message);
+                        error.message
+                    }
+                };
+                Err((kind, reason))
+            }
         }
     }
 
@@ -63,24 +153,243 @@ impl PluginHost {
     /// plugin becomes a typed error in the outcome.
     #[must_use]
     pub fn call(&self, name: &str, request: Request, options: CallOptions) -> CallOutcome {
-        let _ = (request, options);
+        let start = Instant::now();
+        let mut outcome = match self.prepare(name, &request, &options) {
+            Ok(Prepared::Known(reply)) => CallOutcome {
+                result: Ok(reply),
+                usage: Usage::default(),
+                log_tail: String::new(),
+                cached: true,
+            },
+            Ok(Prepared::Run { plugin, document }) => {
+                self.run(plugin, &request, &document, &options)
+            }
+            Err(error) => CallOutcome {
+                result: Err(error),
+                usage: Usage::default(),
+                log_tail: String::new(),
+                cached: false,
+            },
+        };
+        outcome.usage.wall_seconds = start.elapsed().as_secs_f64();
+        outcome
+    }
+
+    fn prepare(
+        &self,
+        name: &str,
+        request: &Request,
+        options: &CallOptions,
+    ) -> Result<Prepared<'_>, Error> {
+        let plugin = self.get(name).ok_or_else(|| {
+            let names: Vec<&str> = self
+                .plugins
+                .iter()
+                .map(|p| p.descriptor.name.as_str())
+                .collect();
+            Error::invalid_input(format!(
+                "there is no backend \"{name}\"; loaded: {}",
+                if names.is_empty() {
+                    "none".into()
+                } else {
+                    names.join(", ")
+                }
+            ))
+            .with_hint("run \"dsperse plugin list\" to see what was found and what was skipped")
+        })?;
+        if options.cancel.is_cancelled() {
+            return Err(Error::cancelled());
+        }
+        self.not_worn_out(&plugin.digest)?;
+        if let Request::Supports(job) = request
+            && let Some(support) = self.state.supports(&plugin.digest, &supports_key(job))
+        {
+            return Ok(Prepared::Known(Reply::Supports(support)));
+        }
+        Ok(Prepared::Run {
+            plugin,
+            document: encode(request, options)?,
+        })
+    }
+
+    fn run(
+        &self,
+        plugin: &Plugin,
+        request: &Request,
+        document: &[u8],
+        options: &CallOptions,
+    ) -> CallOutcome {
+        let op = request.op();
+        let Ran {
+            result,
+            cpu_seconds,
+            peak_bytes,
+            tail,
+        } = self.engine.run(&Task {
+            library: &plugin.path,
+            digest: &plugin.digest,
+            op: op.as_str(),
+            request: document,
+            dir: Some(&options.dir),
+            memory: options.memory,
+            timeout: options.timeout,
+            cancel: &options.cancel,
+            events: options.events.as_ref(),
+            // A verdict must not depend on what a worker did before.
+            reuse: plugin.descriptor.capabilities.reusable_worker && op != Op::Verify,
+        });
+        let result = result
+            .and_then(|raw| decode(request, &raw, options))
+            .map_err(|error| honest(error, options));
+        self.remember(plugin, request, &result);
         CallOutcome {
-            result: Err(Error::invalid_input(format!(
-                "no plugin named \"{name}\" is loaded"
-            ))),
-            usage: Usage::default(),
-            log_tail: String::new(),
+            result,
+            usage: Usage {
+                wall_seconds: 0.0,
+                cpu_seconds,
+                peak_bytes,
+            },
+            log_tail: tail,
             cached: false,
         }
     }
 
-    /// Forgets every quarantined library of a cache directory (`plugin doctor --reset`),
-    /// so that the next discovery tries them again. Returns how many there were.
+    fn remember(&self, plugin: &Plugin, request: &Request, result: &Result<Reply, Error>) {
+        match result {
+            Ok(reply) => {
+                self.state.forgive(&plugin.digest);
+                if let (Request::Supports(job), Reply::Supports(support)) = (request, reply) {
+                    let key = supports_key(job);
+                    self.state.remember_supports(&plugin.digest, &key, support);
+                }
+            }
+            Err(error) if matches!(error.kind, ErrorKind::Crash | ErrorKind::Panic) => {
+                self.state.count_crash(&plugin.digest);
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Refuses a library that crashed too often in a row.
+    fn not_worn_out(&self, digest: &str) -> Result<(), Error> {
+        let crashes = self.state.crashes(digest);
+        if crashes < self.options.policy.crashes_to_quarantine {
+            return Ok(());
+        }
+        let reason = format!("{crashes} calls in a row crashed");
+        Err(Error::new(ErrorKind::Crash, quarantined(&reason)))
+    }
+
+    /// Forgets every quarantined library (`plugin doctor --reset`), so that the next
+    /// discovery tries them again. Returns how many there were.
     ///
     /// # Errors
     /// When the quarantine file can't be removed.
-    pub fn reset_quarantine(cache_dir: &Path) -> std::io::Result<usize> {
-        let _ = cache_dir;
-        Ok(0)
+    pub fn reset_quarantine(&self) -> std::io::Result<usize> {
+        self.state
+            .reset_quarantine(self.options.policy.crashes_to_quarantine)
     }
+}
+
+enum Prepared<'a> {
+    /// Remembered from an earlier call.
+    Known(Reply),
+    Run {
+        plugin: &'a Plugin,
+        document: Vec<u8>,
+    },
+}
+
+fn quarantined(reason: &str) -> String {
+    format!(
+        "it is quarantined until it changes: {reason}; \"dsperse plugin doctor --reset\" tries it again"
+    )
+}
+
+/// What every descriptor must satisfy.
+fn check_descriptor(descriptor: &Descriptor) -> Result<(), (SkipKind, String)> {
+    negotiate(&API_VERSION, &descriptor.api_version)
+        .map_err(|reason| (SkipKind::IncompatibleVersion, reason))?;
+    let name = &descriptor.name;
+    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
+    if name.is_empty() || name.len() > 64 || !name.chars().all(good) {
+        return Err((
+            SkipKind::LoadFailed,
+            format!(
+                "it calls itself {name:?}; a name has 1 to 64 lower-case letters, digits, \"-\" and \"_\""
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// The request document of a call.
+fn encode(request: &Request, options: &CallOptions) -> Result<Vec<u8>, Error> {
+    let dir = options.dir.to_str().ok_or_else(|| {
+        Error::invalid_input(format!(
+            "the directory {:?} is not UTF-8, which plugins can't be told",
+            options.dir
+        ))
+    })?;
+    if !options.dir.is_absolute() {
+        return Err(Error::invalid_input(format!(
+            "the job's directory \"{dir}\" is not absolute"
+        )));
+    }
+    fn envelope<J: Serialize>(job: &J, dir: &str, options: &CallOptions) -> Result<Vec<u8>, Error> {
+        serde_json::to_vec(&CallRequest {
+            job,
+            dir: dir.to_owned(),
+            threads: options.threads.max(1),
+            memory: options.memory,
+            log_level: options.log_level,
+        })
+        .map_err(|e| Error::invalid_input(format!("the job can't be written as JSON: {e}")))
+    }
+    match request {
+        Request::Probe(job) => envelope(job, dir, options),
+        Request::Supports(job) => envelope(job, dir, options),
+        Request::Compile(job) => envelope(job, dir, options),
+        Request::Witness(job) => envelope(job, dir, options),
+        Request::Prove(job) => envelope(job, dir, options),
+        Request::Verify(job) => envelope(job, dir, options),
+    }
+}
+
+/// Reads an answer and checks the files that it declares.
+fn decode(request: &Request, raw: &RawReply, options: &CallOptions) -> Result<Reply, Error> {
+    let op = request.op();
+    Ok(match request {
+        Request::Probe(_) => Reply::Probe(raw.reply(op)?),
+        Request::Supports(_) => Reply::Supports(raw.reply(op)?),
+        Request::Verify(_) => Reply::Verdict(raw.reply(op)?),
+        Request::Compile(_) | Request::Witness(_) | Request::Prove(_) => {
+            let mut done = raw.reply(op)?;
+            check::done(request, &options.dir, &mut done)?;
+            Reply::Done(done)
+        }
+    })
+}
+
+/// Two kinds make the host stop or count, so a plugin may not claim them without cause.
+fn honest(mut error: Error, options: &CallOptions) -> Error {
+    if error.kind == ErrorKind::Cancelled && !options.cancel.is_cancelled() {
+        error.kind = ErrorKind::Internal;
+        error.message = format!(
+            "the backend says that the call was cancelled, which nobody asked for: {}",
+            error.message
+        );
+    }
+    error
+}
+
+/// By what a `supports` answer is remembered: the slice's content and the options, but
+/// not where the file lies.
+fn supports_key(job: &SupportsJob) -> String {
+    let mut job = job.clone();
+    job.slice.model = None;
+    job.slice.index = 0;
+    job.slice.model_sha256 = String::new();
+    let bytes = serde_json::to_vec(&job).unwrap_or_default();
+    hex::encode(Sha256::digest(bytes))
 }

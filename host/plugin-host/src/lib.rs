@@ -29,13 +29,26 @@
 //!
 //! - [`options`]: where plugins are looked for, and every limit and policy number;
 //! - [`discovery`]: which files are candidates, and what can be told without running them;
-//! - [`call`]: what a caller passes and gets back.
+//! - [`call`]: what a caller passes and gets back;
+//! - `engine`: which worker runs a call (fresh, reused, or none: in-process);
+//! - `client`: the host's end of a worker; `judge`: what the end of a call means;
+//! - `worker`: the other end: supervisor and worker process;
+//! - `loader`: opening a library, the one place with foreign function calls;
+//! - `check`: what must be true of files that a plugin declares;
+//! - `state`: quarantine and caches on disk.
 
 pub mod call;
+mod check;
+mod client;
 pub mod discovery;
+mod engine;
 mod host;
+mod judge;
+mod loader;
 pub mod options;
+mod state;
 mod sys;
+mod usage;
 mod worker;
 
 pub use call::{

@@ -1,11 +1,13 @@
 //! Which files are candidates, and what can be told of them without running their code.
 
+mod inspect;
 mod scan;
 
 use dsperse_plugin_api::Descriptor;
 use std::fmt;
 use std::path::PathBuf;
 
+pub(crate) use inspect::inspect;
 pub(crate) use scan::scan;
 
 /// A library that was loaded, described itself and can be called.
@@ -17,6 +19,8 @@ pub struct Plugin {
     pub path: PathBuf,
     /// SHA-256 of the library, lower-case hex.
     pub digest: String,
+    /// The door through which it was opened: `abi_stable` or `C`.
+    pub door: String,
 }
 
 /// Why a library is not used, for programs; [`Skipped::reason`] is for people.

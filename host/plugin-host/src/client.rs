@@ -1,0 +1,404 @@
+//! The host's end of a worker: starts it, sends one job at a time, and keeps the time.
+//!
+//! What happened is collected in [`Observed`]; what it means is decided in `judge`.
+
+use crate::worker::frames::{Decoder, Frame, Kind, encode};
+use crate::worker::messages::{
+    CallHead, Exit, FRAME_SLACK, Hello, Idle, Loaded, PROTOCOL, ReplyHead, Started, from_bytes,
+    join, split, to_bytes,
+};
+use crate::{CancelToken, Event, EventSink, Policy, WORKER_SUBCOMMAND};
+use dsperse_plugin_api::Error;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How often a waiting call looks at its cancel token.
+const TICK: Duration = Duration::from_millis(20);
+/// How long a supervisor may take to end everything after it was told to.
+const FAREWELL: Duration = Duration::from_secs(10);
+/// How long a worker may take to end after it has answered.
+const AFTER_REPLY: Duration = Duration::from_secs(10);
+
+/// What to run.
+pub(crate) struct Job<'a> {
+    pub(crate) op: &'a str,
+    pub(crate) request: &'a [u8],
+    pub(crate) dir: Option<&'a Path>,
+    pub(crate) memory: Option<u64>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) cancel: &'a CancelToken,
+    pub(crate) events: Option<&'a EventSink>,
+    /// The worker ends after this call.
+    pub(crate) last: bool,
+}
+
+/// Why the host stopped a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Its cancel token was used.
+    Cancelled,
+    /// It took longer than this.
+    Timeout(Duration),
+    /// The library took longer than this to load.
+    Load(Duration),
+    /// It answered, but its process did not end.
+    Lingering,
+}
+
+/// How the call ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The worker waits for another call.
+    Idle(Idle),
+    /// The worker is gone, and everything below it.
+    Exit(Exit),
+    /// The supervisor itself is gone or does not answer.
+    Lost(String),
+}
+
+/// Everything that was seen of a call.
+#[derive(Debug)]
+pub(crate) struct Observed {
+    pub(crate) loaded: Option<Loaded>,
+    /// Every reply; more than one is a fault.
+    pub(crate) replies: Vec<(ReplyHead, Vec<u8>)>,
+    pub(crate) panics: Vec<String>,
+    pub(crate) stop: Option<Stop>,
+    pub(crate) end: End,
+    pub(crate) cpu_micros: u64,
+    pub(crate) peak: u64,
+    pub(crate) tail: String,
+}
+
+/// A running worker with its library.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    supervisor: Child,
+    socket: UnixStream,
+    token: u64,
+    decoder: Decoder,
+    /// Process group of the worker, once known.
+    group: Option<i32>,
+    loaded: Option<Loaded>,
+    started: Instant,
+    load_timeout: Duration,
+    grace: Duration,
+    /// CPU that earlier calls used up.
+    cpu_before: u64,
+    /// Where tools of the plugin put temporary files; removed with the worker.
+    _temp: tempfile::TempDir,
+}
+
+impl Worker {
+    /// Starts a worker, which begins to load the library at once.
+    pub(crate) fn start(program: &Path, library: &Path, policy: &Policy) -> io::Result<Self> {
+        let temp = tempfile::Builder::new().prefix("dsperse-").tempdir()?;
+        let (ours, theirs) = UnixStream::pair()?;
+        let supervisor = Command::new(program)
+            .arg(WORKER_SUBCOMMAND)
+            .arg(PROTOCOL.to_string())
+            .env("TMPDIR", temp.path())
+            .process_group(0)
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::inherit())
+            .spawn()?;
+        let token = new_token();
+        let mut worker = Self {
+            supervisor,
+            socket: ours,
+            token,
+            decoder: Decoder::new(Some(token), policy.max_reply_bytes + FRAME_SLACK),
+            group: None,
+            loaded: None,
+            started: Instant::now(),
+            load_timeout: policy.load_timeout,
+            grace: policy.cancel_grace,
+            cpu_before: 0,
+            _temp: temp,
+        };
+        worker.socket.set_write_timeout(Some(FAREWELL))?;
+        let hello = Hello {
+            protocol: PROTOCOL,
+            library: library.to_path_buf(),
+            max_reply: policy.max_reply_bytes,
+            tail: policy.log_tail_bytes,
+            max_output: policy.max_output_bytes,
+        };
+        worker.send(Kind::Hello, &to_bytes(&hello))?;
+        Ok(worker)
+    }
+
+    fn send(&mut self, kind: Kind, payload: &[u8]) -> io::Result<()> {
+        self.socket.write_all(&encode(self.token, kind, payload))
+    }
+
+    /// Whether an idle worker is still there. It has nothing to say between calls, so any
+    /// word from it (its end, most likely) is one too many.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        poll(&mut fds, Some(&now)) == Ok(0) && !self.decoder.has_rest()
+    }
+
+    /// Runs one job and waits for its end.
+    pub(crate) fn run(&mut self, job: &Job<'_>) -> Observed {
+        let mut watch = Watch::new(job, self.loaded.clone());
+        let head = CallHead {
+            op: job.op.to_owned(),
+            dir: job.dir.map(Path::to_path_buf),
+            memory: job.memory,
+            last: job.last,
+        };
+        let end = match self.send(Kind::Call, &join(&head, job.request)) {
+            Ok(()) => self.wait(&mut watch),
+            // A worker that is gone already may have said why.
+            Err(_) => self.wait(&mut watch),
+        };
+        self.loaded.clone_from(&watch.loaded);
+        let reply_peak = watch.replies.first().map_or(0, |(head, _)| head.peak);
+        let (cpu, own, children, tail) = match &end {
+            End::Idle(idle) => (
+                idle.cpu_micros,
+                reply_peak,
+                idle.children_peak,
+                idle.tail.clone(),
+            ),
+            End::Exit(exit) => (
+                exit.cpu_micros,
+                exit.peak.max(reply_peak),
+                exit.children_peak,
+                exit.tail.clone(),
+            ),
+            End::Lost(_) => (self.cpu_before, reply_peak, 0, String::new()),
+        };
+        let cpu_micros = cpu.saturating_sub(self.cpu_before);
+        self.cpu_before = cpu;
+        Observed {
+            loaded: watch.loaded,
+            replies: watch.replies,
+            panics: watch.panics,
+            stop: watch.stop,
+            end,
+            cpu_micros,
+            peak: own.saturating_add(children),
+            tail,
+        }
+    }
+
+    fn wait(&mut self, watch: &mut Watch<'_>) -> End {
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            loop {
+                match self.decoder.next() {
+                    Ok(Some(frame)) => {
+                        if let Some(end) = self.handle(frame, watch) {
+                            return end;
+                        }
+                    }
+                    Ok(None) => break,
+                    Err(error) => {
+                        return self.lose(format!("the worker program sent {error}"));
+                    }
+                }
+            }
+            if let Some(end) = self.keep_time(watch) {
+                return end;
+            }
+            let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
+            let tick = Timespec::try_from(TICK).ok();
+            match poll(&mut fds, tick.as_ref()) {
+                Ok(0) | Err(rustix::io::Errno::INTR) => continue,
+                Ok(_) => {}
+                Err(e) => return self.lose(format!("waiting for the worker failed: {e}")),
+            }
+            match self.socket.read(&mut buffer) {
+                Ok(0) => {
+                    let hint = if self.group.is_none() {
+                        " before its handshake: it must be a program that calls worker_main()"
+                    } else {
+                        ""
+                    };
+                    return self.lose(format!("the worker program ended{hint}"));
+                }
+                Ok(n) => self.decoder.push(buffer.get(..n).unwrap_or_default()),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return self.lose(format!("the worker's socket failed: {e}")),
+            }
+        }
+    }
+
+    fn handle(&mut self, frame: Frame, watch: &mut Watch<'_>) -> Option<End> {
+        let payload = &frame.payload;
+        let result = match frame.kind {
+            Kind::Started => from_bytes::<Started>(payload).and_then(|started| {
+                self.group = Some(started.worker);
+                if started.protocol == PROTOCOL {
+                    Ok(None)
+                } else {
+                    Err(format!(
+                        "worker protocol {}, expected {PROTOCOL}",
+                        started.protocol
+                    ))
+                }
+            }),
+            Kind::Loaded => from_bytes(payload).map(|loaded| {
+                watch.loaded = Some(loaded);
+                None
+            }),
+            Kind::Event => from_bytes(payload).map(|event| {
+                watch.event(&event);
+                None
+            }),
+            Kind::Reply => split::<ReplyHead>(payload).map(|(head, body)| {
+                watch.replies.push((head, body.to_vec()));
+                watch.lingering = Some(Instant::now() + AFTER_REPLY);
+                None
+            }),
+            Kind::Idle => from_bytes(payload).map(|idle| Some(End::Idle(idle))),
+            Kind::Exit => from_bytes(payload).map(|exit| {
+                // Nothing of it is left but the entry in the process table.
+                let _ = self.supervisor.wait();
+                Some(End::Exit(exit))
+            }),
+            other => Err(format!("a frame of the kind {other:?}")),
+        };
+        match result {
+            Ok(end) => end,
+            Err(error) => Some(self.lose(format!("the worker program sent {error}"))),
+        }
+    }
+
+    /// Stops what takes too long; gently first.
+    fn keep_time(&mut self, watch: &mut Watch<'_>) -> Option<End> {
+        let now = Instant::now();
+        if watch.stop.is_none() {
+            let stop = if watch.job.cancel.is_cancelled() {
+                Some(Stop::Cancelled)
+            } else if let Some(limit) = watch.job.timeout
+                && now.duration_since(watch.start) > limit
+            {
+                Some(Stop::Timeout(limit))
+            } else if watch.loaded.is_none() && now.duration_since(self.started) > self.load_timeout
+            {
+                Some(Stop::Load(self.load_timeout))
+            } else if watch.lingering.is_some_and(|until| now > until) {
+                Some(Stop::Lingering)
+            } else {
+                None
+            };
+            if let Some(stop) = stop {
+                watch.stop = Some(stop);
+                let gentle = matches!(stop, Stop::Cancelled | Stop::Timeout(_));
+                let grace = if gentle { self.grace } else { Duration::ZERO };
+                watch.kill_at = Some(now + grace);
+                if gentle {
+                    let _ = self.send(Kind::Cancel, b"");
+                }
+            }
+        }
+        if watch.kill_at.is_some_and(|at| now >= at) {
+            watch.kill_at = None;
+            watch.give_up_at = Some(now + FAREWELL);
+            let _ = self.send(Kind::Kill, b"");
+        }
+        if watch.give_up_at.is_some_and(|at| now >= at) {
+            return Some(self.lose("the worker could not be ended in time".into()));
+        }
+        None
+    }
+
+    /// The supervisor can't be relied upon any more: ends what can be reached.
+    fn lose(&mut self, why: String) -> End {
+        let _ = self.supervisor.kill();
+        let _ = self.supervisor.wait();
+        // The worker dies with its supervisor; its group may hold more.
+        if let Some(group) = self.group.and_then(rustix::process::Pid::from_raw) {
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
+        End::Lost(why)
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // The supervisor takes the closed socket as the order to end everything.
+        let _ = self.socket.shutdown(Shutdown::Both);
+        let deadline = Instant::now() + FAREWELL;
+        let mut nap = Duration::from_micros(200);
+        while let Ok(None) = self.supervisor.try_wait() {
+            if Instant::now() > deadline {
+                self.lose(String::new());
+                return;
+            }
+            std::thread::sleep(nap);
+            nap = (nap * 2).min(Duration::from_millis(5));
+        }
+    }
+}
+
+/// State of one call in the host.
+struct Watch<'a> {
+    job: &'a Job<'a>,
+    start: Instant,
+    loaded: Option<Loaded>,
+    replies: Vec<(ReplyHead, Vec<u8>)>,
+    panics: Vec<String>,
+    stop: Option<Stop>,
+    lingering: Option<Instant>,
+    kill_at: Option<Instant>,
+    give_up_at: Option<Instant>,
+}
+
+impl<'a> Watch<'a> {
+    fn new(job: &'a Job<'a>, loaded: Option<Loaded>) -> Self {
+        Self {
+            job,
+            start: Instant::now(),
+            loaded,
+            replies: Vec::new(),
+            panics: Vec::new(),
+            stop: None,
+            lingering: None,
+            kill_at: None,
+            give_up_at: None,
+        }
+    }
+
+    fn event(&mut self, event: &Event) {
+        if let Event::Panic { message } = event
+            && self.panics.len() < 8
+        {
+            self.panics.push(message.clone());
+        }
+        if let Some(sink) = self.job.events {
+            sink(event);
+        }
+    }
+}
+
+/// A number that no byte stream contains by accident.
+fn new_token() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new()
+        .build_hasher()
+        .finish()
+}
+
+/// The error for a worker that could not be started.
+pub(crate) fn start_error(program: &Path, error: &io::Error) -> Error {
+    Error::resource(format!(
+        "the worker \"{}\" can't be started: {error}",
+        program.display()
+    ))
+}

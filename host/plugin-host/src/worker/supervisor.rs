@@ -1,0 +1,605 @@
+//! The supervisor: one thread, one poll loop, none of the plugin's code.
+
+use super::frames::{Decoder, Frame, Kind, encode};
+use super::messages::{
+    CallHead, Ended, Exit, FRAME_SLACK, Hello, Idle, Killed, MAX_REQUEST, PROTOCOL, Started,
+    from_bytes, split, to_bytes,
+};
+use super::output::Output;
+use super::serve;
+use crate::call::OutputStream;
+use crate::sys::{self, Fork, Wait};
+use crate::usage::{self, Sampler};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+/// How long the host may take with its first frame.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a worker may live on after it closed its socket.
+const AFTER_CLOSE: Duration = Duration::from_secs(1);
+/// How long the last frames may take to reach the host, and the killed to disappear.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// Events are dropped while more than this waits for the host.
+const EVENT_BACKLOG: usize = 4 << 20;
+/// Time between two looks at the memory: at first, and at most.
+const SAMPLE_FIRST: Duration = Duration::from_millis(4);
+const SAMPLE_LAST: Duration = Duration::from_millis(25);
+
+/// Runs until the worker and everything below it is gone.
+pub(crate) fn run() -> Result<(), String> {
+    let protocol = std::env::args().nth(2).unwrap_or_default();
+    if protocol != PROTOCOL.to_string() {
+        return Err("this subcommand is started by dsperse itself and is of no use by hand".into());
+    }
+    // The host passes its socket as standard input: the one descriptor that every way of
+    // starting a process can pass. From here on it is like any other.
+    let host = rustix::io::fcntl_dupfd_cloexec(io::stdin().as_fd(), 3)
+        .map(UnixStream::from)
+        .map_err(|e| format!("no socket: {e}"))?;
+    let mut decoder = Decoder::new(None, MAX_REQUEST + FRAME_SLACK);
+    let hello = read_hello(&host, &mut decoder)?;
+    let token = decoder.token().unwrap_or_default();
+
+    #[cfg(target_os = "linux")]
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+        .map_err(|e| format!("it can't become a reaper: {e}"))?;
+
+    let describe = |what: &'static str| move |e: io::Error| format!("{what}: {e}");
+    let (ours, theirs) = UnixStream::pair().map_err(describe("no socket pair"))?;
+    let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
+    let (out_read, out_write) = pipe().map_err(|e| format!("no pipe: {e}"))?;
+    let (err_read, err_write) = pipe().map_err(|e| format!("no pipe: {e}"))?;
+    let parent = rustix::process::getpid();
+    let worker = match sys::fork().map_err(describe("no worker process"))? {
+        Fork::Child => serve::run(&hello, token, parent, theirs, out_write, err_write),
+        Fork::Parent(pid) => pid,
+    };
+    drop((theirs, out_write, err_write));
+    // Also done by the worker; whoever comes first. It keeps `kill(0, …)` in a plugin, and
+    // the host's group kill, away from the supervisor.
+    let _ = Pid::from_raw(worker).map(|pid| rustix::process::setpgid(Some(pid), Some(pid)));
+    for fd in [
+        host.as_fd(),
+        ours.as_fd(),
+        out_read.as_fd(),
+        err_read.as_fd(),
+    ] {
+        rustix::io::ioctl_fionbio(fd, true).map_err(|e| format!("no asynchronous reads: {e}"))?;
+    }
+    let mut supervisor = Supervisor {
+        token,
+        host,
+        link: Some(ours),
+        outputs: [
+            (OutputStream::Stdout, Some(out_read)),
+            (OutputStream::Stderr, Some(err_read)),
+        ],
+        pidfd: pidfd(worker),
+        worker,
+        from_host: decoder,
+        from_worker: Decoder::new(Some(token), hello.max_reply + FRAME_SLACK),
+        to_host: Vec::new(),
+        to_worker: Vec::new(),
+        output: Output::new(hello.tail, hello.max_output),
+        ended: None,
+        killed: None,
+        closed_at: None,
+        cpu: Duration::ZERO,
+        max_rss: 0,
+        call: None,
+        peak: 0,
+        children_peak: 0,
+        children_seen: false,
+        left_behind: 0,
+        sampler: Sampler::default(),
+        buffer: vec![0; 64 << 10],
+    };
+    supervisor.send(
+        Kind::Started,
+        &to_bytes(&Started {
+            protocol: PROTOCOL,
+            worker,
+        }),
+    );
+    supervisor.run()
+}
+
+fn read_hello(host: &UnixStream, decoder: &mut Decoder) -> Result<Hello, String> {
+    host.set_read_timeout(Some(HELLO_TIMEOUT))
+        .map_err(|e| format!("no socket: {e}"))?;
+    let mut buffer = [0; 16 << 10];
+    let mut reader = host;
+    loop {
+        if let Some(frame) = decoder.next().map_err(|e| format!("the host sent {e}"))? {
+            if frame.kind != Kind::Hello {
+                return Err("the host did not begin with a hello".into());
+            }
+            let hello: Hello = from_bytes(&frame.payload)?;
+            if hello.protocol != PROTOCOL {
+                return Err(format!(
+                    "the host speaks worker protocol {}, this program {PROTOCOL}",
+                    hello.protocol
+                ));
+            }
+            return Ok(hello);
+        }
+        match reader.read(&mut buffer) {
+            Ok(0) => return Err("the host closed its socket".into()),
+            Ok(n) => decoder.push(buffer.get(..n).unwrap_or_default()),
+            Err(e) => return Err(format!("the host sent nothing: {e}")),
+        }
+    }
+}
+
+/// A descriptor that wakes the loop when the worker ends; elsewhere the tick does.
+#[cfg(target_os = "linux")]
+fn pidfd(pid: i32) -> Option<OwnedFd> {
+    rustix::process::pidfd_open(Pid::from_raw(pid)?, rustix::process::PidfdFlags::empty()).ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn pidfd(_: i32) -> Option<OwnedFd> {
+    None
+}
+
+/// A call that the worker is busy with.
+struct Running {
+    memory: Option<u64>,
+    next_sample: Instant,
+    interval: Duration,
+}
+
+struct Supervisor {
+    token: u64,
+    host: UnixStream,
+    /// The worker's socket, until it closes.
+    link: Option<UnixStream>,
+    outputs: [(OutputStream, Option<OwnedFd>); 2],
+    pidfd: Option<OwnedFd>,
+    worker: i32,
+    from_host: Decoder,
+    from_worker: Decoder,
+    to_host: Vec<u8>,
+    to_worker: Vec<u8>,
+    output: Output,
+    ended: Option<Ended>,
+    killed: Option<Killed>,
+    closed_at: Option<Instant>,
+    cpu: Duration,
+    max_rss: u64,
+    call: Option<Running>,
+    peak: u64,
+    children_peak: u64,
+    children_seen: bool,
+    left_behind: usize,
+    sampler: Sampler,
+    buffer: Vec<u8>,
+}
+
+/// The host is gone: nobody is left to report to.
+struct HostGone;
+
+impl Supervisor {
+    fn run(&mut self) -> Result<(), String> {
+        let outcome = self.serve();
+        if outcome.is_err() {
+            self.end_everything();
+            return Ok(());
+        }
+        self.end_everything();
+        self.drain();
+        self.say_exit();
+        Ok(())
+    }
+
+    /// Relays until the worker has ended.
+    fn serve(&mut self) -> Result<(), HostGone> {
+        while self.ended.is_none() {
+            self.wait_for_something();
+            self.read_host()?;
+            self.write_worker();
+            self.read_outputs();
+            self.read_worker();
+            self.reap();
+            self.sample();
+            if self
+                .closed_at
+                .is_some_and(|since| since.elapsed() > AFTER_CLOSE)
+            {
+                self.kill(Killed::Protocol("it closed its connection".into()));
+            }
+            self.write_host()?;
+        }
+        Ok(())
+    }
+
+    fn wait_for_something(&mut self) {
+        let mut wait = if self.pidfd.is_none() || self.closed_at.is_some() {
+            Some(SAMPLE_LAST)
+        } else {
+            None
+        };
+        if let Some(call) = &self.call {
+            let until = call.next_sample.saturating_duration_since(Instant::now());
+            wait = Some(wait.map_or(until, |w| w.min(until)));
+        }
+        let write = |pending: &[u8]| {
+            if pending.is_empty() {
+                PollFlags::IN
+            } else {
+                PollFlags::IN | PollFlags::OUT
+            }
+        };
+        let mut fds = vec![PollFd::new(&self.host, write(&self.to_host))];
+        if let Some(link) = &self.link {
+            fds.push(PollFd::new(link, write(&self.to_worker)));
+        }
+        for (_, fd) in &self.outputs {
+            fds.extend(fd.as_ref().map(|fd| PollFd::new(fd, PollFlags::IN)));
+        }
+        fds.extend(self.pidfd.as_ref().map(|fd| PollFd::new(fd, PollFlags::IN)));
+        let timeout = wait.and_then(|w| Timespec::try_from(w).ok());
+        // An interrupted poll is a look at everything, which does no harm.
+        let _ = poll(&mut fds, timeout.as_ref());
+    }
+
+    fn read_host(&mut self) -> Result<(), HostGone> {
+        loop {
+            match (&self.host).read(&mut self.buffer) {
+                Ok(0) => return Err(HostGone),
+                Ok(n) => self
+                    .from_host
+                    .push(self.buffer.get(..n).unwrap_or_default()),
+                Err(e) if again(&e) => break,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Err(HostGone),
+            }
+        }
+        // The host is this very program: bytes that are no frame mean that it is not there.
+        while let Some(frame) = self.from_host.next().map_err(|_| HostGone)? {
+            self.host_says(frame)?;
+        }
+        Ok(())
+    }
+
+    fn host_says(&mut self, frame: Frame) -> Result<(), HostGone> {
+        match frame.kind {
+            Kind::Kill => self.kill(Killed::Host),
+            Kind::Call => {
+                let (head, _) = split::<CallHead>(&frame.payload).map_err(|_| HostGone)?;
+                self.peak = 0;
+                self.children_peak = 0;
+                self.left_behind = 0;
+                self.call = Some(Running {
+                    memory: head.memory,
+                    next_sample: Instant::now() + SAMPLE_FIRST,
+                    interval: SAMPLE_FIRST,
+                });
+                self.forward(&frame);
+            }
+            _ => self.forward(&frame),
+        }
+        Ok(())
+    }
+
+    fn forward(&mut self, frame: &Frame) {
+        self.to_worker
+            .extend(encode(self.token, frame.kind, &frame.payload));
+    }
+
+    fn read_worker(&mut self) {
+        while let Some(mut link) = self.link.as_ref() {
+            match link.read(&mut self.buffer) {
+                Ok(0) => self.close_link(),
+                Ok(n) => {
+                    self.from_worker
+                        .push(self.buffer.get(..n).unwrap_or_default());
+                    self.worker_frames();
+                }
+                Err(e) if again(&e) => break,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => self.close_link(),
+            }
+        }
+    }
+
+    fn close_link(&mut self) {
+        self.link = None;
+        self.closed_at.get_or_insert_with(Instant::now);
+        if self.from_worker.has_rest() {
+            self.kill(Killed::Protocol("it ended in the middle of a frame".into()));
+        }
+    }
+
+    fn worker_frames(&mut self) {
+        loop {
+            match self.from_worker.next() {
+                Ok(None) => return,
+                Ok(Some(frame)) => self.worker_says(&frame),
+                Err(error) => {
+                    self.link = None;
+                    self.kill(Killed::Protocol(format!("it sent {error}")));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn worker_says(&mut self, frame: &Frame) {
+        match frame.kind {
+            // A host that does not keep up loses events, never replies.
+            Kind::Event if self.to_host.len() > EVENT_BACKLOG => {}
+            Kind::Event | Kind::Loaded => self.send(frame.kind, &frame.payload),
+            Kind::Reply => {
+                // What was started and not waited for is seen here at the latest.
+                self.look();
+                self.send(Kind::Reply, &frame.payload);
+            }
+            Kind::Idle => self.worker_is_idle(&frame.payload),
+            _ => {
+                self.link = None;
+                self.kill(Killed::Protocol(format!(
+                    "it sent a frame of the kind {:?}",
+                    frame.kind
+                )));
+            }
+        }
+    }
+
+    fn worker_is_idle(&mut self, payload: &[u8]) {
+        let mut idle: Idle = match from_bytes(payload) {
+            Ok(idle) => idle,
+            Err(error) => {
+                self.kill(Killed::Protocol(format!("it sent {error}")));
+                return;
+            }
+        };
+        let left: Vec<i32> = usage::descendants(own_pid())
+            .into_iter()
+            .filter(|pid| *pid != self.worker)
+            .collect();
+        for pid in &left {
+            kill_one(*pid);
+        }
+        self.call = None;
+        self.read_outputs();
+        let (events, tail) = self.output.finish();
+        self.send_events(&events);
+        idle.left_behind = left.len();
+        idle.children_peak = self.children_peak;
+        idle.tail = tail;
+        self.send(Kind::Idle, &to_bytes(&idle));
+    }
+
+    fn read_outputs(&mut self) {
+        for index in 0..self.outputs.len() {
+            // Noise must not keep the loop from its other duties: a few reads at a time.
+            for _ in 0..16 {
+                let Some((stream, Some(fd))) = self.outputs.get(index) else {
+                    break;
+                };
+                let stream = *stream;
+                match rustix::io::read(fd, &mut self.buffer[..]) {
+                    Ok(0) => self.close_output(index),
+                    Ok(n) => {
+                        let bytes = self.buffer.get(..n).unwrap_or_default();
+                        let events = self.output.push(stream, bytes);
+                        self.send_events(&events);
+                    }
+                    Err(rustix::io::Errno::AGAIN) => break,
+                    Err(rustix::io::Errno::INTR) => {}
+                    Err(_) => self.close_output(index),
+                }
+            }
+        }
+    }
+
+    fn close_output(&mut self, index: usize) {
+        if let Some((_, fd)) = self.outputs.get_mut(index) {
+            *fd = None;
+        }
+    }
+
+    fn send_events(&mut self, events: &[crate::Event]) {
+        for event in events {
+            if self.to_host.len() <= EVENT_BACKLOG {
+                self.send(Kind::Event, &to_bytes(event));
+            }
+        }
+    }
+
+    fn send(&mut self, kind: Kind, payload: &[u8]) {
+        self.to_host.extend(encode(self.token, kind, payload));
+    }
+
+    fn write_host(&mut self) -> Result<(), HostGone> {
+        match write_some(&self.host, &mut self.to_host) {
+            Ok(()) => Ok(()),
+            Err(_) => Err(HostGone),
+        }
+    }
+
+    fn write_worker(&mut self) {
+        if let Some(link) = &self.link {
+            // A worker that reads no more has ended or is about to be killed.
+            let _ = write_some(link, &mut self.to_worker);
+        }
+    }
+
+    /// Collects everything that ended; returns whether anything still runs.
+    fn reap(&mut self) -> bool {
+        loop {
+            let dead = match sys::wait_any() {
+                Ok(Wait::Reaped(dead)) => dead,
+                Ok(Wait::Running) => return true,
+                Ok(Wait::NoChildren) | Err(_) => return false,
+            };
+            self.cpu += dead.cpu;
+            if dead.pid == self.worker {
+                self.max_rss = dead.max_rss;
+                self.ended = Some(match dead.ended {
+                    Ok(code) => Ended::Code(code),
+                    Err(signal) => Ended::Signal(signal),
+                });
+            }
+        }
+    }
+
+    fn sample(&mut self) {
+        let now = Instant::now();
+        let Some(call) = &mut self.call else { return };
+        if now < call.next_sample || self.ended.is_some() {
+            return;
+        }
+        call.interval = (call.interval * 2).min(SAMPLE_LAST);
+        call.next_sample = now + call.interval;
+        self.look();
+    }
+
+    /// Looks at the memory of the worker and everything below it.
+    fn look(&mut self) {
+        let Some(limit) = self.call.as_ref().map(|call| call.memory) else {
+            return;
+        };
+        let children: Vec<i32> = usage::descendants(own_pid())
+            .into_iter()
+            .filter(|pid| *pid != self.worker)
+            .collect();
+        self.children_seen |= !children.is_empty();
+        let children = self.sampler.sum(self.worker, &children);
+        self.children_peak = self.children_peak.max(children);
+        if let Some(peak) = usage::high_water(self.worker) {
+            self.peak = peak;
+        }
+        if let Some(limit) = limit {
+            let found = usage::rss(self.worker)
+                .unwrap_or(0)
+                .saturating_add(children);
+            if found > limit {
+                self.kill(Killed::Memory { limit, found });
+            }
+        }
+    }
+
+    /// Kills the worker's group; the first reason stands.
+    fn kill(&mut self, why: Killed) {
+        if self.ended.is_none() {
+            // Not yet collected, so the number is still the worker's.
+            if let Some(pid) = Pid::from_raw(self.worker) {
+                let _ = rustix::process::kill_process_group(pid, Signal::KILL);
+                let _ = rustix::process::kill_process(pid, Signal::KILL);
+            }
+        }
+        self.killed.get_or_insert(why);
+    }
+
+    /// Leaves no process behind: kills and collects until there is no child.
+    fn end_everything(&mut self) {
+        if self.ended.is_none() {
+            self.kill(Killed::Host);
+        }
+        let deadline = Instant::now() + FAREWELL;
+        let mut first = true;
+        let mut nap = Duration::from_micros(100);
+        while Instant::now() < deadline {
+            let rest: Vec<i32> = usage::descendants(own_pid())
+                .into_iter()
+                .filter(|pid| *pid != self.worker || self.ended.is_none())
+                .collect();
+            if first && self.killed.is_none() {
+                self.left_behind = rest.len();
+            }
+            first = false;
+            for pid in rest {
+                kill_one(pid);
+            }
+            if !self.reap() {
+                break;
+            }
+            std::thread::sleep(nap);
+            nap = (nap * 2).min(Duration::from_millis(10));
+        }
+    }
+
+    /// Reads what is left in the pipes and in the worker's socket.
+    fn drain(&mut self) {
+        self.read_worker();
+        let deadline = Instant::now() + FAREWELL;
+        // Every writer is dead, so each pipe ends; the deadline is for what should not be.
+        while self.outputs.iter().any(|(_, fd)| fd.is_some()) && Instant::now() < deadline {
+            let before = self.to_host.len();
+            self.read_outputs();
+            if self.to_host.len() == before {
+                let mut fds: Vec<PollFd<'_>> = self
+                    .outputs
+                    .iter()
+                    .filter_map(|(_, fd)| fd.as_ref())
+                    .map(|fd| PollFd::new(fd, PollFlags::IN))
+                    .collect();
+                let timeout = Timespec::try_from(Duration::from_millis(100)).ok();
+                let _ = poll(&mut fds, timeout.as_ref());
+            }
+        }
+    }
+
+    fn say_exit(&mut self) {
+        let (events, tail) = self.output.finish();
+        self.send_events(&events);
+        // Without children the kernel's figure is the worker's own, and it is final.
+        let peak = if self.children_seen {
+            self.peak
+        } else {
+            self.peak.max(self.max_rss)
+        };
+        let exit = Exit {
+            ended: self.ended.unwrap_or(Ended::Signal(libc::SIGKILL)),
+            killed: self.killed.clone(),
+            cpu_micros: u64::try_from(self.cpu.as_micros()).unwrap_or(u64::MAX),
+            peak,
+            children_peak: self.children_peak,
+            left_behind: self.left_behind,
+            tail,
+        };
+        self.send(Kind::Exit, &to_bytes(&exit));
+        let _ = rustix::io::ioctl_fionbio(&self.host, false);
+        let _ = self.host.set_write_timeout(Some(FAREWELL));
+        let _ = (&self.host).write_all(&self.to_host);
+    }
+}
+
+fn own_pid() -> i32 {
+    rustix::process::getpid().as_raw_nonzero().get()
+}
+
+fn kill_one(pid: i32) {
+    if let Some(pid) = Pid::from_raw(pid) {
+        let _ = rustix::process::kill_process(pid, Signal::KILL);
+    }
+}
+
+fn again(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
+}
+
+/// Writes as much as goes and removes it from the front.
+fn write_some(mut socket: &UnixStream, pending: &mut Vec<u8>) -> io::Result<()> {
+    let mut done = 0;
+    let result = loop {
+        let rest = pending.get(done..).unwrap_or_default();
+        if rest.is_empty() {
+            break Ok(());
+        }
+        match socket.write(rest) {
+            Ok(n) => done += n,
+            Err(e) if again(&e) => break Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => break Err(e),
+        }
+    };
+    pending.drain(..done);
+    result
+}
