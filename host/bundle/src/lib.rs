@@ -1,1 +1,41 @@
 //! The files on disk: slice directories, .dslice and .dsperse bundles, the tensor store, atomic writes and locks.
+//!
+//! Two promises hold for everything here. A crash or `kill -9` at any moment leaves the
+//! old state or the new one, and the next command picks up from there. And what is read
+//! was made by somebody else: names, sizes, digests and archives are checked before use.
+//!
+//! A newcomer's order:
+//!
+//! - [`location`]: which slices a path argument means, and the three shapes;
+//! - [`store`] and [`edit`]: [`SliceStore`], slices of any shape as real files;
+//! - [`create`] and [`convert`](mod@convert): new slices, and from one shape to another;
+//! - [`run_dir`], [`tensors`], [`output`]: a run, its values, and their JSON views;
+//! - [`input`]: what users give as model input;
+//! - [`atomic`], `transaction`, [`lock`], `archive`, `pack`, [`paths`]: what all of
+//!   these are built on.
+
+mod archive;
+pub mod atomic;
+pub mod convert;
+pub mod create;
+mod digest;
+pub mod edit;
+mod error;
+pub mod location;
+pub mod lock;
+mod pack;
+pub mod paths;
+pub mod store;
+mod transaction;
+
+#[cfg(test)]
+mod crash_tests;
+
+pub use archive::Limits;
+pub use convert::{ConvertOptions, Converted, convert};
+pub use create::{Created, NewSlices};
+pub use digest::file_digest;
+pub use error::{BundleError, Result};
+pub use location::{Kind, Location, Shape, output_path, resolve};
+pub use lock::{Lock, LockMode};
+pub use store::{Access, SliceStore};

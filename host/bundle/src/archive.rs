@@ -1,0 +1,405 @@
+//! Reading archives as hostile input.
+//!
+//! Before anything is extracted, the whole directory of the archive is checked: names
+//! (see [`crate::paths::objection`]), links and special files, duplicates, names that
+//! collide when case is folded or that are a file and a directory at once, entries that
+//! share bytes, methods and encryption. Sizes are counted while inflating; what the
+//! headers promise is only ever an upper bound.
+
+use crate::error::{BundleError, IoContext, Result};
+use crate::paths::{Names, objection};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use zip::read::{ArchiveOffset, Config};
+use zip::{CompressionMethod, ZipArchive};
+
+/// Limits on archives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Entries of one archive.
+    pub entries: usize,
+    /// Bytes that one archive, with those inside it, may inflate to.
+    pub total_bytes: u64,
+    /// Inflated bytes per compressed byte of an entry, once it is larger than 1 MiB.
+    pub ratio: u64,
+    /// Bytes of one JSON document.
+    pub document_bytes: u64,
+}
+
+impl Default for Limits {
+    /// Generous for real models: 65,536 entries, 256 GiB, ratio 200, documents of 64 MiB.
+    fn default() -> Self {
+        Self {
+            entries: 65_536,
+            total_bytes: 256 << 30,
+            ratio: 200,
+            document_bytes: 64 << 20,
+        }
+    }
+}
+
+const RATIO_FLOOR: u64 = 1 << 20;
+pub(crate) const CHUNK: usize = 256 << 10;
+
+/// A range of a file, read at positions of its own: several sections of one file can be
+/// read at the same time.
+#[derive(Debug, Clone)]
+pub(crate) struct Section {
+    file: Arc<File>,
+    start: u64,
+    len: u64,
+    at: u64,
+}
+
+impl Section {
+    pub(crate) fn whole(path: &Path) -> Result<Self> {
+        let file = File::open(path).at("open", path)?;
+        let len = file.metadata().at("read", path)?.len();
+        Ok(Self {
+            file: Arc::new(file),
+            start: 0,
+            len,
+            at: 0,
+        })
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+}
+
+impl Read for Section {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let left = self.len.saturating_sub(self.at);
+        let want = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
+        let buf = buf.get_mut(..want).unwrap_or_default();
+        #[cfg(unix)]
+        let n = std::os::unix::fs::FileExt::read_at(&*self.file, buf, self.start + self.at)?;
+        #[cfg(windows)]
+        let n = std::os::windows::fs::FileExt::seek_read(&*self.file, buf, self.start + self.at)?;
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
+impl Seek for Section {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let target = match to {
+            SeekFrom::Start(n) => Some(n),
+            SeekFrom::End(d) => self.len.checked_add_signed(d),
+            SeekFrom::Current(d) => self.at.checked_add_signed(d),
+        };
+        // Far positions come from hostile headers; a plain bound keeps sums in range.
+        match target {
+            Some(n) if n <= i64::MAX as u64 / 2 => {
+                self.at = n;
+                Ok(n)
+            }
+            _ => Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "position outside of the archive",
+            )),
+        }
+    }
+}
+
+/// An archive whose directory was checked.
+#[derive(Debug)]
+pub(crate) struct Archive {
+    zip: ZipArchive<Section>,
+    section: Section,
+    entries: BTreeMap<String, usize>,
+    label: PathBuf,
+    limits: Limits,
+    inflated: Arc<AtomicU64>,
+}
+
+impl Archive {
+    /// Opens an archive file.
+    pub(crate) fn open(path: &Path, limits: Limits) -> Result<Self> {
+        Self::over(
+            Section::whole(path)?,
+            path.to_owned(),
+            limits,
+            Arc::new(AtomicU64::new(0)),
+        )
+    }
+
+    fn over(
+        mut section: Section,
+        label: PathBuf,
+        limits: Limits,
+        inflated: Arc<AtomicU64>,
+    ) -> Result<Self> {
+        let refuse = |reason: String| BundleError::archive(&label, reason);
+        let damaged = |e: &dyn std::fmt::Display| {
+            refuse(format!(
+                "it is not a complete ZIP archive ({e}); copy or download it again"
+            ))
+        };
+        section.seek(SeekFrom::Start(0)).map_err(|e| damaged(&e))?;
+        // A fixed start: an archive that was cut inside a nested one must not be taken
+        // for the nested one.
+        let config = Config {
+            archive_offset: ArchiveOffset::Known(0),
+        };
+        let mut zip = ZipArchive::with_config(config, section.clone()).map_err(|e| damaged(&e))?;
+        check_end(&zip, &mut section).map_err(|e| damaged(&e))?;
+        if zip.has_duplicate_names() {
+            return Err(refuse("two entries have the same name".into()));
+        }
+        if zip.len() > limits.entries {
+            return Err(refuse(format!(
+                "it has {} entries, the limit is {}",
+                zip.len(),
+                limits.entries
+            )));
+        }
+        let mut entries = BTreeMap::new();
+        let mut folded = Names::default();
+        for index in 0..zip.len() {
+            let e = zip.by_index_data(index).map_err(|e| damaged(&e))?;
+            let Ok(name) = std::str::from_utf8(e.name_raw()) else {
+                return Err(refuse("an entry's name is not UTF-8".into()));
+            };
+            let name = name.to_owned();
+            let no = |why: &str| refuse(format!("entry \"{}\": {why}", printable(&name)));
+            let is_dir = name.ends_with('/');
+            let path = name.strip_suffix('/').unwrap_or(&name);
+            if let Some(why) = objection(path) {
+                return Err(no(why));
+            }
+            if e.is_symlink() || !plain_mode(e.unix_mode(), is_dir) {
+                return Err(no("it is a link or a special file"));
+            }
+            if e.encrypted() {
+                return Err(no("it is encrypted"));
+            }
+            if !matches!(
+                e.compression(),
+                CompressionMethod::Stored | CompressionMethod::Deflated
+            ) {
+                return Err(no(
+                    "its compression method is not supported (stored and deflate are)",
+                ));
+            }
+            if is_dir && e.size() != 0 {
+                return Err(no("it is a directory with content"));
+            }
+            folded.add(path, is_dir).map_err(|other| {
+                no(&format!(
+                    "it collides with \"{}\" on systems that ignore case, or is file and directory at once",
+                    printable(&other)
+                ))
+            })?;
+            if !is_dir {
+                entries.insert(name, index);
+            }
+        }
+        if zip.has_overlapping_entries().map_err(|e| damaged(&e))? {
+            return Err(refuse("entries share bytes".into()));
+        }
+        Ok(Self {
+            zip,
+            section,
+            entries,
+            label,
+            limits,
+            inflated,
+        })
+    }
+
+    /// Names of the files, sorted.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.entries.contains_key(name)
+    }
+
+    /// The archive's own bytes.
+    pub(crate) fn section(&self) -> &Section {
+        &self.section
+    }
+
+    /// The size that an entry promises.
+    pub(crate) fn size(&self, name: &str) -> Result<u64> {
+        let entry = self.zip.by_index_data(self.index(name)?);
+        let entry = entry.map_err(|e| BundleError::archive(&self.label, e.to_string()))?;
+        Ok(entry.size())
+    }
+
+    pub(crate) fn label(&self) -> &Path {
+        &self.label
+    }
+
+    fn index(&self, name: &str) -> Result<usize> {
+        self.entries.get(name).copied().ok_or_else(|| {
+            BundleError::archive(
+                &self.label,
+                format!("entry \"{}\" is missing", printable(name)),
+            )
+        })
+    }
+
+    /// Writes an entry's content to `out`; returns its size and SHA-256.
+    pub(crate) fn extract(&mut self, name: &str, out: &mut dyn Write) -> Result<(u64, String)> {
+        self.extract_limited(name, out, u64::MAX)
+    }
+
+    /// An entry's content in memory, for documents.
+    pub(crate) fn read_document(&mut self, name: &str) -> Result<Vec<u8>> {
+        let mut out = Vec::new();
+        self.extract_limited(name, &mut out, self.limits.document_bytes)?;
+        Ok(out)
+    }
+
+    fn extract_limited(
+        &mut self,
+        name: &str,
+        out: &mut dyn Write,
+        most: u64,
+    ) -> Result<(u64, String)> {
+        let index = self.index(name)?;
+        let label = self.label.clone();
+        let no = |why: String| {
+            BundleError::archive(&label, format!("entry \"{}\": {why}", printable(name)))
+        };
+        let mut entry = self
+            .zip
+            .by_index(index)
+            .map_err(|e| no(format!("it can't be read ({e})")))?;
+        let (promised, packed) = (entry.size(), entry.compressed_size());
+        let mut hash = Sha256::new();
+        let mut size = 0u64;
+        let mut buf = vec![0u8; CHUNK];
+        loop {
+            let n = match entry.read(&mut buf) {
+                Ok(0) => break,
+                Ok(n) => n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(no(format!("it is damaged ({e})"))),
+            };
+            size += n as u64;
+            let total = self.inflated.fetch_add(n as u64, Ordering::Relaxed) + n as u64;
+            if size > promised {
+                return Err(no(format!(
+                    "it holds more than the {promised} bytes it promises"
+                )));
+            }
+            if size > most {
+                return Err(no(format!("it holds more than {most} bytes")));
+            }
+            if size > RATIO_FLOOR && size / packed.max(1) > self.limits.ratio {
+                return Err(no(format!(
+                    "it inflates to more than {} times its size",
+                    self.limits.ratio
+                )));
+            }
+            if total > self.limits.total_bytes {
+                return Err(no(format!(
+                    "the archive inflates to more than {} bytes",
+                    self.limits.total_bytes
+                )));
+            }
+            let chunk = buf.get(..n).unwrap_or_default();
+            hash.update(chunk);
+            out.write_all(chunk)
+                .map_err(|e| BundleError::io("write what is unpacked from", &label, e))?;
+        }
+        if size != promised {
+            return Err(no(format!(
+                "it holds {size} bytes, its header promises {promised}"
+            )));
+        }
+        Ok((size, hex::encode(hash.finalize())))
+    }
+
+    /// Opens an archive inside this one, in place. It must be stored without compression,
+    /// as all our own are, and nothing is opened inside it in turn.
+    pub(crate) fn nested(&mut self, name: &str) -> Result<Self> {
+        let section = self.stored(name)?;
+        Self::over(
+            section,
+            self.label.join(name),
+            self.limits,
+            Arc::clone(&self.inflated),
+        )
+    }
+
+    /// The bytes of an entry that is stored without compression.
+    pub(crate) fn stored(&mut self, name: &str) -> Result<Section> {
+        let index = self.index(name)?;
+        let label = self.label.clone();
+        let no = |why: String| {
+            BundleError::archive(&label, format!("entry \"{}\": {why}", printable(name)))
+        };
+        let entry = self
+            .zip
+            .by_index_raw(index)
+            .map_err(|e| no(format!("it can't be read ({e})")))?;
+        if entry.compression() != CompressionMethod::Stored {
+            return Err(no(
+                "it is compressed; a .dslice inside a .dsperse must be stored".into(),
+            ));
+        }
+        let (start, len) = (entry.data_start(), entry.compressed_size());
+        if len != entry.size() {
+            return Err(no("its two sizes differ although it is stored".into()));
+        }
+        match start {
+            Some(start)
+                if start
+                    .checked_add(len)
+                    .is_some_and(|end| end <= self.section.len()) =>
+            {
+                Ok(Section {
+                    file: Arc::clone(&self.section.file),
+                    start: self.section.start + start,
+                    len,
+                    at: 0,
+                })
+            }
+            _ => Err(no("it reaches over the end of the archive".into())),
+        }
+    }
+}
+
+/// The end record must be the last thing in the file: bytes after it mean that the file
+/// was cut or glued.
+fn check_end(zip: &ZipArchive<Section>, section: &mut Section) -> Result<(), String> {
+    let tail = 22 + zip.comment().len() as u64;
+    let mut magic = [0u8; 4];
+    let found = section
+        .len()
+        .checked_sub(tail)
+        .is_some_and(|at| section.seek(SeekFrom::Start(at)).is_ok())
+        && section.read_exact(&mut magic).is_ok();
+    if found && magic == *b"PK\x05\x06" {
+        Ok(())
+    } else {
+        Err("its end record is not at its end".into())
+    }
+}
+
+fn plain_mode(mode: Option<u32>, is_dir: bool) -> bool {
+    match mode.map(|m| m & 0o170_000) {
+        None | Some(0) => true,
+        Some(0o100_000) => !is_dir,
+        Some(0o040_000) => is_dir,
+        Some(_) => false,
+    }
+}
+
+fn printable(name: &str) -> String {
+    name.chars()
+        .take(100)
+        .flat_map(char::escape_debug)
+        .collect()
+}

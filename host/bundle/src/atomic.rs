@@ -1,0 +1,188 @@
+//! Single files that are replaced in one step.
+//!
+//! A file is written under a temporary name in its own directory, synced, and renamed;
+//! then the directory is synced. A reader sees the old bytes or the new ones.
+
+use crate::error::{IoContext, Result};
+use dsperse_types::Document;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// Prefix of temporary files. A crash can leave some; [`clean_leftovers`] removes them.
+pub(crate) const TMP_PREFIX: &str = ".dsperse-tmp-";
+
+/// A place where the tests of crash safety end the process. Does nothing elsewhere.
+pub(crate) fn crash_point() {
+    #[cfg(test)]
+    crate::crash_tests::crash_point();
+}
+
+/// A file that appears under its name only when it is complete.
+#[derive(Debug)]
+pub struct AtomicFile {
+    tmp: tempfile::NamedTempFile,
+    target: PathBuf,
+}
+
+impl AtomicFile {
+    /// Starts a file. Nothing is visible at `target` before [`AtomicFile::commit`].
+    ///
+    /// # Errors
+    /// When the directory can't be written to.
+    pub fn create(target: &Path) -> Result<Self> {
+        let dir = parent_of(target);
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(TMP_PREFIX);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            // Temporary files are private by default; this one will be the user's.
+            builder.permissions(fs::Permissions::from_mode(0o666));
+        }
+        let tmp = builder.tempfile_in(&dir).at("create a file in", &dir)?;
+        Ok(Self {
+            tmp,
+            target: target.to_owned(),
+        })
+    }
+
+    /// The open file.
+    pub fn file(&mut self) -> &mut File {
+        self.tmp.as_file_mut()
+    }
+
+    /// Syncs the file and puts it in place of what was there.
+    ///
+    /// # Errors
+    /// When the disk is full or the rename is refused; the old file stays.
+    pub fn commit(self) -> Result<()> {
+        let Self { tmp, target } = self;
+        tmp.as_file().sync_all().at("write", &target)?;
+        crash_point();
+        tmp.persist(&target)
+            .map_err(|e| e.error)
+            .at("replace", &target)?;
+        crash_point();
+        sync_dir(&parent_of(&target))
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.tmp.as_file_mut().write(buf)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.tmp.as_file_mut().flush()
+    }
+}
+
+/// Writes a whole file in one step.
+///
+/// # Errors
+/// As [`AtomicFile`].
+pub fn write_file(target: &Path, bytes: &[u8]) -> Result<()> {
+    let mut f = AtomicFile::create(target)?;
+    f.write_all(bytes).at("write", target)?;
+    f.commit()
+}
+
+/// Writes a document in one step.
+///
+/// # Errors
+/// As [`AtomicFile`].
+pub fn write_document<D: Document>(target: &Path, document: &D) -> Result<()> {
+    let bytes = document_bytes(target, document)?;
+    write_file(target, &bytes)
+}
+
+pub(crate) fn document_bytes<D: Document>(target: &Path, document: &D) -> Result<Vec<u8>> {
+    document
+        .to_json()
+        .map_err(|e| crate::BundleError::Document {
+            path: target.to_owned(),
+            source: Box::new(e),
+        })
+}
+
+/// Reads a document.
+///
+/// # Errors
+/// When the file is missing, too large, no JSON, of a newer major schema, or wrong.
+pub fn read_document<D: Document>(path: &Path) -> Result<D> {
+    let limit = crate::Limits::default().document_bytes;
+    let size = fs::metadata(path).at("read", path)?.len();
+    if size > limit {
+        return Err(crate::BundleError::inconsistent(
+            path,
+            format!("the document has {size} bytes, at most {limit} are read"),
+        ));
+    }
+    let bytes = fs::read(path).at("read", path)?;
+    parse_document(path, &bytes)
+}
+
+pub(crate) fn parse_document<D: Document>(path: &Path, bytes: &[u8]) -> Result<D> {
+    D::parse(bytes).map_err(|e| crate::BundleError::Document {
+        path: path.to_owned(),
+        source: Box::new(e),
+    })
+}
+
+/// The directory that holds `path`.
+pub(crate) fn parent_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(p) if !p.as_os_str().is_empty() => p.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// Makes renames in a directory durable.
+pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
+    #[cfg(unix)]
+    File::open(dir).and_then(|d| d.sync_all()).at("sync", dir)?;
+    let _ = dir;
+    Ok(())
+}
+
+/// Makes a directory and everything in it durable.
+pub(crate) fn sync_tree(path: &Path) -> Result<()> {
+    let meta = fs::symlink_metadata(path).at("read", path)?;
+    if meta.is_dir() {
+        for entry in fs::read_dir(path).at("read", path)? {
+            sync_tree(&entry.at("read", path)?.path())?;
+        }
+        sync_dir(path)
+    } else if meta.is_file() {
+        File::open(path).and_then(|f| f.sync_all()).at("sync", path)
+    } else {
+        Ok(())
+    }
+}
+
+/// Removes temporary files that a crashed command left directly in `dir`. Call it only
+/// under the lock of what lies there.
+pub(crate) fn clean_leftovers(dir: &Path) {
+    let Ok(entries) = fs::read_dir(dir) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(TMP_PREFIX)
+            && entry.file_type().is_ok_and(|t| t.is_file())
+        {
+            // Another attempt is made at the next open.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Removes a file or directory if it is there.
+pub(crate) fn remove(path: &Path) -> Result<()> {
+    let result = match fs::symlink_metadata(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => Err(e),
+        Ok(m) if m.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+    };
+    result.at("remove", path)
+}
