@@ -1,1 +1,31 @@
 //! The stages: slice, compile, run, prove, verify.
+//!
+//! A stage is a function over a [`Session`] (plugins, limits, a listener) and files on
+//! disk; it knows no command line. Where is what decided?
+//!
+//! - [`job`]: the unit of work and the [`job::Executor`] that carries it out;
+//!   [`local`] runs jobs in plugin workers on this machine;
+//! - [`schedule`]: how many jobs run at the same time;
+//! - [`config`]: `dsperse.toml`;
+//! - [`input`], [`values`], [`fidelity`]: tensors from and for people, and how far two
+//!   computations are apart.
+
+pub mod chain;
+pub mod compile;
+pub mod config;
+pub mod error;
+pub mod event;
+pub mod fidelity;
+pub mod input;
+pub mod job;
+pub mod local;
+pub mod report;
+pub mod schedule;
+pub mod session;
+pub mod slices;
+pub mod values;
+
+pub use config::Config;
+pub use error::{Error, ErrorClass, Result};
+pub use event::{Event, Events};
+pub use session::{Limits, Loaded, Session};

@@ -1,0 +1,262 @@
+//! `compile`: slices to circuits, each through its chain of backends.
+//!
+//! For every slice: the chain from the spec, static capabilities and policy (router),
+//! then `supports`, then the compilation itself; the first backend that gets through wins.
+//! What turned the others down is kept in the slice's metadata. A compilation whose
+//! payload, options, calibration and backend are the same as before is not repeated, and
+//! a backend that turned a slice down is not asked again with the same job.
+
+mod attempt;
+mod calibration;
+
+pub use calibration::Calibration;
+
+use crate::chain::{backend_error, lock};
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::report::{Outcome, SliceLine, StageReport};
+use crate::schedule::{self, Task};
+use crate::session::Session;
+use crate::slices;
+use attempt::{Decision, Work};
+use dsperse_bundle::SliceStore;
+use dsperse_router::{Policy, Routes};
+use dsperse_types::{Fallback, SliceMetadata};
+use std::sync::Mutex;
+use std::time::Instant;
+
+/// What to compile and how.
+#[derive(Debug, Clone, Default)]
+pub struct CompileOptions {
+    /// Backend spec; `None` is the default chain.
+    pub backend: Option<String>,
+    /// No silent fallback to execution.
+    pub strict: bool,
+    /// Demands on proofs.
+    pub policy: Policy,
+    /// Slices; `None` is all.
+    pub layers: Option<String>,
+    /// Calibration input.
+    pub calibration: Calibration,
+    /// Compile again what is up to date.
+    pub force: bool,
+}
+
+/// Compiles slices. What is finished stays when a slice fails or the user interrupts; the
+/// caller commits the store in any case.
+///
+/// # Errors
+/// Before any work: a wrong spec, wrong layers, a wrong calibration input. A slice that
+/// failed is no error of this function: see [`StageReport::failed`].
+pub fn compile(
+    session: &Session<'_>,
+    store: &SliceStore,
+    options: &CompileOptions,
+) -> Result<StageReport> {
+    let began = Instant::now();
+    let routes = slices::routes(
+        session,
+        options.backend.as_deref(),
+        options.strict,
+        slices::count(store),
+    )?;
+    let selected = slices::select(store, options.layers.as_deref())?;
+    let scratch = store.scratch()?;
+    session.emit(&Event::StageStarted {
+        stage: "compile",
+        slices: selected.len(),
+    });
+    let samples =
+        calibration::prepare(session, store, options, &routes, &selected, scratch.path())?;
+    let stage = Stage {
+        session,
+        store,
+        options,
+        routes: &routes,
+        samples: &samples,
+        scratch: scratch.path(),
+    };
+    let lines = stage.run(&selected);
+    Ok(StageReport {
+        stage: "compile".to_owned(),
+        slices: lines,
+        seconds: began.elapsed().as_secs_f64(),
+    })
+}
+
+pub(crate) struct Stage<'a> {
+    pub session: &'a Session<'a>,
+    pub store: &'a SliceStore,
+    pub options: &'a CompileOptions,
+    pub routes: &'a Routes,
+    pub samples: &'a calibration::Samples,
+    pub scratch: &'a std::path::Path,
+}
+
+impl Stage<'_> {
+    fn run(&self, selected: &[usize]) -> Vec<SliceLine> {
+        let bounds = self.session.bounds();
+        let cancel = &self.session.cancel;
+        let free = vec![Task::default(); selected.len()];
+        // First ask, which is quick and gives an estimate of memory; then compile.
+        let decided: Vec<Mutex<Option<Result<Work>>>> =
+            schedule::run_all(&free, bounds, cancel, |at| self.decide(selected[at]))
+                .into_iter()
+                .map(Mutex::new)
+                .collect();
+        let tasks: Vec<Task> = decided
+            .iter()
+            .map(|d| Task {
+                after: Vec::new(),
+                memory: match &*lock(d) {
+                    Some(Ok(work)) => work.memory(),
+                    _ => 0,
+                },
+            })
+            .collect();
+        let lines = schedule::run_all(&tasks, bounds, cancel, |at| {
+            let decision = lock(&decided[at]).take()?;
+            Some(self.finish(selected[at], decision))
+        });
+        selected
+            .iter()
+            .zip(lines)
+            .map(|(index, line)| line.flatten().unwrap_or_else(|| self.skipped(*index)))
+            .collect()
+    }
+
+    fn skipped(&self, index: usize) -> SliceLine {
+        SliceLine {
+            index,
+            operators: self
+                .store
+                .slice(index)
+                .map(|s| slices::operator_words(&s))
+                .unwrap_or_default(),
+            outcome: Outcome::Skipped,
+            ..SliceLine::default()
+        }
+    }
+
+    /// Compiles with the decided backend, and with the next ones when it falls through.
+    fn finish(&self, index: usize, decision: Result<Work>) -> SliceLine {
+        let mut line = self.skipped(index);
+        let result = decision.and_then(|work| self.carry_out(index, work, &mut line));
+        if let Err(e) = result {
+            line.outcome = if self.session.cancel.is_cancelled() {
+                Outcome::Skipped
+            } else {
+                self.session.emit(&Event::Failed {
+                    stage: "compile",
+                    slice: index,
+                    reason: e.message.clone(),
+                });
+                Outcome::Failed
+            };
+            line.error = Some(e.message);
+            line.hint = e.hint;
+        }
+        line
+    }
+
+    fn carry_out(&self, index: usize, mut work: Work, line: &mut SliceLine) -> Result<()> {
+        loop {
+            match work.decision {
+                Decision::UpToDate(ref backend) => {
+                    let backend = backend.clone();
+                    let slice = self.settle(index, &backend, &work.fallbacks)?;
+                    self.session.emit(&Event::UpToDate {
+                        stage: "compile",
+                        slice: index,
+                        backend: backend.clone(),
+                    });
+                    self.fill(line, &slice, &backend, &work.fallbacks, Outcome::UpToDate);
+                    return Ok(());
+                }
+                Decision::Compile { position, .. } => {
+                    let name = work.candidates[position].clone();
+                    match self.compile_with(index, &name, &work.fallbacks)? {
+                        Ok(slice) => {
+                            self.fill(line, &slice, &name, &work.fallbacks, Outcome::Done);
+                            return Ok(());
+                        }
+                        Err(fallback) => {
+                            self.session.emit(&Event::FellThrough {
+                                slice: index,
+                                fallback: fallback.clone(),
+                            });
+                            work.fallbacks.push(fallback);
+                            work = self.ask_from(index, work, position + 1)?;
+                        }
+                    }
+                }
+                Decision::Nobody => {
+                    line.fallbacks.clone_from(&work.fallbacks);
+                    self.store.update_slice(index, |m| {
+                        m.backend = None;
+                        m.fallbacks.clone_from(&work.fallbacks);
+                    })?;
+                    return Err(nobody(index, &work.fallbacks));
+                }
+            }
+        }
+    }
+
+    fn fill(
+        &self,
+        line: &mut SliceLine,
+        slice: &SliceMetadata,
+        backend: &str,
+        fallbacks: &[Fallback],
+        outcome: Outcome,
+    ) {
+        line.backend = Some(backend.to_owned());
+        line.outcome = outcome;
+        line.fallbacks = fallbacks.to_vec();
+        if let Some(c) = slice.compilations.get(backend) {
+            line.usage = c.usage;
+            line.artefact_bytes = c.artefacts.iter().map(|a| a.size).sum();
+            line.warnings.clone_from(&c.warnings);
+        }
+    }
+
+    /// Notes the chosen backend when the metadata does not say so yet.
+    fn settle(&self, index: usize, backend: &str, fallbacks: &[Fallback]) -> Result<SliceMetadata> {
+        let slice = self.store.slice(index)?;
+        if slice.backend.as_deref() == Some(backend) && slice.fallbacks == fallbacks {
+            return Ok(slice);
+        }
+        Ok(self.store.update_slice(index, |m| {
+            m.backend = Some(backend.to_owned());
+            m.fallbacks = fallbacks.to_vec();
+        })?)
+    }
+}
+
+fn nobody(index: usize, fallbacks: &[Fallback]) -> Error {
+    let reasons: Vec<String> = fallbacks
+        .iter()
+        .map(|f| format!("{}: {}", f.backend, f.reason))
+        .collect();
+    let hint = fallbacks
+        .iter()
+        .find_map(|f| f.hint.clone())
+        .unwrap_or_else(|| {
+            "leave --strict and the --require flags out, or name another backend with --backend"
+                .to_owned()
+        });
+    Error::failed(if reasons.is_empty() {
+        format!("slice {index}: the chain of backends is empty")
+    } else {
+        format!(
+            "slice {index}: no backend of its chain can do it ({})",
+            reasons.join("; ")
+        )
+    })
+    .with_hint(hint)
+}
+
+/// The error for a slice that stopped the chain (wrong input, interruption).
+fn stop(e: &dsperse_types::BackendError, index: usize, backend: &str) -> Error {
+    backend_error(e, index, backend)
+}

@@ -1,0 +1,239 @@
+//! What every stage works with: plugins, options, limits, cancellation, and a listener.
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::event::{Event, Events};
+use crate::job::{Control, Executor, JobEvents};
+use crate::schedule::{self, Bounds};
+use dsperse_plugin_api::{Descriptor, Stage, job::Options};
+use dsperse_plugin_host::{CancelToken, PluginHost};
+use dsperse_router::Defaults;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Bounds that the user sets.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Limits {
+    /// Slices at the same time.
+    pub parallel: Option<usize>,
+    /// Longest wall time of a job.
+    pub timeout: Option<Duration>,
+    /// Most memory of a job.
+    pub memory: Option<u64>,
+}
+
+/// A backend that can be called, with its options.
+#[derive(Debug, Clone, Copy)]
+pub struct Loaded<'a> {
+    /// What it says of itself.
+    pub descriptor: &'a Descriptor,
+    /// SHA-256 of its library.
+    pub digest: &'a str,
+    /// Its options from the configuration.
+    pub options: &'a Options,
+}
+
+impl<'a> Loaded<'a> {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &'a str {
+        &self.descriptor.name
+    }
+    /// Whether it has a stage.
+    #[must_use]
+    pub fn can(&self, stage: Stage) -> bool {
+        self.descriptor.capabilities.stages.contains(&stage)
+    }
+    /// Whether it is a plain executor: runs slices in floats and proves nothing.
+    #[must_use]
+    pub fn is_executor(&self) -> bool {
+        self.descriptor.capabilities.proof.is_none() && self.can(Stage::Witness)
+    }
+}
+
+/// What every stage works with.
+pub struct Session<'a> {
+    host: &'a PluginHost,
+    executor: &'a dyn Executor,
+    options: BTreeMap<String, Options>,
+    /// Default chain and fallback.
+    pub defaults: Defaults,
+    /// Bounds.
+    pub limits: Limits,
+    /// Asks everything to stop.
+    pub cancel: CancelToken,
+    events: Events,
+}
+
+impl<'a> Session<'a> {
+    /// Compares the configuration with the loaded plugins.
+    ///
+    /// # Errors
+    /// When an option is unknown or has the wrong type.
+    pub fn new(
+        host: &'a PluginHost,
+        executor: &'a dyn Executor,
+        config: &Config,
+        limits: Limits,
+        cancel: CancelToken,
+        events: Events,
+    ) -> Result<Self> {
+        let mut options = BTreeMap::new();
+        for plugin in host.plugins() {
+            options.insert(
+                plugin.descriptor.name.clone(),
+                config.options(&plugin.descriptor)?,
+            );
+        }
+        let session = Self {
+            host,
+            executor,
+            options,
+            defaults: config.defaults.clone(),
+            limits,
+            cancel,
+            events,
+        };
+        for name in config.backends() {
+            if session.loaded(name).is_none() {
+                session.warn(
+                    format!(
+                        "the configuration has options for backend \"{name}\", which is not loaded"
+                    ),
+                    Some("see \"dsperse plugin list\"".to_owned()),
+                );
+            }
+        }
+        Ok(session)
+    }
+
+    /// The plugin host.
+    #[must_use]
+    pub fn host(&self) -> &'a PluginHost {
+        self.host
+    }
+
+    /// The executor of jobs.
+    #[must_use]
+    pub fn executor(&self) -> &'a dyn Executor {
+        self.executor
+    }
+
+    /// A backend by name.
+    #[must_use]
+    pub fn loaded(&self, name: &str) -> Option<Loaded<'_>> {
+        let plugin = self.host.get(name)?;
+        Some(Loaded {
+            descriptor: &plugin.descriptor,
+            digest: &plugin.digest,
+            options: self.options.get(name)?,
+        })
+    }
+
+    /// Names of all backends.
+    pub fn names(&self) -> impl Iterator<Item = &'a str> {
+        self.host
+            .plugins()
+            .iter()
+            .map(|p| p.descriptor.name.as_str())
+    }
+
+    /// The backend that computes slices in floats: the configured fallback, or the first
+    /// executor that is loaded.
+    ///
+    /// # Errors
+    /// When none is loaded.
+    pub fn float_executor(&self) -> Result<Loaded<'_>> {
+        let configured = self.loaded(&self.defaults.fallback);
+        configured
+            .filter(Loaded::is_executor)
+            .or_else(|| {
+                self.names()
+                    .filter_map(|n| self.loaded(n))
+                    .find(Loaded::is_executor)
+            })
+            .ok_or_else(|| {
+                Error::backend("no backend that executes slices is loaded")
+                    .with_hint("see \"dsperse plugin list\" for what was skipped and why")
+            })
+    }
+
+    /// Reports an event.
+    pub fn emit(&self, event: &Event) {
+        (self.events)(event);
+    }
+
+    /// Reports something the user should know.
+    pub fn warn(&self, message: String, hint: Option<String>) {
+        self.emit(&Event::Warning { message, hint });
+    }
+
+    /// Slices at the same time.
+    #[must_use]
+    pub fn parallel(&self) -> usize {
+        self.limits.parallel.unwrap_or_else(processors)
+    }
+
+    /// Bounds of the pool.
+    #[must_use]
+    pub fn bounds(&self) -> Bounds {
+        Bounds {
+            parallel: self.parallel(),
+            memory: schedule::available_memory(),
+        }
+    }
+
+    /// Bounds and companions of a job on one of `jobs` slices.
+    #[must_use]
+    pub fn control(&self, dir: &Path, slice: usize, backend: &str, jobs: usize) -> Control {
+        let events = self.events.clone();
+        let backend = backend.to_owned();
+        let forward: JobEvents = Arc::new(move |e| {
+            use dsperse_plugin_api::context::Level;
+            use dsperse_plugin_host::Event as Job;
+            let log = |level, line: &str| Event::Log {
+                slice,
+                backend: backend.clone(),
+                level,
+                line: line.to_owned(),
+            };
+            let event = match e {
+                Job::Progress { fraction, step } => Event::Progress {
+                    slice,
+                    fraction: *fraction,
+                    step: step.clone(),
+                },
+                Job::Log { level, message } => log(*level, message),
+                Job::Output { line, .. } => log(Level::Debug, line),
+                Job::Panic { message } => log(Level::Warn, message),
+            };
+            events(&event);
+        });
+        Control {
+            dir: dir.to_path_buf(),
+            threads: (processors() / self.parallel().min(jobs.max(1))).max(1),
+            timeout: self.limits.timeout,
+            memory: self.limits.memory,
+            cancel: self.cancel.clone(),
+            events: Some(forward),
+        }
+    }
+
+    /// Fails when the user interrupted.
+    ///
+    /// # Errors
+    /// The interruption.
+    pub fn check_cancelled(&self) -> Result<()> {
+        if self.cancel.is_cancelled() {
+            Err(Error::interrupted())
+        } else {
+            Ok(())
+        }
+    }
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
