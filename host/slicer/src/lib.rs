@@ -1,1 +1,40 @@
-//! Cuts a model into slices: shape inference, strategies, extraction, analysis.
+//! Cuts a model into slices.
+//!
+//! ```text
+//! load ──> prepare ──> plan ──> slices
+//! file     shapes,     where    one valid ONNX
+//! digests  constants   to cut   model each
+//! ```
+//!
+//! [`load`] reads a file with its external data. [`prepare`] fixes open sizes, infers the
+//! shape of every tensor and turns what is provably constant into constants.
+//! [`Prepared::plan`] applies a [`Strategy`], and [`Prepared::slices`] makes the slices one
+//! after the other. [`Prepared::analyse`] describes the model node by node. Nothing here
+//! writes files.
+//!
+//! The rules that make a slice valid on its own are in the `extract` module; the hard kinds
+//! of models and how they are treated stand in the project's documentation of slicing.
+
+mod analysis;
+mod cost;
+mod dims;
+mod error;
+mod extract;
+mod facts;
+mod fold;
+mod graph;
+mod infer;
+mod load;
+mod plan;
+mod prepare;
+mod splice;
+mod weights;
+
+pub use analysis::{ModelAnalysis, NodeAnalysis, NodeState, TensorAnalysis};
+pub use dims::DimOptions;
+pub use error::{Result, SliceError};
+pub use extract::Slice;
+pub use facts::{Fact, Facts, encoding};
+pub use load::{LoadedModel, load, load_bytes};
+pub use plan::{CapabilityClass, Plan, Strategy};
+pub use prepare::{PlanNode, Prepared, prepare};
