@@ -1,0 +1,336 @@
+//! Finding and driving the two programs inside the JSTprove package: the circuit builder
+//! (`onnx_generic_circuit_2-1-0`) and the prover (`expander-exec`). They run without
+//! Python, in a clean environment in which OpenMPI starts no helper process.
+
+use dsperse_plugin_api::{Cx, Error, Result, ToolStatus, tool};
+use serde_json::{Map, Value};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The version of JSTprove whose files and programs this plugin knows.
+pub const VERSION: &str = "2.1.0";
+
+/// What to type when the programs are missing.
+pub const INSTALL_HINT: &str = "pip install --no-deps jstprove==2.1.0 (in any Python environment; or scripts/install-backends.sh jstprove)";
+
+/// What to type when OpenMPI is missing.
+const MPI_HINT: &str = "install OpenMPI's library, on Debian: apt install libopenmpi3";
+
+/// What the user must know before using JSTprove.
+pub const LICENCE_NOTE: &str = "JSTprove is source-available and its licence grants no rights of use: check that you have the owner's permission";
+
+/// The prefix of the circuit builder's file name; the version follows with `-`.
+const BUILDER_PREFIX: &str = "onnx_generic_circuit_";
+const PROVER: &str = "expander-exec";
+
+/// The two programs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Programs {
+    builder: PathBuf,
+    prover: PathBuf,
+    /// The version in the builder's file name.
+    pub version: String,
+}
+
+impl Programs {
+    /// Looks in the configured directory, in the Python environments that are known
+    /// (`VIRTUAL_ENV`, a `.venv` here or above, the one that `jst` on `PATH` belongs to)
+    /// and on `PATH`.
+    ///
+    /// # Errors
+    /// `tool_missing` with what to type.
+    pub fn find(options: &Map<String, Value>) -> Result<Self> {
+        let configured = options.get("programs").and_then(Value::as_str);
+        let places = match configured {
+            Some(dir) => vec![PathBuf::from(dir)],
+            None => places(),
+        };
+        let found = places.iter().find_map(|dir| Self::in_directory(dir));
+        let Some(programs) = found else {
+            let place = configured.map_or_else(
+                || "in VIRTUAL_ENV, a .venv directory or on PATH".to_owned(),
+                |dir| format!("in \"{dir}\""),
+            );
+            return Err(Error::tool_missing(
+                "jstprove",
+                format!("the programs of JSTprove {VERSION} are not {place}"),
+            )
+            .versions(VERSION, None)
+            .with_hint(INSTALL_HINT));
+        };
+        if programs.version != VERSION {
+            return Err(Error::tool_missing(
+                "jstprove",
+                format!(
+                    "JSTprove {} is at \"{}\", expected {VERSION}",
+                    programs.version,
+                    programs.builder.display()
+                ),
+            )
+            .versions(VERSION, Some(programs.version))
+            .with_hint(INSTALL_HINT));
+        }
+        Ok(programs)
+    }
+
+    /// The programs of a directory: they lie there side by side.
+    fn in_directory(dir: &Path) -> Option<Self> {
+        let prover = dir.join(PROVER);
+        if !prover.is_file() {
+            return None;
+        }
+        let mut builders: Vec<(String, PathBuf)> = std::fs::read_dir(dir)
+            .ok()?
+            .filter_map(|entry| {
+                let path = entry.ok()?.path();
+                let version = path.file_name()?.to_str()?.strip_prefix(BUILDER_PREFIX)?;
+                Some((version.replace('-', "."), path))
+            })
+            .collect();
+        // The wanted version first, should several lie there.
+        builders.sort_by_key(|(version, _)| version != VERSION);
+        let (version, builder) = builders.into_iter().next()?;
+        Some(Self {
+            builder,
+            prover,
+            version,
+        })
+    }
+
+    /// Starts both programs once, which shows whether their libraries are there.
+    ///
+    /// # Errors
+    /// `tool_missing` with what to type.
+    pub fn check(&self, cx: &Cx) -> Result<()> {
+        for program in [&self.builder, &self.prover] {
+            let out = tool::run(self.command(program, cx).arg("--help"), cx)?;
+            if !out.status.success() {
+                return Err(failure(program, &out));
+            }
+        }
+        Ok(())
+    }
+
+    /// The state for `probe`.
+    pub fn status(&self, problem: Option<&Error>) -> ToolStatus {
+        ToolStatus {
+            name: "jstprove".into(),
+            wanted: VERSION.into(),
+            found: Some(self.version.clone()),
+            path: Some(self.builder.display().to_string()),
+            ok: problem.is_none(),
+            hint: Some(match problem {
+                Some(e) => e.hint.clone().unwrap_or_else(|| e.message.clone()),
+                None => LICENCE_NOTE.to_owned(),
+            }),
+        }
+    }
+
+    /// Builds a circuit: `circuit.txt` and `circuit_witness_solver.txt` from `meta.json`,
+    /// `arch.json` and `wandb.json`, all in `dir`.
+    ///
+    /// # Errors
+    /// See [`failure`].
+    pub fn compile(&self, dir: &Path, cx: &Cx) -> Result<()> {
+        let mut command = self.command(&self.builder, cx);
+        command
+            .arg("run_compile_circuit")
+            .arg("-c")
+            .arg(dir.join("circuit.txt"))
+            .arg("-m")
+            .arg(dir.join("meta.json"))
+            .arg("-a")
+            .arg(dir.join("arch.json"))
+            .arg("-b")
+            .arg(dir.join("wandb.json"));
+        succeed(&self.builder, &mut command, cx)
+    }
+
+    /// Makes `witness.bin` from `ints.json` and the expected `output.json`.
+    ///
+    /// # Errors
+    /// See [`failure`].
+    pub fn witness(&self, dir: &Path, cx: &Cx) -> Result<()> {
+        let mut command = self.command(&self.builder, cx);
+        command
+            .arg("run_gen_witness")
+            .arg("-c")
+            .arg(dir.join("circuit.txt"))
+            .arg("-i")
+            .arg(dir.join("ints.json"))
+            .arg("-o")
+            .arg(dir.join("output.json"))
+            .arg("-w")
+            .arg(dir.join("witness.bin"))
+            .arg("-m")
+            .arg(dir.join("meta.json"));
+        succeed(&self.builder, &mut command, cx)
+    }
+
+    /// Makes `proof` from `circuit.txt` and `witness.bin`. The program does not look
+    /// whether the witness satisfies the circuit.
+    ///
+    /// # Errors
+    /// See [`failure`].
+    pub fn prove(&self, dir: &Path, proof: &Path, cx: &Cx) -> Result<()> {
+        let mut command = self.command(&self.prover, cx);
+        command
+            .args(["-p", "Hyrax", "prove", "-c"])
+            .arg(dir.join("circuit.txt"))
+            .arg("-w")
+            .arg(dir.join("witness.bin"))
+            .arg("-o")
+            .arg(proof);
+        succeed(&self.prover, &mut command, cx)
+    }
+
+    /// Lets the program judge a proof; `Ok(Err(reason))` when it rejects. This is not the
+    /// whole verdict: see [`crate::files::check_proof`].
+    ///
+    /// # Errors
+    /// When the program could not judge: missing library, killed, no memory or disk.
+    pub fn verify(
+        &self,
+        dir: &Path,
+        proof: &Path,
+        cx: &Cx,
+    ) -> Result<std::result::Result<(), String>> {
+        let mut command = self.command(&self.prover, cx);
+        command
+            .args(["-p", "Hyrax", "verify", "-c"])
+            .arg(dir.join("circuit.txt"))
+            .arg("-w")
+            .arg(dir.join("witness.bin"))
+            .arg("-i")
+            .arg(proof);
+        let out = tool::run(&mut command, cx)?;
+        if out.status.success() {
+            // Exit status and text must both say so.
+            return Ok(if out.stdout.lines().any(|l| l.trim() == "success") {
+                Ok(())
+            } else {
+                Err("the verifying program did not say \"success\"".into())
+            });
+        }
+        match failure(&self.prover, &out) {
+            e if e.kind == dsperse_plugin_api::ErrorKind::Internal => Ok(Err(format!(
+                "the verifying program rejects the proof ({}): {}",
+                out.ending(),
+                out.last_words()
+            ))),
+            e => Err(e),
+        }
+    }
+
+    fn command(&self, program: &Path, cx: &Cx) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env_clear()
+            .env("OMPI_MCA_ess_singleton_isolated", "1")
+            .env("OMPI_MCA_btl", "self")
+            .env("OMPI_MCA_pml", "ob1")
+            .env("RAYON_NUM_THREADS", cx.threads().to_string())
+            .env("HOME", cx.dir())
+            .env("TMPDIR", cx.dir())
+            .current_dir(cx.dir());
+        for key in ["PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"] {
+            if let Some(value) = std::env::var_os(key) {
+                command.env(key, value);
+            }
+        }
+        command
+    }
+}
+
+fn succeed(program: &Path, command: &mut Command, cx: &Cx) -> Result<()> {
+    let out = tool::run(command, cx)?;
+    if out.status.success() {
+        Ok(())
+    } else {
+        Err(failure(program, &out))
+    }
+}
+
+/// What a failed program means for the host: a missing library is a missing tool, a kill
+/// or a full disk is a lack of resources, and everything else (it panics with exit code
+/// 101) is a fault inside the tool, for which the next backend is tried.
+fn failure(program: &Path, out: &tool::Output) -> Error {
+    let text = format!("{}\n{}", out.stdout, out.stderr);
+    let message = format!(
+        "\"{}\" ended with {}: {}",
+        program.file_name().unwrap_or_default().to_string_lossy(),
+        out.ending(),
+        out.last_words()
+    );
+    if text.contains("error while loading shared libraries") {
+        return Error::tool_missing("libmpi", message).with_hint(MPI_HINT);
+    }
+    let lacking = [
+        "No space left",
+        "memory allocation of",
+        "Cannot allocate memory",
+        "os error 28",
+        "os error 12",
+    ];
+    if out.ending() == "signal 9" || lacking.iter().any(|l| text.contains(l)) {
+        return Error::resource(message);
+    }
+    Error::internal(message)
+}
+
+/// Directories in which the programs may lie.
+fn places() -> Vec<PathBuf> {
+    let mut environments: Vec<PathBuf> = Vec::new();
+    environments.extend(std::env::var_os("VIRTUAL_ENV").map(PathBuf::from));
+    if let Ok(here) = std::env::current_dir() {
+        environments.extend(here.ancestors().map(|d| d.join(".venv")));
+    }
+    let path: Vec<PathBuf> = std::env::var_os("PATH")
+        .map(|p| std::env::split_paths(&p).collect())
+        .unwrap_or_default();
+    for dir in &path {
+        // `jst` lies in the `bin` directory of its environment, perhaps behind a link.
+        if let Ok(jst) = dir.join("jst").canonicalize()
+            && let Some(root) = jst.parent().and_then(Path::parent)
+        {
+            environments.push(root.to_owned());
+        }
+    }
+    let mut places: Vec<PathBuf> = environments.iter().flat_map(|e| package(e)).collect();
+    places.extend(path);
+    places
+}
+
+/// The package's programs in a Python environment.
+fn package(environment: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(environment.join("lib")) else {
+        return Vec::new();
+    };
+    let mut found: Vec<PathBuf> = entries
+        .filter_map(|e| Some(e.ok()?.path()))
+        .map(|lib| lib.join("site-packages/python/core/binaries"))
+        .filter(|dir| dir.is_dir())
+        .collect();
+    found.sort();
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_read_from_the_file_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let touch = |name: &str| std::fs::write(dir.path().join(name), "").unwrap();
+        let options = Map::from_iter([("programs".to_owned(), dir.path().to_str().into())]);
+        let e = Programs::find(&options).unwrap_err();
+        assert!(e.hint.unwrap().contains("pip install"), "{}", e.message);
+        touch(PROVER);
+        touch("onnx_generic_circuit_1-9-0");
+        let e = Programs::find(&options).unwrap_err();
+        assert_eq!(e.tool.unwrap().found.as_deref(), Some("1.9.0"));
+        touch("onnx_generic_circuit_2-1-0");
+        assert_eq!(Programs::find(&options).unwrap().version, "2.1.0");
+    }
+}
