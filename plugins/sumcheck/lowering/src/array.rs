@@ -1,0 +1,135 @@
+//! Dense arrays of real numbers: what the float reference computes with.
+
+/// A row-major array. Integers of a model (shapes, axes) are held in the same type;
+/// they are exact up to 2^53.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Array {
+    /// Dimensions; empty for a scalar.
+    pub shape: Vec<usize>,
+    /// Elements, last dimension fastest.
+    pub data: Vec<f64>,
+}
+
+impl Array {
+    /// An array from its parts; `None` when the lengths do not agree.
+    #[must_use]
+    pub fn new(shape: Vec<usize>, data: Vec<f64>) -> Option<Self> {
+        let n = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d))?;
+        (n == data.len()).then_some(Self { shape, data })
+    }
+
+    /// An array that holds one value everywhere.
+    #[must_use]
+    pub fn filled(shape: Vec<usize>, value: f64) -> Self {
+        let n = shape.iter().product();
+        Self {
+            shape,
+            data: vec![value; n],
+        }
+    }
+
+    /// The value of all elements, when they are all the same.
+    #[must_use]
+    pub fn uniform(&self) -> Option<f64> {
+        let first = *self.data.first()?;
+        self.data.iter().all(|&x| x == first).then_some(first)
+    }
+
+    /// Greatest magnitude; 0 for an empty array.
+    #[must_use]
+    pub fn max_abs(&self) -> f64 {
+        self.data.iter().fold(0.0, |m, x| m.max(x.abs()))
+    }
+
+    /// The same elements in another shape; `None` when the number differs.
+    #[must_use]
+    pub fn reshaped(self, shape: Vec<usize>) -> Option<Self> {
+        Self::new(shape, self.data)
+    }
+
+    /// Combines two arrays element by element with numpy's broadcasting; `None` when
+    /// the shapes do not fit.
+    #[must_use]
+    pub fn zip(&self, other: &Self, f: impl Fn(f64, f64) -> f64) -> Option<Self> {
+        let shape = broadcast(&self.shape, &other.shape)?;
+        let (a, b) = (self.expanded(&shape), other.expanded(&shape));
+        let data = a.data.iter().zip(&b.data).map(|(&x, &y)| f(x, y)).collect();
+        Some(Self { shape, data })
+    }
+
+    /// Numpy's `broadcast_to`, for a shape that [`broadcast`] returned.
+    #[must_use]
+    pub fn expanded(&self, shape: &[usize]) -> Self {
+        if self.shape == shape {
+            return self.clone();
+        }
+        let lead = shape.len() - self.shape.len();
+        let own = strides(&self.shape);
+        let steps: Vec<usize> = (0..shape.len())
+            .map(|i| match i.checked_sub(lead) {
+                Some(k) if self.shape[k] != 1 => own[k],
+                _ => 0,
+            })
+            .collect();
+        let mut offsets = vec![0usize];
+        for (&d, &step) in shape.iter().zip(&steps) {
+            offsets = offsets
+                .iter()
+                .flat_map(|&o| (0..d).map(move |i| o + i * step))
+                .collect();
+        }
+        Self {
+            shape: shape.to_vec(),
+            data: offsets.into_iter().map(|o| self.data[o]).collect(),
+        }
+    }
+}
+
+/// Row-major strides of a shape.
+#[must_use]
+pub fn strides(shape: &[usize]) -> Vec<usize> {
+    let mut out = vec![1; shape.len()];
+    for i in (1..shape.len()).rev() {
+        out[i - 1] = out[i] * shape[i];
+    }
+    out
+}
+
+/// The shape that numpy's broadcasting gives for two operands, or `None`.
+#[must_use]
+pub fn broadcast(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
+    let n = a.len().max(b.len());
+    let at = |s: &[usize], i: usize| (i + s.len()).checked_sub(n).map_or(1, |k| s[k]);
+    (0..n)
+        .map(|i| match (at(a, i), at(b, i)) {
+            (x, y) if x == y => Some(x),
+            (1, y) => Some(y),
+            (x, 1) => Some(x),
+            _ => None,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn broadcasting_follows_numpy() {
+        assert_eq!(broadcast(&[4, 1, 3], &[2, 1]), Some(vec![4, 2, 3]));
+        assert_eq!(broadcast(&[2], &[3]), None);
+        let a = Array::new(vec![2, 1], vec![1., 2.]).expect("fits");
+        let b = Array::new(vec![3], vec![10., 20., 30.]).expect("fits");
+        let sum = a.zip(&b, |x, y| x + y).expect("fits");
+        assert_eq!(sum.shape, [2, 3]);
+        assert_eq!(sum.data, [11., 21., 31., 12., 22., 32.]);
+    }
+
+    #[test]
+    fn uniform_and_magnitude() {
+        assert_eq!(Array::filled(vec![2, 2], -3.0).uniform(), Some(-3.0));
+        let a = Array::new(vec![2], vec![-5.0, 4.0]).expect("fits");
+        assert_eq!((a.uniform(), a.max_abs()), (None, 5.0));
+        assert_eq!(Array::new(vec![2], vec![1.0]), None);
+    }
+}

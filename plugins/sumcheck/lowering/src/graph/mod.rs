@@ -1,0 +1,259 @@
+//! The real-valued graph: a slice in a small vocabulary, with every shape known.
+//!
+//! ONNX has many operators that say the same thing in different words. The
+//! [importer](crate::import) writes all of them in the few operators below. This graph is
+//! then read twice: by [`evaluate`], which is the float reference of calibration and
+//! fidelity figures, and by [`crate::quantise`], which turns it into integers.
+//!
+//! Movement of data is a [`Factor`] product exactly as in the integer program, so that
+//! transposes, windows, slices and pads are translated without any change.
+
+mod evaluate;
+mod functions;
+mod shape;
+
+pub use evaluate::{evaluate, evaluate_with};
+pub use functions::Function;
+
+use crate::array::Array;
+use dsperse_sumcheck_verifier::wire::Factor;
+use std::rc::Rc;
+
+/// Index of a node.
+pub type Id = usize;
+
+/// A window that slides over one dimension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// The dimension.
+    pub dim: usize,
+    /// Number of elements in the window.
+    pub kernel: usize,
+    /// Number of positions.
+    pub size: usize,
+    /// Distance between positions.
+    pub stride: usize,
+    /// Distance between the window's elements.
+    pub dilation: usize,
+    /// Elements before the first one.
+    pub pad: usize,
+}
+
+/// One operator.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// The next input of the slice.
+    Input {
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+    /// A constant.
+    Const(Rc<Array>),
+    /// Moves, repeats and sums elements.
+    Wire {
+        /// What is read.
+        input: Id,
+        /// One factor for each group of dimensions.
+        factors: Vec<Factor>,
+    },
+    /// Product of two arrays, summed over labels that are not in `out_labels`.
+    Einsum {
+        /// First operand.
+        a: Id,
+        /// Second operand.
+        b: Id,
+        /// Labels of the dimensions of `a`.
+        a_labels: Vec<u8>,
+        /// Labels of the dimensions of `b`.
+        b_labels: Vec<u8>,
+        /// Labels of the result.
+        out_labels: Vec<u8>,
+    },
+    /// `sum coefficient * term + constant`; all terms have the same shape.
+    Affine {
+        /// Terms with their coefficients.
+        terms: Vec<(Id, f64)>,
+        /// Added to every element.
+        constant: f64,
+    },
+    /// Limits every element; either limit may be infinite.
+    Clamp {
+        /// What is read.
+        input: Id,
+        /// Least value.
+        lo: f64,
+        /// Greatest value.
+        hi: f64,
+    },
+    /// A function of one variable, element by element.
+    Map {
+        /// What is read.
+        input: Id,
+        /// The function.
+        function: Function,
+    },
+    /// Sums over the axes, which keep size 1.
+    Sum {
+        /// What is read.
+        input: Id,
+        /// The axes.
+        axes: Vec<usize>,
+    },
+    /// Numpy's broadcasting among arrays of the same rank.
+    Expand {
+        /// What is read.
+        input: Id,
+        /// The wanted shape.
+        shape: Vec<usize>,
+    },
+    /// Greatest element of each window; elements outside do not count.
+    MaxPool {
+        /// What is read.
+        input: Id,
+        /// The windows; other dimensions stay as they are.
+        windows: Vec<Window>,
+    },
+    /// Softmax over one axis.
+    Softmax {
+        /// What is read.
+        input: Id,
+        /// The axis.
+        axis: usize,
+    },
+    /// `(x - mean) / sqrt(variance + epsilon)` over the axes.
+    Normalise {
+        /// What is read.
+        input: Id,
+        /// The axes.
+        axes: Vec<usize>,
+        /// Added to the variance.
+        epsilon: f64,
+    },
+}
+
+impl Op {
+    /// The nodes that this operator reads, in order.
+    #[must_use]
+    pub fn operands(&self) -> Vec<Id> {
+        match self {
+            Self::Input { .. } | Self::Const(_) => vec![],
+            Self::Wire { input, .. }
+            | Self::Clamp { input, .. }
+            | Self::Map { input, .. }
+            | Self::Sum { input, .. }
+            | Self::Expand { input, .. }
+            | Self::MaxPool { input, .. }
+            | Self::Softmax { input, .. }
+            | Self::Normalise { input, .. } => vec![*input],
+            Self::Einsum { a, b, .. } => vec![*a, *b],
+            Self::Affine { terms, .. } => terms.iter().map(|t| t.0).collect(),
+        }
+    }
+}
+
+/// A node with what is known about it.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// What it computes.
+    pub op: Op,
+    /// The shape of its result.
+    pub shape: Vec<usize>,
+    /// Index into [`Graph::origins`].
+    pub origin: usize,
+}
+
+/// The ONNX node that a node stems from, for messages.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The node's name.
+    pub node: String,
+    /// Its operator.
+    pub op: String,
+}
+
+/// A slice as real-valued operators in topological order.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    /// The nodes.
+    pub nodes: Vec<Node>,
+    /// The inputs in order.
+    pub inputs: Vec<Id>,
+    /// The outputs in order.
+    pub outputs: Vec<Id>,
+    /// Where nodes come from.
+    pub origins: Vec<Origin>,
+}
+
+impl Graph {
+    /// Appends a node; constants are folded unless that would make them larger.
+    ///
+    /// # Errors
+    /// A sentence that says which shapes do not fit.
+    pub fn add(&mut self, op: Op) -> Result<Id, String> {
+        let shape = shape::infer(self, &op)?;
+        let constants: Option<Vec<&Array>> = op
+            .operands()
+            .into_iter()
+            .map(|id| self.constant(id))
+            .collect();
+        let grows = |c: &[&Array]| {
+            let most = c.iter().map(|a| a.data.len()).max().unwrap_or(0);
+            shape.iter().product::<usize>() > most
+        };
+        let op = match constants {
+            Some(c) if !c.is_empty() && !grows(&c) => {
+                Op::Const(Rc::new(evaluate::compute(&op, &c, &shape)))
+            }
+            _ => op,
+        };
+        let origin = self.origins.len().saturating_sub(1);
+        if matches!(op, Op::Input { .. }) {
+            self.inputs.push(self.nodes.len());
+        }
+        self.nodes.push(Node { op, shape, origin });
+        Ok(self.nodes.len() - 1)
+    }
+
+    /// Appends a constant.
+    pub fn constant_node(&mut self, array: Array) -> Id {
+        let origin = self.origins.len().saturating_sub(1);
+        self.nodes.push(Node {
+            shape: array.shape.clone(),
+            op: Op::Const(Rc::new(array)),
+            origin,
+        });
+        self.nodes.len() - 1
+    }
+
+    /// The value of a node, when it is a constant.
+    #[must_use]
+    pub fn constant(&self, id: Id) -> Option<&Array> {
+        match &self.nodes[id].op {
+            Op::Const(array) => Some(array),
+            _ => None,
+        }
+    }
+
+    /// The shape of a node's result.
+    #[must_use]
+    pub fn shape(&self, id: Id) -> &[usize] {
+        &self.nodes[id].shape
+    }
+
+    /// Which nodes the outputs depend on.
+    #[must_use]
+    pub fn needed(&self) -> Vec<bool> {
+        let mut needed = vec![false; self.nodes.len()];
+        for &o in &self.outputs {
+            needed[o] = true;
+        }
+        for id in (0..self.nodes.len()).rev() {
+            if needed[id] {
+                for operand in self.nodes[id].op.operands() {
+                    needed[operand] = true;
+                }
+            }
+        }
+        needed
+    }
+}

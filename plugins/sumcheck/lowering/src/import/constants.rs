@@ -1,0 +1,132 @@
+//! Sub-graphs that depend on constants and shapes only: computed at import.
+//!
+//! Float operators on constants are folded by [`crate::graph::Graph::add`]; here are the
+//! integer ones, which exporters use to compute shapes, axes and indices.
+
+use super::{Importer, Kind, Step, Value};
+use crate::array::Array;
+use dsperse_onnx::{DataType, NodeProto, Tensor};
+
+impl Importer<'_> {
+    /// The node's value when it is one that this module computes.
+    pub(super) fn constant_only(&mut self, node: &NodeProto) -> Step<Option<Value>> {
+        let text = |e: dsperse_onnx::OnnxError| e.to_string();
+        let constants: Option<Vec<(Array, Kind)>> = node
+            .input
+            .iter()
+            .filter(|n| !n.is_empty())
+            .map(|n| {
+                let value = self.values.get(n.as_str())?;
+                Some((self.graph.constant(value.id)?.clone(), value.kind))
+            })
+            .collect();
+        let (array, kind) = match (node.op_type(), constants.as_deref()) {
+            ("Shape", _) => {
+                let value = self.value(node, 0)?;
+                let shape = self.shape(value.id);
+                let rank = shape.len() as i64;
+                let at = |v: i64| (if v < 0 { v + rank } else { v }).clamp(0, rank) as usize;
+                let start = at(node.int_or("start", 0).map_err(text)?);
+                let end = at(node.int_or("end", rank).map_err(text)?).max(start);
+                let dims: Vec<f64> = shape[start..end].iter().map(|&d| d as f64).collect();
+                (Array::new(vec![dims.len()], dims), Kind::Integer)
+            }
+            ("ConstantOfShape", Some([(shape, Kind::Integer)])) => {
+                let shape = dims_of(shape)?;
+                let (value, kind) = match node.tensor("value").map_err(text)? {
+                    None => (0.0, Kind::Float),
+                    Some(t) => {
+                        let t = Tensor::read(t).map_err(text)?;
+                        let kind = if t.values.dtype().is_float() {
+                            Kind::Float
+                        } else {
+                            Kind::Integer
+                        };
+                        let first = t.values.to_f64().and_then(|v| v.first().copied());
+                        (first.ok_or("its value has no number")?, kind)
+                    }
+                };
+                (Some(Array::filled(shape, value)), kind)
+            }
+            ("Cast", Some([(x, kind)])) => {
+                let to = node.int_or("to", 1).map_err(text)?;
+                let to = DataType::from_number(i32::try_from(to).ok());
+                let to_kind = if to.is_float() {
+                    Kind::Float
+                } else {
+                    Kind::Integer
+                };
+                let mut x = x.clone();
+                if *kind == Kind::Float && to_kind == Kind::Integer {
+                    x.data.iter_mut().for_each(|v| *v = v.trunc());
+                }
+                (Some(x), to_kind)
+            }
+            ("Add" | "Sub" | "Mul" | "Div", Some([(a, ka), (b, kb)])) => {
+                let integer = *ka == Kind::Integer && *kb == Kind::Integer;
+                let op = node.op_type();
+                if op == "Div" && b.data.contains(&0.0) {
+                    return Err("it divides by zero".into());
+                }
+                let out = a.zip(b, |x, y| match op {
+                    "Add" => x + y,
+                    "Sub" => x - y,
+                    "Mul" => x * y,
+                    _ if integer => (x / y).trunc(),
+                    _ => x / y,
+                });
+                let out = out.ok_or("its operands do not broadcast")?;
+                (Some(out), if integer { Kind::Integer } else { Kind::Float })
+            }
+            ("Concat", Some(parts)) if parts.iter().all(|(_, k)| *k == Kind::Integer) => {
+                let flat = parts.iter().all(|(a, _)| a.shape.len() == 1);
+                if !flat {
+                    return Err("integers are concatenated in more than one dimension".into());
+                }
+                let data: Vec<f64> = parts.iter().flat_map(|(a, _)| a.data.clone()).collect();
+                (Array::new(vec![data.len()], data), Kind::Integer)
+            }
+            // Movement of integers: the same code as for floats, which folds constants.
+            (
+                "Gather" | "Slice" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Transpose"
+                | "Identity",
+                Some([(_, Kind::Integer), ..]),
+            ) => {
+                let id = self.integers_moved(node)?;
+                return Ok(Some(Value {
+                    id,
+                    kind: Kind::Integer,
+                }));
+            }
+            _ => return Ok(None),
+        };
+        let array = array.ok_or("its value has a wrong size")?;
+        let id = self.graph.constant_node(array);
+        Ok(Some(Value { id, kind }))
+    }
+
+    fn integers_moved(&mut self, node: &NodeProto) -> Step<usize> {
+        match node.op_type() {
+            "Gather" => self.gather(node),
+            "Slice" => self.slice(node),
+            "Transpose" => self.transpose(node),
+            "Identity" => Ok(self.value(node, 0)?.id),
+            _ => self.reshape_like(node),
+        }
+    }
+}
+
+/// Constant integers as dimensions.
+pub(super) fn dims_of(array: &Array) -> Step<Vec<usize>> {
+    array
+        .data
+        .iter()
+        .map(|&d| {
+            if d >= 0.0 && d <= f64::from(u32::MAX) {
+                Ok(d as usize)
+            } else {
+                Err(format!("{d} is not a dimension"))
+            }
+        })
+        .collect()
+}

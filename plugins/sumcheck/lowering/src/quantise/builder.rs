@@ -1,0 +1,178 @@
+//! Appends nodes to a program and knows their bounds.
+
+use crate::array::Array;
+use dsperse_sumcheck_verifier::program::{
+    MAX_SHIFT, MAX_TABLE, Op, Program, Table, Tensor, TensorId,
+};
+use dsperse_sumcheck_verifier::validate::{Checked, check_next};
+
+/// Greatest magnitude of a value that counts as narrow.
+const NARROW: i64 = 1 << 20;
+
+/// A tensor of the program and what its integers stand for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Quantity {
+    pub(super) tensor: TensorId,
+    pub(super) exponent: i32,
+}
+
+/// The program under construction.
+#[derive(Debug)]
+pub(super) struct Builder {
+    pub(super) program: Program,
+    pub(super) checked: Checked,
+    pub(super) weights: Vec<Tensor>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            program: Program::default(),
+            checked: Checked {
+                shapes: Vec::new(),
+                bounds: Vec::new(),
+            },
+            weights: Vec::new(),
+        }
+    }
+}
+
+impl Builder {
+    /// Appends a node; the error is the reason for which the program refuses it.
+    pub(super) fn push(&mut self, op: Op) -> Result<TensorId, String> {
+        let id = self.program.push(op);
+        check_next(&self.program, &mut self.checked).map_err(|e| e.to_string())?;
+        Ok(id)
+    }
+
+    pub(super) fn bounds(&self, tensor: TensorId) -> (i64, i64) {
+        let b = self.checked.bounds[tensor as usize];
+        (b.lo, b.hi)
+    }
+
+    pub(super) fn shape(&self, tensor: TensorId) -> &[usize] {
+        &self.checked.shapes[tensor as usize]
+    }
+
+    pub(super) fn max_abs(&self, tensor: TensorId) -> i64 {
+        let (lo, hi) = self.bounds(tensor);
+        lo.abs().max(hi.abs())
+    }
+
+    pub(super) fn is_narrow(&self, tensor: TensorId) -> bool {
+        self.max_abs(tensor) <= NARROW
+    }
+
+    /// Appends a weight: `round(array / 2^exponent)`, with the least power-of-two bounds.
+    pub(super) fn weight(&mut self, array: &Array, exponent: i32) -> Result<TensorId, String> {
+        let scale = 2f64.powi(-exponent);
+        let data = array
+            .data
+            .iter()
+            .map(|&w| {
+                let scaled = (w * scale).round_ties_even();
+                if scaled.abs() < 2f64.powi(52) {
+                    Ok(scaled as i64)
+                } else {
+                    Err(format!("the constant {w} does not fit its scale"))
+                }
+            })
+            .collect::<Result<Vec<i64>, _>>()?;
+        // A power of two of values is cheapest to show.
+        let mut half = 1i64;
+        while data.iter().any(|&w| w < -half || w >= half) {
+            half *= 2;
+        }
+        let id = self.push(Op::Weight {
+            shape: array.shape.clone(),
+            lo: -half,
+            hi: half - 1,
+        })?;
+        self.weights.push(Tensor {
+            shape: array.shape.clone(),
+            data,
+        });
+        Ok(id)
+    }
+
+    /// Brings a value to an exponent, rounding half up and saturating at the limits;
+    /// nothing is appended when it already is what is wanted.
+    pub(super) fn round(
+        &mut self,
+        value: Quantity,
+        exponent: i32,
+        lo: i64,
+        hi: i64,
+    ) -> Result<Quantity, String> {
+        let mut value = value;
+        let mut down = exponent - value.exponent;
+        let most = MAX_SHIFT.cast_signed();
+        while down > most {
+            // In two steps; the first loses only bits that are far below the result.
+            let shift = most - 8;
+            let (l, h) = self.bounds(value.tensor);
+            let tensor = self.push(Op::Requant {
+                input: value.tensor,
+                multiplier: 1,
+                shift: shift.cast_unsigned(),
+                lo: (l >> shift) - 1,
+                hi: (h >> shift) + 1,
+            })?;
+            value = Quantity {
+                tensor,
+                exponent: value.exponent + shift,
+            };
+            down -= shift;
+        }
+        let (l, h) = self.bounds(value.tensor);
+        if down == 0 && lo <= l && h <= hi {
+            return Ok(value);
+        }
+        let up = (-down).max(0).cast_unsigned();
+        if up > 60 {
+            return Err("its values are too coarse for its range".into());
+        }
+        let tensor = self.push(Op::Requant {
+            input: value.tensor,
+            multiplier: 1 << up,
+            shift: down.max(0).cast_unsigned(),
+            lo,
+            hi,
+        })?;
+        Ok(Quantity { tensor, exponent })
+    }
+
+    /// Appends a lookup of a function given by its values at `lo`, `lo + 1`, …
+    pub(super) fn look_up(
+        &mut self,
+        input: TensorId,
+        lo: i64,
+        values: Vec<i32>,
+    ) -> Result<TensorId, String> {
+        if values.len() > MAX_TABLE {
+            return Err(format!("a table of {} entries is too large", values.len()));
+        }
+        let table = Table { lo, values };
+        let known = self.program.tables.iter().position(|t| *t == table);
+        let table = known.unwrap_or_else(|| {
+            self.program.tables.push(table);
+            self.program.tables.len() - 1
+        });
+        self.push(Op::Lookup {
+            input,
+            table: table as u32,
+        })
+    }
+
+    /// `sum coefficient · term + constant`.
+    pub(super) fn affine(
+        &mut self,
+        terms: Vec<(TensorId, i64)>,
+        constant: i64,
+    ) -> Result<TensorId, String> {
+        if let ([(id, 1)], 0) = (terms.as_slice(), constant) {
+            return Ok(*id);
+        }
+        self.push(Op::Affine { terms, constant })
+    }
+}

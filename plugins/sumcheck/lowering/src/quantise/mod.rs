@@ -1,0 +1,317 @@
+//! From the real-valued graph to the integer program.
+//!
+//! Every tensor of the program stands for `integer · 2^exponent`. A value is *wide* when
+//! it is what an exact operation left (an accumulator, a sum of terms at different
+//! exponents) and *narrow* when it fits a few bits more than an activation. Exact
+//! operations cost no commitment, so values stay wide until somebody needs them narrow;
+//! then one `Requant` rounds half up and saturates. Interval bounds of the program
+//! ([`dsperse_sumcheck_verifier::validate`]) prove that nothing else can overflow.
+//!
+//! - [`scale`]: exponents from calibrated ranges;
+//! - [`builder`]: appends nodes, knows bounds, rounds;
+//! - [`plan`]: which nodes are computed by one lookup table;
+//! - [`linear`]: products and sums;
+//! - [`nonlinear`]: limits, tables, max-pooling;
+//! - [`normalise`]: Softmax and layer normalisation.
+
+mod builder;
+mod linear;
+mod nonlinear;
+mod normalise;
+mod plan;
+pub mod scale;
+
+use crate::array::Array;
+use crate::error::{LowerError, Result};
+use crate::graph::{Graph, Id, Op};
+use builder::{Builder, Quantity};
+use dsperse_sumcheck_verifier::program::{self as ir, Program, Tensor, TensorId};
+use dsperse_sumcheck_verifier::validate::Checked;
+use dsperse_sumcheck_verifier::wire::Factor;
+use plan::Plan;
+use scale::{BOUNDARY_BITS, Ranges, exponent_for};
+
+/// How finely values are quantised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Precision {
+    /// Bits of an interior activation, sign included; 8 to 16. Also the greatest size of
+    /// a lookup table, as a power of two.
+    pub activation_bits: u32,
+    /// Bits of a weight, sign included; 8 to 16.
+    pub weight_bits: u32,
+}
+
+/// An input or output of the program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// Dimensions.
+    pub shape: Vec<usize>,
+    /// The integers stand for `integer · 2^exponent`.
+    pub exponent: i32,
+    /// Least integer.
+    pub lo: i64,
+    /// Greatest integer.
+    pub hi: i64,
+}
+
+/// A slice in integers.
+#[derive(Clone, Debug)]
+pub struct Quantised {
+    /// The program.
+    pub program: Program,
+    /// What the check of the program found: shapes and bounds.
+    pub checked: Checked,
+    /// The weights, in the order of the program's `Weight` nodes.
+    pub weights: Vec<Tensor>,
+    /// The inputs, in order.
+    pub inputs: Vec<Port>,
+    /// The outputs, in order.
+    pub outputs: Vec<Port>,
+}
+
+/// Turns a graph into a program. `ranges` are those of every node, from calibration.
+///
+/// # Errors
+/// [`LowerError::Unsupported`] with the node that does not fit the program's limits.
+pub fn quantise(graph: &Graph, ranges: &Ranges, precision: Precision) -> Result<Quantised> {
+    let plan = Plan::new(graph);
+    let mut q = Quantiser {
+        graph,
+        ranges,
+        precision,
+        plan,
+        b: Builder::default(),
+        values: vec![None; graph.nodes.len()],
+        narrowed: vec![None; graph.nodes.len()],
+        at: 0,
+    };
+    let mut inputs = Vec::new();
+    for &id in &graph.inputs {
+        let exponent = exponent_for(ranges.max_abs(id), BOUNDARY_BITS);
+        let (lo, hi) = scale::limits(BOUNDARY_BITS);
+        let shape = graph.shape(id).to_vec();
+        let tensor = q.push(ir::Op::Input {
+            shape: shape.clone(),
+            lo,
+            hi,
+        })?;
+        q.values[id] = Some(Quantity { tensor, exponent });
+        inputs.push(Port {
+            shape,
+            exponent,
+            lo,
+            hi,
+        });
+    }
+    for id in 0..graph.nodes.len() {
+        q.at = id;
+        if q.plan.needed[id] && q.values[id].is_none() {
+            let value = q.node(id)?;
+            q.values[id] = Some(value);
+        }
+    }
+    let mut outputs = Vec::new();
+    for &id in &graph.outputs {
+        q.at = id;
+        let port = q.output(id)?;
+        outputs.push(port);
+    }
+    let (program, checked, weights) = (q.b.program, q.b.checked, q.b.weights);
+    Ok(Quantised {
+        program,
+        checked,
+        weights,
+        inputs,
+        outputs,
+    })
+}
+
+struct Quantiser<'a> {
+    graph: &'a Graph,
+    ranges: &'a Ranges,
+    precision: Precision,
+    plan: Plan,
+    b: Builder,
+    /// The exact value of each node of the graph, once it is there.
+    values: Vec<Option<Quantity>>,
+    /// The same rounded to an activation's bits.
+    narrowed: Vec<Option<Quantity>>,
+    /// The node in work, for messages.
+    at: Id,
+}
+
+impl Quantiser<'_> {
+    fn refuse(&self, reason: impl Into<String>) -> LowerError {
+        let origin = &self.graph.origins[self.graph.nodes[self.at].origin];
+        LowerError::Unsupported {
+            node: origin.node.clone(),
+            op: origin.op.clone(),
+            reason: reason.into(),
+        }
+    }
+
+    fn push(&mut self, op: ir::Op) -> Result<TensorId> {
+        self.b.push(op).map_err(|e| self.refuse(e))
+    }
+
+    /// The exact value of an operand.
+    fn value(&self, id: Id) -> Result<Quantity> {
+        self.values[id].ok_or_else(|| self.refuse("an operand has no value"))
+    }
+
+    /// Bits of a node's rounded result: outputs of the slice keep those of a boundary.
+    fn bits(&self, id: Id) -> u32 {
+        if self.graph.outputs.contains(&id) {
+            BOUNDARY_BITS
+        } else {
+            self.precision.activation_bits
+        }
+    }
+
+    /// The operand rounded to an activation, unless it is narrow already.
+    fn narrow(&mut self, id: Id) -> Result<Quantity> {
+        if let Some(done) = self.narrowed[id] {
+            return Ok(done);
+        }
+        let value = self.value(id)?;
+        let out = if self.b.is_narrow(value.tensor) {
+            value
+        } else {
+            let bits = self.bits(id);
+            let exponent = exponent_for(self.ranges.max_abs(id), bits).max(value.exponent);
+            let (lo, hi) = scale::limits(bits);
+            self.round(value, exponent, lo, hi)?
+        };
+        self.narrowed[id] = Some(out);
+        Ok(out)
+    }
+
+    fn round(&mut self, value: Quantity, exponent: i32, lo: i64, hi: i64) -> Result<Quantity> {
+        let rounded = self.b.round(value, exponent, lo, hi);
+        rounded.map_err(|e| self.refuse(e))
+    }
+
+    /// A weight tensor at a given exponent.
+    fn weight(&mut self, array: &Array, exponent: i32) -> Result<Quantity> {
+        let tensor = self.b.weight(array, exponent);
+        let tensor = tensor.map_err(|e| self.refuse(e))?;
+        Ok(Quantity { tensor, exponent })
+    }
+
+    fn node(&mut self, id: Id) -> Result<Quantity> {
+        if let Some(source) = self.plan.table_of[id] {
+            return self.table(id, source);
+        }
+        let node = &self.graph.nodes[id];
+        match &node.op {
+            Op::Input { .. } => Err(self.refuse("an input has no value")),
+            Op::Const(array) => {
+                let exponent = exponent_for(array.max_abs(), self.precision.weight_bits);
+                self.weight(array, exponent)
+            }
+            Op::Wire { input, factors } => self.wire(*input, factors.clone(), &node.shape),
+            Op::Expand { input, shape } => {
+                let factors = expand_factors(self.graph.shape(*input), shape);
+                self.wire(*input, factors, shape)
+            }
+            Op::Sum { input, axes } => {
+                let rank = self.graph.shape(*input).len();
+                let factors = sum_factors(rank, axes);
+                self.wire(*input, factors, &node.shape)
+            }
+            Op::Einsum {
+                a,
+                b,
+                a_labels,
+                b_labels,
+                out_labels,
+            } => self.einsum(id, (*a, a_labels), (*b, b_labels), out_labels),
+            Op::Affine { terms, constant } => self.affine(id, terms, *constant),
+            Op::Clamp { input, lo, hi } => self.clamp(id, *input, *lo, *hi),
+            Op::Map { .. } => Err(self.refuse("a function has no table")),
+            Op::MaxPool { input, windows } => self.max_pool(*input, windows),
+            Op::Softmax { input, axis } => self.softmax(*input, *axis),
+            Op::Normalise {
+                input,
+                axes,
+                epsilon,
+            } => self.normalise(*input, axes, *epsilon),
+        }
+    }
+
+    /// Moves a value; one that is about to be repeated is rounded before.
+    fn wire(&mut self, input: Id, factors: Vec<Factor>, shape: &[usize]) -> Result<Quantity> {
+        let before: usize = self.graph.shape(input).iter().product();
+        let value = if shape.iter().product::<usize>() > before {
+            self.narrow(input)?
+        } else {
+            self.value(input)?
+        };
+        let tensor = self.push(ir::Op::Wire {
+            input: value.tensor,
+            factors,
+        })?;
+        Ok(Quantity {
+            tensor,
+            exponent: value.exponent,
+        })
+    }
+
+    /// Makes a node an output: at the exponent that the next slice will choose for the
+    /// same tensor, within the bits of a boundary.
+    fn output(&mut self, id: Id) -> Result<Port> {
+        let value = self.value(id)?;
+        let exponent = exponent_for(self.ranges.max_abs(id), BOUNDARY_BITS);
+        let (lo, hi) = scale::limits(BOUNDARY_BITS);
+        let mut tensor = self.round(value, exponent, lo, hi)?.tensor;
+        let plain = matches!(
+            self.b.program.nodes[tensor as usize],
+            ir::Op::Input { .. } | ir::Op::Weight { .. }
+        );
+        if plain || self.b.program.outputs.contains(&tensor) {
+            tensor = self.push(ir::Op::Affine {
+                terms: vec![(tensor, 1)],
+                constant: 0,
+            })?;
+        }
+        self.b.program.outputs.push(tensor);
+        let bounds = self.b.bounds(tensor);
+        Ok(Port {
+            shape: self.graph.shape(id).to_vec(),
+            exponent,
+            lo: bounds.0,
+            hi: bounds.1,
+        })
+    }
+}
+
+/// Broadcasting of dimensions of size 1, as factors.
+fn expand_factors(from: &[usize], to: &[usize]) -> Vec<Factor> {
+    let mut factors = Vec::new();
+    for (dim, (&f, &t)) in from.iter().zip(to).enumerate() {
+        if f == t {
+            factors.push(Factor::Keep { dim });
+        } else {
+            factors.push(Factor::Reshape {
+                dims: vec![dim],
+                sizes: vec![],
+            });
+            factors.push(Factor::Repeat { size: t });
+        }
+    }
+    factors
+}
+
+/// Sums over axes that keep size 1, as factors.
+fn sum_factors(rank: usize, axes: &[usize]) -> Vec<Factor> {
+    let mut factors = Vec::new();
+    for dim in 0..rank {
+        if axes.contains(&dim) {
+            factors.push(Factor::Sum { dim });
+            factors.push(Factor::Repeat { size: 1 });
+        } else {
+            factors.push(Factor::Keep { dim });
+        }
+    }
+    factors
+}

@@ -1,0 +1,212 @@
+//! Softmax and layer normalisation: the operators that divide by a computed number.
+
+use super::builder::Quantity;
+use super::{Quantiser, ir, sum_factors};
+use crate::error::Result;
+use crate::graph::{Function, Id};
+use dsperse_sumcheck_verifier::program::{MAX_MAX_INPUTS, TensorId};
+use dsperse_sumcheck_verifier::wire::Factor;
+
+/// `e^x` is tabulated down to `-2^EXP_RANGE`; below it counts as `e^-16`.
+const EXP_RANGE: i32 = 4;
+/// Fraction bits of the tabulated exponential. `e^-16 · 2^24 > 1`, so that every
+/// entry, and with it every sum, is positive.
+const EXP_BITS: u32 = 24;
+/// Fraction bits of a normalised value.
+const NORMAL_BITS: i32 = 12;
+/// Sums of squares stay below `2^SQUARE_BITS`.
+const SQUARE_BITS: u32 = 58;
+
+impl Quantiser<'_> {
+    /// `e^(x - max) / sum`, with the exponential from a table.
+    pub(super) fn softmax(&mut self, input: Id, axis: usize) -> Result<Quantity> {
+        let x = self.narrow(input)?;
+        let shape = self.graph.shape(input).to_vec();
+        let most = self.axis_max(x.tensor, axis)?;
+        let most = self.repeat(most, axis, shape[axis])?;
+        let below = self.push(ir::Op::Affine {
+            terms: vec![(x.tensor, 1), (most, -1)],
+            constant: 0,
+        })?;
+        let bits = self.precision.activation_bits;
+        let below = Quantity {
+            tensor: below,
+            exponent: x.exponent,
+        };
+        let step = EXP_RANGE - bits.cast_signed();
+        let below = self.round(below, step, 1 - (1 << bits), 0)?;
+        let (lo, hi) = self.b.bounds(below.tensor);
+        let unit = f64::from(1u32 << EXP_BITS);
+        let values = (lo..=hi)
+            .map(|i| {
+                let e = Function::Exp.at(i as f64 * 2f64.powi(step));
+                (e * unit).round_ties_even().max(1.0) as i32
+            })
+            .collect();
+        let exp = self.b.look_up(below.tensor, lo, values);
+        let exp = exp.map_err(|e| self.refuse(e))?;
+        let sum = self.push(ir::Op::Wire {
+            input: exp,
+            factors: sum_factors(shape.len(), &[axis]),
+        })?;
+        let den = self.repeat(sum, axis, shape[axis])?;
+        let fraction = bits - 2;
+        let num = self.push(ir::Op::Affine {
+            terms: vec![(exp, 1 << fraction)],
+            constant: 0,
+        })?;
+        let tensor = self.push(ir::Op::Div {
+            num,
+            den,
+            lo: 0,
+            hi: (2 << fraction) - 1,
+        })?;
+        Ok(Quantity {
+            tensor,
+            exponent: -fraction.cast_signed(),
+        })
+    }
+
+    /// Greatest element over an axis, which keeps size 1: each step halves or quarters
+    /// the axis. Parts may overlap, since an element may count twice in a maximum.
+    fn axis_max(&mut self, mut tensor: TensorId, axis: usize) -> Result<TensorId> {
+        loop {
+            let shape = self.b.shape(tensor).to_vec();
+            let n = shape[axis];
+            if n == 1 {
+                return Ok(tensor);
+            }
+            let ways = n.min(MAX_MAX_INPUTS);
+            let size = n.div_ceil(ways);
+            let mut parts = Vec::new();
+            for i in 0..ways {
+                let mut factors: Vec<Factor> =
+                    (0..shape.len()).map(|dim| Factor::Keep { dim }).collect();
+                factors[axis] = Factor::Strided {
+                    dim: axis,
+                    size,
+                    start: (i * size).min(n - size) as i64,
+                    step: 1,
+                };
+                let part = ir::Op::Wire {
+                    input: tensor,
+                    factors,
+                };
+                parts.push(self.push(part)?);
+            }
+            tensor = self.greatest(parts)?;
+        }
+    }
+
+    /// Repeats an axis of size 1.
+    fn repeat(&mut self, tensor: TensorId, axis: usize, size: usize) -> Result<TensorId> {
+        let mut to = self.b.shape(tensor).to_vec();
+        to[axis] = size;
+        self.repeat_to(tensor, &to)
+    }
+
+    fn repeat_to(&mut self, tensor: TensorId, to: &[usize]) -> Result<TensorId> {
+        let factors = super::expand_factors(self.b.shape(tensor), to);
+        self.push(ir::Op::Wire {
+            input: tensor,
+            factors,
+        })
+    }
+
+    /// `(x - mean) / sqrt(variance + epsilon)`.
+    ///
+    /// With `n` elements in a row and `d = k·x - m`, where either `k = n` and `m` is the
+    /// sum (exact), or `k` is a power of two and `m` the rounded mean times `k`:
+    /// `V = sum d² + epsilon·n·k²` in units of `x` squared, and the result is
+    /// `d·sqrt(n) / sqrt(V)`. `V` is at least 1, hence so is its root.
+    pub(super) fn normalise(
+        &mut self,
+        input: Id,
+        axes: &[usize],
+        epsilon: f64,
+    ) -> Result<Quantity> {
+        let x = self.narrow(input)?;
+        let shape = self.graph.shape(input).to_vec();
+        let n: usize = axes.iter().map(|&a| shape[a]).product();
+        let rank = shape.len();
+        let sum = self.push(ir::Op::Wire {
+            input: x.tensor,
+            factors: sum_factors(rank, axes),
+        })?;
+        let bits = |v: i64| 64 - v.unsigned_abs().leading_zeros();
+        let own_bits = bits(self.b.max_abs(x.tensor));
+        let n_bits = bits(n as i64);
+        let (k, mean) = if 2 * (own_bits + n_bits + 1) + n_bits <= SQUARE_BITS {
+            (n as i64, sum)
+        } else {
+            let spare = SQUARE_BITS.saturating_sub(n_bits) / 2;
+            let fraction = spare.saturating_sub(own_bits + 1).min(6);
+            let shift = 30u32;
+            let multiplier = (f64::from(1u32 << fraction) * f64::from(1u32 << shift) / n as f64)
+                .round()
+                .max(1.0) as i64;
+            let half = 1i64 << (own_bits + fraction);
+            let mean = self.push(ir::Op::Requant {
+                input: sum,
+                multiplier,
+                shift,
+                lo: -half,
+                hi: half - 1,
+            })?;
+            (1i64 << fraction, mean)
+        };
+        let mean = self.repeat_to(mean, &shape)?;
+        let d = self.push(ir::Op::Affine {
+            terms: vec![(x.tensor, k), (mean, -1)],
+            constant: 0,
+        })?;
+        let labels: Vec<u8> = (0..rank).map(|i| b'a' + i as u8).collect();
+        let squares = self.push(ir::Op::Einsum {
+            a: d,
+            b: d,
+            a_labels: labels.clone(),
+            b_labels: labels.clone(),
+            out_labels: labels,
+        })?;
+        let total = self.push(ir::Op::Wire {
+            input: squares,
+            factors: sum_factors(rank, axes),
+        })?;
+        // The root keeps more bits when its operand is scaled up by an even power of two.
+        let room = 60u32.saturating_sub(bits(self.b.max_abs(total)) + 1);
+        let t = (room / 2).min(8);
+        let scale = epsilon * n as f64 * (k as f64).powi(2) * 2f64.powi(-2 * x.exponent);
+        let added = (scale * 2f64.powi(2 * t.cast_signed())).round().max(1.0);
+        if added.is_nan() || added >= 2f64.powi(60) {
+            return Err(self.refuse("its epsilon is far above the variance of its input"));
+        }
+        let radicand = self.push(ir::Op::Affine {
+            terms: vec![(total, 1 << (2 * t))],
+            constant: added as i64,
+        })?;
+        let root = self.push(ir::Op::Sqrt { input: radicand })?;
+        let den = self.repeat_to(root, &shape)?;
+        let factor = (n as f64).sqrt() * 2f64.powi(t.cast_signed() + NORMAL_BITS);
+        let num = self.push(ir::Op::Affine {
+            terms: vec![(d, factor.round() as i64)],
+            constant: 0,
+        })?;
+        // |d| <= sqrt(V), and rounding the root down at most doubles the quotient: this
+        // bound can't be exceeded, so the division never fails.
+        let reach = 2.0 * (n as f64).sqrt() * 2f64.powi(NORMAL_BITS) + 2.0;
+        let mut half = 1i64;
+        while (half as f64) < reach {
+            half *= 2;
+        }
+        let tensor = self.push(ir::Op::Div {
+            num,
+            den,
+            lo: -half,
+            hi: half - 1,
+        })?;
+        Ok(Quantity {
+            tensor,
+            exponent: -NORMAL_BITS,
+        })
+    }
+}
