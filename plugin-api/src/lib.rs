@@ -16,6 +16,7 @@
 
 pub mod abi;
 pub mod backend;
+pub mod conformance;
 pub mod context;
 pub mod descriptor;
 pub mod error;

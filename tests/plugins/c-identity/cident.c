@@ -292,12 +292,13 @@ static int32_t call_backend(struct dsperse_bytes op, struct dsperse_bytes reques
     if (!request.len || !json_valid(text, c.end) || !(c.job = json_member(text, "job", c.end)) ||
         *c.job != '{' || !(c.dir = json_string(json_member(text, "dir", c.end), c.end)))
         return fail(out, "invalid_input", "the request can't be read");
+    const char *slice;
     int32_t status;
     if (cancelled(&c))
         status = fail(out, "cancelled", "cancelled");
     else if (!operations[i].run)
         status = reply(out, DSPERSE_OK, "{\"ready\":true,\"can_verify\":true}");
-    else if (!json_member(c.job, "slice", c.end))
+    else if (!(slice = json_member(c.job, "slice", c.end)) || *slice != '{')
         status = fail(out, "invalid_input", "the request names no slice");
     else
         status = operations[i].run(&c);

@@ -5,7 +5,7 @@ use dsperse_plugin_api::job::{Options, artefact};
 use dsperse_plugin_api::{
     Artefact, ArtefactRef, Backend, BindsPublicIo, Capabilities, CompileJob, Cost, Cx, Descriptor,
     Done, Error, OptionSpec, Probe, ProbeJob, ProofProperties, ProveJob, Result, Role, SliceInfo,
-    Stage, Support, SupportsJob, TensorFile, Verdict, VerifyJob, WitnessJob,
+    Stage, Support, SupportsJob, TensorFile, TensorInfo, Verdict, VerifyJob, WitnessJob,
 };
 use sha2::{Digest, Sha256};
 use std::cell::Cell;
@@ -94,6 +94,20 @@ fn proof(slice: &SliceInfo, inputs: &[TensorFile], outputs: &[TensorFile]) -> Re
         hash.update(std::fs::read(&tensor.path)?);
     }
     Ok(hex::encode(hash.finalize()))
+}
+
+/// An output: the bytes of the first input, repeated; no computation at all.
+fn output(info: &TensorInfo, inputs: &[TensorFile]) -> Result<Vec<u8>> {
+    let size = info.encoding.element_size();
+    let elements = info.len().and_then(|n| usize::try_from(n).ok());
+    let bytes = elements
+        .and_then(|n| n.checked_mul(size))
+        .ok_or_else(|| Error::invalid_input("an output is too large"))?;
+    let input = match inputs.first() {
+        Some(tensor) if tensor.info.encoding.element_size() == size => std::fs::read(&tensor.path)?,
+        _ => vec![0],
+    };
+    Ok(input.into_iter().cycle().take(bytes).collect())
 }
 
 fn matches(list: &[ArtefactRef], name: &str, expected: &str) -> Result<bool> {
@@ -187,12 +201,8 @@ impl Backend for Faulty {
         let fault = self.misbehave(&job.options, "witness", cx)?;
         let mut done = Done::default();
         for (i, info) in job.slice.outputs.iter().enumerate() {
-            let elements = info.len().and_then(|n| usize::try_from(n).ok());
-            let bytes = elements
-                .and_then(|n| n.checked_mul(info.encoding.element_size()))
-                .ok_or_else(|| Error::invalid_input("an output is too large"))?;
             let path = format!("output_{i}.bin");
-            std::fs::write(cx.dir().join(&path), vec![0u8; bytes])?;
+            std::fs::write(cx.dir().join(&path), output(info, &job.inputs)?)?;
             done.outputs.push(TensorFile {
                 info: info.clone(),
                 path,
@@ -207,7 +217,7 @@ impl Backend for Faulty {
         let fault = self.misbehave(&job.options, "prove", cx)?;
         let proof = proof(&job.slice, &job.inputs, &job.outputs)?;
         let done = Done {
-            artefacts: vec![write(cx.dir(), "proof", Role::Public, &proof)?],
+            artefacts: vec![write(cx.dir(), "proof", Role::Verifying, &proof)?],
             ..Done::default()
         };
         self.finish(done, fault, cx)

@@ -5,10 +5,10 @@
 //! it happens (`compile` by default), `bytes` how much memory `memory` takes, `marker` a
 //! word that the processes left behind carry in their environment.
 //!
-//! Without a fault it is a complete little backend for any slice. Its outputs are zeros
-//! and its "proof" is a hash of the claim, which shows nothing to anybody; but it round
-//! trips, and every tampering is noticed, so it can stand in for a proof system in tests
-//! of routing, fall-through and verification.
+//! Without a fault it is a complete little backend for any slice. Its outputs are its first
+//! input, repeated, and its "proof" is a hash of the claim, which shows nothing to anybody;
+//! but it round trips, and every tampering is noticed, so it can stand in for a proof
+//! system in tests of routing, fall-through and verification.
 //!
 //! The modules: [`fixture`] is that backend; [`crash`] ways to die, hang and hoard;
 //! [`lie`] false declarations; [`raw`] replies that the safe trait can't express, and the
