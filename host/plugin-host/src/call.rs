@@ -184,6 +184,20 @@ pub struct Usage {
     pub peak_bytes: u64,
 }
 
+/// Where the wall time of a call went, in seconds. A worker that served before has
+/// neither start nor load; a call that went wrong has only the parts it came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct CallParts {
+    /// Starting the worker's processes.
+    pub start: f64,
+    /// Loading the library.
+    pub load: f64,
+    /// In the plugin's function.
+    pub call: f64,
+    /// From the answer until everything was gone, or the worker ready again.
+    pub end: f64,
+}
+
 /// What came of a call.
 #[derive(Debug, Clone)]
 pub struct CallOutcome {
@@ -191,6 +205,8 @@ pub struct CallOutcome {
     pub result: Result<Reply, Error>,
     /// What it cost.
     pub usage: Usage,
+    /// Where the time went.
+    pub parts: CallParts,
     /// The end of what the plugin wrote to its standard streams.
     pub log_tail: String,
     /// The answer was remembered from an earlier call (`supports` only).

@@ -7,7 +7,7 @@ use crate::worker::messages::{
     CallHead, Exit, FRAME_SLACK, Hello, Idle, Loaded, PROTOCOL, ReplyHead, Started, from_bytes,
     join, split, to_bytes,
 };
-use crate::{CancelToken, Event, EventSink, Policy, WORKER_SUBCOMMAND};
+use crate::{CallParts, CancelToken, Event, EventSink, Policy, WORKER_SUBCOMMAND};
 use dsperse_plugin_api::Error;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{self, Read, Write};
@@ -74,6 +74,7 @@ pub(crate) struct Observed {
     pub(crate) end: End,
     pub(crate) cpu_micros: u64,
     pub(crate) peak: u64,
+    pub(crate) parts: CallParts,
     pub(crate) tail: String,
 }
 
@@ -99,6 +100,7 @@ pub(crate) struct Worker {
 impl Worker {
     /// Starts a worker, which begins to load the library at once.
     pub(crate) fn start(program: &Path, library: &Path, policy: &Policy) -> io::Result<Self> {
+        let started = Instant::now();
         let temp = tempfile::Builder::new().prefix("dsperse-").tempdir()?;
         let (ours, theirs) = UnixStream::pair()?;
         let supervisor = Command::new(program)
@@ -118,7 +120,7 @@ impl Worker {
             decoder: Decoder::new(Some(token), policy.max_reply_bytes + FRAME_SLACK),
             group: None,
             loaded: None,
-            started: Instant::now(),
+            started,
             load_timeout: policy.load_timeout,
             grace: policy.cancel_grace,
             cpu_before: 0,
@@ -160,12 +162,13 @@ impl Worker {
             memory: job.memory,
             last: job.last,
         };
-        let end = match self.send(Kind::Call, &join(&head, job.request)) {
-            Ok(()) => self.wait(&mut watch),
-            // A worker that is gone already may have said why.
-            Err(_) => self.wait(&mut watch),
-        };
+        // A worker that is gone already, and so can't be written to, may have said why.
+        let _ = self.send(Kind::Call, &join(&head, job.request));
+        let end = self.wait(&mut watch);
         self.loaded.clone_from(&watch.loaded);
+        if let Some(answered) = watch.answered {
+            watch.parts.end = answered.elapsed().as_secs_f64();
+        }
         let reply_peak = watch.replies.first().map_or(0, |(head, _)| head.peak);
         let (cpu, own, children, tail) = match &end {
             End::Idle(idle) => (
@@ -192,6 +195,7 @@ impl Worker {
             end,
             cpu_micros,
             peak: own.saturating_add(children),
+            parts: watch.parts,
             tail,
         }
     }
@@ -222,7 +226,12 @@ impl Worker {
                 Ok(_) => {}
                 Err(e) => return self.lose(format!("waiting for the worker failed: {e}")),
             }
-            match self.socket.read(&mut buffer) {
+            let read = match self.socket.read(&mut buffer) {
+                // Gone with something unread: gone all the same.
+                Err(e) if e.kind() == io::ErrorKind::ConnectionReset => Ok(0),
+                read => read,
+            };
+            match read {
                 Ok(0) => {
                     let hint = if self.group.is_none() {
                         " before its handshake: it must be a program that calls worker_main()"
@@ -243,6 +252,7 @@ impl Worker {
         let result = match frame.kind {
             Kind::Started => from_bytes::<Started>(payload).and_then(|started| {
                 self.group = Some(started.worker);
+                watch.parts.start = self.started.elapsed().as_secs_f64();
                 if started.protocol == PROTOCOL {
                     Ok(None)
                 } else {
@@ -253,6 +263,9 @@ impl Worker {
                 }
             }),
             Kind::Loaded => from_bytes(payload).map(|loaded| {
+                if let Loaded::Ready { micros, .. } = &loaded {
+                    watch.parts.load = Duration::from_micros(*micros).as_secs_f64();
+                }
                 watch.loaded = Some(loaded);
                 None
             }),
@@ -261,8 +274,9 @@ impl Worker {
                 None
             }),
             Kind::Reply => split::<ReplyHead>(payload).map(|(head, body)| {
+                watch.parts.call = Duration::from_micros(head.micros).as_secs_f64();
                 watch.replies.push((head, body.to_vec()));
-                watch.lingering = Some(Instant::now() + AFTER_REPLY);
+                watch.answered = Some(Instant::now());
                 None
             }),
             Kind::Idle => from_bytes(payload).map(|idle| Some(End::Idle(idle))),
@@ -292,7 +306,10 @@ impl Worker {
             } else if watch.loaded.is_none() && now.duration_since(self.started) > self.load_timeout
             {
                 Some(Stop::Load(self.load_timeout))
-            } else if watch.lingering.is_some_and(|until| now > until) {
+            } else if watch
+                .answered
+                .is_some_and(|since| now.duration_since(since) > AFTER_REPLY)
+            {
                 Some(Stop::Lingering)
             } else {
                 None
@@ -355,7 +372,8 @@ struct Watch<'a> {
     replies: Vec<(ReplyHead, Vec<u8>)>,
     panics: Vec<String>,
     stop: Option<Stop>,
-    lingering: Option<Instant>,
+    answered: Option<Instant>,
+    parts: CallParts,
     kill_at: Option<Instant>,
     give_up_at: Option<Instant>,
 }
@@ -369,7 +387,8 @@ impl<'a> Watch<'a> {
             replies: Vec::new(),
             panics: Vec::new(),
             stop: None,
-            lingering: None,
+            answered: None,
+            parts: CallParts::default(),
             kill_at: None,
             give_up_at: None,
         }

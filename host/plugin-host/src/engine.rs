@@ -5,7 +5,7 @@ use crate::client::{End, Job, Observed, Stop, Worker, start_error};
 use crate::judge::judge;
 use crate::loader::{self, Facts, Refused, bridge::Bridge};
 use crate::worker::messages::{DESCRIBE, Loaded};
-use crate::{CancelToken, Event, EventSink, Isolation, Policy, SkipKind, sys, usage};
+use crate::{CallParts, CancelToken, Event, EventSink, Isolation, Policy, SkipKind, sys, usage};
 use dsperse_plugin_api::abi::RawReply;
 use dsperse_plugin_api::context::Level;
 use dsperse_plugin_api::{Error, ErrorKind};
@@ -46,6 +46,7 @@ pub(crate) struct Ran {
     pub(crate) result: Result<RawReply, Error>,
     pub(crate) cpu_seconds: f64,
     pub(crate) peak_bytes: u64,
+    pub(crate) parts: CallParts,
     pub(crate) tail: String,
 }
 
@@ -133,6 +134,7 @@ impl Engine {
                         result: Err(start_error(&self.program, &e)),
                         cpu_seconds: 0.0,
                         peak_bytes: 0,
+                        parts: CallParts::default(),
                         tail: String::new(),
                     };
                 }
@@ -157,6 +159,7 @@ impl Engine {
             result,
             cpu_seconds: Duration::from_micros(seen.cpu_micros).as_secs_f64(),
             peak_bytes: seen.peak,
+            parts: seen.parts,
             tail: seen.tail,
         }
     }
@@ -235,6 +238,7 @@ impl Engine {
             result,
             cpu_seconds: sys::own_usage().0.saturating_sub(cpu).as_secs_f64(),
             peak_bytes: usage::high_water(0).unwrap_or_else(|| sys::own_usage().1),
+            parts: CallParts::default(),
             tail: String::new(),
         }
     }

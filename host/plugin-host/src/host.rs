@@ -3,7 +3,7 @@
 use crate::discovery::{Plugin, SkipKind, Skipped, inspect, scan};
 use crate::engine::{DescribeError, Engine, Ran, Task, skip_kind};
 use crate::state::{Described, State};
-use crate::{CallOptions, CallOutcome, HostOptions, Reply, Request, Usage, check};
+use crate::{CallOptions, CallOutcome, CallParts, HostOptions, Reply, Request, Usage, check};
 use dsperse_plugin_api::abi::{CallRequest, Op, RawReply, negotiate};
 use dsperse_plugin_api::descriptor::API_VERSION;
 use dsperse_plugin_api::{Descriptor, Error, ErrorKind, SupportsJob};
@@ -158,6 +158,7 @@ impl PluginHost {
             Ok(Prepared::Known(reply)) => CallOutcome {
                 result: Ok(reply),
                 usage: Usage::default(),
+                parts: CallParts::default(),
                 log_tail: String::new(),
                 cached: true,
             },
@@ -167,6 +168,7 @@ impl PluginHost {
             Err(error) => CallOutcome {
                 result: Err(error),
                 usage: Usage::default(),
+                parts: CallParts::default(),
                 log_tail: String::new(),
                 cached: false,
             },
@@ -224,6 +226,7 @@ impl PluginHost {
             result,
             cpu_seconds,
             peak_bytes,
+            parts,
             tail,
         } = self.engine.run(&Task {
             library: &plugin.path,
@@ -249,6 +252,7 @@ impl PluginHost {
                 cpu_seconds,
                 peak_bytes,
             },
+            parts,
             log_tail: tail,
             cached: false,
         }

@@ -234,6 +234,7 @@ mod tests {
             end,
             cpu_micros: 0,
             peak: 0,
+            parts: crate::CallParts::default(),
             tail: String::new(),
         }
     }

@@ -52,7 +52,8 @@ mod usage;
 mod worker;
 
 pub use call::{
-    CallOptions, CallOutcome, CancelToken, Event, EventSink, OutputStream, Reply, Request, Usage,
+    CallOptions, CallOutcome, CallParts, CancelToken, Event, EventSink, OutputStream, Reply,
+    Request, Usage,
 };
 pub use discovery::{Plugin, SkipKind, Skipped};
 pub use host::PluginHost;
