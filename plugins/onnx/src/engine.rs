@@ -7,11 +7,12 @@
 
 use crate::check;
 use crate::values::{self, datum_type};
+use bytes::Bytes;
+use dsperse_onnx::{ModelProto, NodeProto};
 use dsperse_plugin_api::{Error, ErrorKind, Result, SliceInfo, TensorInfo};
 use sha2::{Digest, Sha256};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid;
 
@@ -115,22 +116,27 @@ impl Plan {
             .with_hint("slice and compile the model again, or fetch the bundle again"));
         }
         guarded("preparing the slice", ErrorKind::Unsupported, || {
-            Self::prepare(&bytes, slice)
+            Self::prepare(bytes, slice)
         })
     }
 
-    fn prepare(bytes: &[u8], slice: &SliceInfo) -> Result<Self> {
-        let proto = onnx()
-            .proto_model_for_read(&mut &*bytes)
-            .map_err(|e| Error::invalid_input(format!("the slice is not an ONNX file: {e:#}")))?;
+    fn prepare(bytes: Vec<u8>, slice: &SliceInfo) -> Result<Self> {
+        // Two views of one buffer: the full schema for checks, without copying weights, and
+        // the engine's own.
+        let bytes = Bytes::from(bytes);
+        let proto = ModelProto::parse(bytes.clone()).map_err(check::malformed)?;
         let framework = onnx()
             .with_ignore_value_info(true)
             .with_ignore_output_types(true)
             .with_ignore_output_shapes(true);
-        check::model(&proto, |op| framework.op_register.0.contains_key(op))?;
+        check::model(&proto, &|op| framework.op_register.0.contains_key(op))?;
         check_names(&proto, slice)?;
         let refuse = |e: TractError| refusal(&proto, &e);
-        let parsed = framework.parse(&proto, None).map_err(refuse)?;
+        let engine_view = framework
+            .proto_model_for_read(&mut &bytes[..])
+            .map_err(refuse)?;
+        let parsed = framework.parse(&engine_view, None).map_err(refuse)?;
+        drop(engine_view);
         if let Some(missing) = parsed.unresolved_inputs.first() {
             return Err(Error::unsupported(format!(
                 "tensor \"{missing}\" is read but neither an input nor produced by a node"
@@ -139,6 +145,9 @@ impl Plan {
         let mut model = parsed.model;
         for (at, info) in slice.inputs.iter().enumerate() {
             fix_input(&mut model, at, info)?;
+        }
+        if let Some(node) = check::extremum(&proto) {
+            check_extrema(&mut model, node).map_err(refuse)??;
         }
         let model = model.into_typed().map_err(refuse)?;
         let weights: u64 = constants(&model);
@@ -198,23 +207,12 @@ impl Plan {
 
 /// The slice's declared inputs and outputs must be the graph's own, in order.
 fn check_names(proto: &ModelProto, slice: &SliceInfo) -> Result<()> {
-    let Some(graph) = &proto.graph else {
-        return Err(Error::invalid_input("the slice's ONNX file has no graph"));
-    };
-    let weights: std::collections::HashSet<&str> =
-        graph.initializer.iter().map(|t| t.name.as_str()).collect();
-    let inputs = graph.input.iter().map(|v| v.name.as_str());
-    let sides = [
-        (
-            "inputs",
-            inputs.filter(|n| !weights.contains(n)).collect::<Vec<_>>(),
-            &slice.inputs,
-        ),
-        (
-            "outputs",
-            graph.output.iter().map(|v| v.name.as_str()).collect(),
-            &slice.outputs,
-        ),
+    let graph = proto.main_graph().map_err(check::malformed)?;
+    let inputs = graph.real_inputs().iter().map(|v| v.name()).collect();
+    let outputs = graph.output.iter().map(|v| v.name()).collect();
+    let sides: [(&str, Vec<&str>, _); 2] = [
+        ("inputs", inputs, &slice.inputs),
+        ("outputs", outputs, &slice.outputs),
     ];
     for (side, found, expected) in sides {
         let expected: Vec<&str> = expected.iter().map(|i| i.name.as_str()).collect();
@@ -266,6 +264,30 @@ fn fix_input(model: &mut InferenceModel, at: usize, info: &TensorInfo) -> Result
         .map_err(engine)
 }
 
+/// The engine starts a maximum from the lowest finite number; over no elements the standard
+/// says −∞. A slice with such a node must not hold empty tensors at all.
+fn check_extrema(model: &mut InferenceModel, node: &NodeProto) -> TractResult<Result<()>> {
+    model.analyse(false)?;
+    let zero = 0.to_dim();
+    let empty = model.nodes().iter().flat_map(|n| &n.outputs).any(|o| {
+        o.fact
+            .shape
+            .dims()
+            .any(|d| d.concretize().as_ref() == Some(&zero))
+    });
+    Ok(if empty {
+        Err(Error::unsupported(format!(
+            "{} \"{}\": the engine computes it wrongly over no elements, and the slice has \
+             empty tensors",
+            node.op_type(),
+            node.label()
+        ))
+        .at_node(node.label(), node.op_type()))
+    } else {
+        Ok(())
+    })
+}
+
 fn constants(model: &TypedModel) -> u64 {
     let facts = model.nodes().iter().flat_map(|n| &n.outputs);
     facts
@@ -280,10 +302,10 @@ fn refusal(proto: &ModelProto, e: &TractError) -> Error {
     let error = Error::unsupported(format!("the engine refuses the slice: {message}"));
     let nodes = proto.graph.iter().flat_map(|g| &g.node);
     for n in nodes {
-        for name in std::iter::once(&n.name).chain(n.output.first()) {
-            let quoted = [format!("\"{name}\""), format!(" {name} ({})", n.op_type)];
+        for name in std::iter::once(n.name()).chain(n.output.first().map(String::as_str)) {
+            let quoted = [format!("\"{name}\""), format!(" {name} ({})", n.op_type())];
             if !name.is_empty() && quoted.iter().any(|q| message.contains(q)) {
-                return error.at_node(name, &n.op_type);
+                return error.at_node(name, n.op_type());
             }
         }
     }
