@@ -24,6 +24,7 @@ mod export;
 pub mod job;
 #[doc(hidden)]
 pub mod shim;
+pub mod template;
 pub mod tensor;
 pub mod tool;
 pub mod values;

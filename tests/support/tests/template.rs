@@ -1,0 +1,57 @@
+//! The template that `dsperse plugin new` writes builds outside of this workspace, without
+//! a network, and passes the conformance kit.
+
+use dsperse_plugin_api::conformance::{InProcess, run, samples};
+use dsperse_plugin_api::template::{ApiSource, render};
+use dsperse_test_support::{library_name, load, repository};
+use std::process::Command;
+
+#[test]
+fn the_template_builds_offline_and_conforms() {
+    let project = tempfile::tempdir().expect("a directory");
+    let api = repository()
+        .join("plugin-api")
+        .canonicalize()
+        .expect("the crate is there");
+    let api = ApiSource::Path(api.to_str().expect("UTF-8").into());
+    for (path, contents) in render("first-steps", &api).expect("a name") {
+        let path = project.path().join(path);
+        std::fs::create_dir_all(path.parent().expect("below the project")).expect("a directory");
+        std::fs::write(path, contents).expect("the file can be written");
+    }
+    // The versions that this workspace has, and so those that are on this machine.
+    std::fs::copy(
+        repository().join("Cargo.lock"),
+        project.path().join("Cargo.lock"),
+    )
+    .expect("the lock file is there");
+    // Beside our own build, so that a second run is quick.
+    let test = std::env::current_exe().expect("a test knows its own path");
+    let target = test
+        .ancestors()
+        .nth(3)
+        .expect("target/debug/deps")
+        .join("template");
+
+    let output = Command::new(env!("CARGO"))
+        .args(["build", "--offline", "--quiet", "-j2"])
+        .current_dir(project.path())
+        .env("CARGO_TARGET_DIR", &target)
+        .env("RUSTFLAGS", "-D warnings")
+        .output()
+        .expect("cargo runs");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+
+    let library = target.join("debug").join(library_name("first_steps"));
+    let functions = load::open(&library).expect("opens");
+    // SAFETY: the library was just built from our own template and stays loaded.
+    let report = run(&unsafe { InProcess::new(functions) }, &samples::all());
+    assert!(report.passed(), "{report}");
+    assert_eq!(report.claimed, ["identity"]);
+    let descriptor = report.descriptor.expect("a descriptor");
+    assert_eq!(descriptor.name, "first-steps");
+}
