@@ -1,1 +1,17 @@
 //! The prover of the sumcheck backend.
+//!
+//! 1. [`compile`] validates a program, chooses parameters and commits to its
+//!    weights; [`ProvingKey::verifying_key`] is what the verifier needs.
+//! 2. [`prove`] evaluates the program on public inputs and proves the result.
+//! 3. `dsperse_sumcheck_verifier::verify` checks it.
+
+mod backwards;
+mod contract;
+mod lookup;
+mod prove;
+mod sender;
+mod sumcheck;
+mod witness;
+mod zero;
+
+pub use prove::{ProveError, ProvingKey, choose_parameters, compile, compile_with, prove};

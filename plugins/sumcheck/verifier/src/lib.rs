@@ -1,6 +1,29 @@
-//! The verifier of the sumcheck backend: integer program, transcript, checks. Compiles without the prover.
+//! The verifier of the sumcheck backend, which compiles without the prover.
+//!
+//! 1. [`program`] defines the integer programs that are proven, [`eval`] what
+//!    they compute, [`validate`](mod@validate) which of them are acceptable.
+//! 2. [`layout`] derives the proof system of a program: committed columns,
+//!    lookups, equations.
+//! 3. [`verify`](mod@verify) checks a proof; [`lookup`], [`zero`], [`linear`]
+//!    and [`commit`] are its parts. The protocol is described for reviewers in
+//!    `docs/sumcheck-protocol.md`.
 
+pub mod bytes;
+pub mod claims;
+pub mod commit;
+pub mod encode;
 pub mod eval;
+pub mod key;
+pub mod layout;
+pub mod linear;
+pub mod lookup;
+pub mod mle;
 pub mod program;
+pub mod proof;
+pub mod transcript;
 pub mod validate;
+pub mod verify;
 pub mod wire;
+pub mod zero;
+
+pub use verify::{Reject, verify};

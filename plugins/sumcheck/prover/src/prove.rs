@@ -1,0 +1,461 @@
+//! Compiling and proving.
+
+use std::collections::BTreeMap;
+
+use dsperse_sumcheck_verifier::claims::{Claim, Claims};
+use dsperse_sumcheck_verifier::commit::{
+    Challenger, Commitment, EF, F, FOLDING, Opening, Pcs, ProverData, pcs, protocol,
+};
+use dsperse_sumcheck_verifier::eval::{EvalError, evaluate};
+use dsperse_sumcheck_verifier::key::{KeyError, Parameters, VerifyingKey, to_root};
+use dsperse_sumcheck_verifier::layout::Atom;
+use dsperse_sumcheck_verifier::mle::{eq_table, num_vars, suffix};
+use dsperse_sumcheck_verifier::program::{Program, Tensor};
+use dsperse_sumcheck_verifier::proof::Proof;
+use dsperse_sumcheck_verifier::verify::{PublicTensors, start};
+use p3_blake3::Blake3;
+use p3_challenger::HashChallenger;
+use p3_commit::MultilinearPcs;
+use p3_field::PrimeCharacteristicRing;
+use p3_matrix::dense::RowMajorMatrix;
+use p3_multilinear_util::point::Point;
+use p3_sumcheck::PrescribedPointPcs;
+use p3_sumcheck::layout::{Layout as _, PrefixProver, Table};
+use thiserror::Error;
+
+use crate::backwards::Walk;
+use crate::lookup::{AtomValues, prove_lookups};
+use crate::sender::{Adversary, Honest, Sender};
+use crate::sumcheck::{Arrays, Form, Instance, prove_batch};
+use crate::witness::{Witness, fill_columns, fill_multiplicities, padded, stack};
+use crate::zero::prove_equations;
+
+/// Why compiling or proving fails.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum ProveError {
+    /// The program or its parameters are not acceptable.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The program cannot be evaluated on these values.
+    #[error(transparent)]
+    Eval(#[from] EvalError),
+    /// The key does not belong to these weights.
+    #[error("The weights are not those of the verifying key; compile the slice again")]
+    OtherWeights,
+    /// The proof system failed.
+    #[error("No proof could be made: {0}")]
+    Internal(String),
+}
+
+fn internal(e: impl ToString) -> ProveError {
+    ProveError::Internal(e.to_string())
+}
+
+/// A commitment together with what is needed to open it.
+struct Committed {
+    scheme: Pcs,
+    commitment: Commitment,
+    data: ProverData,
+    vars: usize,
+}
+
+impl Committed {
+    fn new(values: Vec<F>, vars: usize, rate: u8) -> Result<Self, ProveError> {
+        let scheme = pcs(vars, rate.into()).map_err(internal)?;
+        let table = Table::new(RowMajorMatrix::new(values, 1 << vars));
+        let witness = PrefixProver::<F, EF>::new_witness(vec![table], FOLDING);
+        // The library's commitment absorbs the root; ours is absorbed with the
+        // rest of the statement, so this sponge is thrown away.
+        let mut unused = Challenger::new(HashChallenger::new(vec![], Blake3));
+        let (commitment, data) = scheme.commit(witness, &mut unused).map_err(internal)?;
+        Ok(Self {
+            scheme,
+            commitment,
+            data,
+            vars,
+        })
+    }
+
+    fn open(
+        &self,
+        data: ProverData,
+        point: &[EF],
+        sponge: &mut Challenger,
+    ) -> Result<Opening, ProveError> {
+        MultilinearPcs::<EF, Challenger>::observe_commitment(
+            &self.scheme,
+            &self.commitment,
+            sponge,
+        );
+        self.scheme
+            .open_at(
+                data,
+                &protocol(self.vars),
+                &[Point::new(point.to_vec())],
+                sponge,
+            )
+            .map_err(internal)
+    }
+
+    fn root(&self) -> Result<[u8; 32], ProveError> {
+        to_root(&self.commitment).ok_or_else(|| internal("a commitment has no single root"))
+    }
+}
+
+/// What the prover keeps between proofs: the key, the weights, and their
+/// commitment.
+pub struct ProvingKey {
+    key: VerifyingKey,
+    weights: Vec<Tensor>,
+    columns: Vec<Vec<i64>>,
+    weight_stack: Vec<F>,
+    committed: Option<Committed>,
+}
+
+impl ProvingKey {
+    /// The verifying key.
+    pub fn verifying_key(&self) -> &VerifyingKey {
+        &self.key
+    }
+
+    /// Rebuilds the proving key from a verifying key's bytes and the weights;
+    /// an error when the weights are others.
+    pub fn from_key(verifying_key: &[u8], weights: Vec<Tensor>) -> Result<Self, ProveError> {
+        let key = VerifyingKey::from_bytes(verifying_key)?;
+        let pk = compile_with(key.program, key.parameters, weights)?;
+        if pk.key.weights == key.weights {
+            Ok(pk)
+        } else {
+            Err(ProveError::OtherWeights)
+        }
+    }
+}
+
+/// Parameters that suit a program: see [`Parameters`].
+pub fn choose_parameters(program: &Program) -> Result<Parameters, KeyError> {
+    let mut best: Option<(usize, Parameters)> = None;
+    for limb_bits in (6..=16).rev() {
+        let p = Parameters {
+            limb_bits,
+            weight_rate: 1,
+            activation_rate: 1,
+        };
+        let Ok(key) = VerifyingKey::new(program.clone(), p) else {
+            continue;
+        };
+        let l = &key.layout;
+        // Leaves cost most; columns are committed as well.
+        let cost = 2 * l.leaves + (1 << l.activation_vars);
+        if best.is_none_or(|(c, _)| cost < c) {
+            // Small stacks take a low rate, which makes shorter proofs.
+            let rate = |vars: usize| match vars {
+                0..=17 => 4,
+                18..=19 => 3,
+                20..=21 => 2,
+                _ => 1,
+            };
+            let parameters = Parameters {
+                limb_bits,
+                weight_rate: rate(l.weight_vars.unwrap_or(0)),
+                activation_rate: rate(l.activation_vars),
+            };
+            best = Some((cost, parameters));
+        }
+    }
+    match best {
+        Some((_, parameters)) => Ok(parameters),
+        // No width works: let the widest say why.
+        None => {
+            let p = Parameters {
+                limb_bits: 16,
+                weight_rate: 1,
+                activation_rate: 1,
+            };
+            VerifyingKey::new(program.clone(), p).map(|k| k.parameters)
+        }
+    }
+}
+
+/// Sets up the proof system for a program and commits to its weights.
+pub fn compile(program: Program, weights: Vec<Tensor>) -> Result<ProvingKey, ProveError> {
+    let parameters = choose_parameters(&program)?;
+    compile_with(program, parameters, weights)
+}
+
+/// The same with given parameters.
+pub fn compile_with(
+    program: Program,
+    parameters: Parameters,
+    weights: Vec<Tensor>,
+) -> Result<ProvingKey, ProveError> {
+    let mut key = VerifyingKey::new(program, parameters)?;
+    check_weights(&key, &weights)?;
+    // Only weight nodes are read for weight columns.
+    let mut tensors = vec![
+        Tensor {
+            shape: vec![],
+            data: vec![]
+        };
+        key.program.nodes.len()
+    ];
+    for (id, w) in key.program.weights().into_iter().zip(&weights) {
+        tensors[id as usize] = w.clone();
+    }
+    let is_weight: Vec<bool> = key.layout.columns.iter().map(|c| c.is_weight).collect();
+    let only_weights = |key: &VerifyingKey| -> Vec<Vec<i64>> {
+        let mut partial = key.clone();
+        for (c, w) in partial.layout.columns.iter_mut().zip(&is_weight) {
+            if !w {
+                c.node = 0;
+                c.shape = vec![0];
+                c.source = dsperse_sumcheck_verifier::layout::Source::Multiplicity(0);
+            }
+        }
+        fill_columns(&partial, &tensors)
+    };
+    let columns = only_weights(&key);
+    let (weight_stack, committed) = match key.layout.weight_vars {
+        None => (vec![], None),
+        Some(vars) => {
+            let values = stack(&key, &columns, true, vars);
+            let committed = Committed::new(values.clone(), vars, parameters.weight_rate)?;
+            key.weights = Some(committed.root()?);
+            (values, Some(committed))
+        }
+    };
+    Ok(ProvingKey {
+        key,
+        weights,
+        columns,
+        weight_stack,
+        committed,
+    })
+}
+
+fn check_weights(key: &VerifyingKey, weights: &[Tensor]) -> Result<(), ProveError> {
+    use dsperse_sumcheck_verifier::program::Op;
+    let ids = key.program.weights();
+    if ids.len() != weights.len() {
+        return Err(EvalError::Count {
+            what: "weights",
+            expected: ids.len(),
+            found: weights.len(),
+        }
+        .into());
+    }
+    for (id, w) in ids.into_iter().zip(weights) {
+        let node = id as usize;
+        let expected = &key.checked.shapes[node];
+        if w.shape != *expected || w.data.len() != expected.iter().product::<usize>() {
+            return Err(EvalError::Shape {
+                node,
+                expected: expected.clone(),
+                found: w.shape.clone(),
+            }
+            .into());
+        }
+        if let Op::Weight { lo, hi, .. } = key.program.nodes[node]
+            && let Some(&v) = w.data.iter().find(|&&v| v < lo || v > hi)
+        {
+            return Err(EvalError::Range {
+                node,
+                op: "Weight",
+                value: v.into(),
+                lo,
+                hi,
+            }
+            .into());
+        }
+    }
+    Ok(())
+}
+
+/// Proves one evaluation; returns the outputs and the proof's bytes.
+pub fn prove(
+    pk: &ProvingKey,
+    context: &[u8; 32],
+    inputs: &[Tensor],
+) -> Result<(Vec<Tensor>, Vec<u8>), ProveError> {
+    let tensors = evaluate(&pk.key.program, &pk.key.checked, &pk.weights, inputs)?;
+    let outputs: Vec<Tensor> = pk
+        .key
+        .program
+        .outputs
+        .iter()
+        .map(|&t| tensors[t as usize].clone())
+        .collect();
+    let proof = prove_with(pk, context, inputs, &outputs, tensors, &mut Honest)?;
+    Ok((outputs, proof))
+}
+
+/// Proves given tensors, with an adversary looking on.
+pub(crate) fn prove_with(
+    pk: &ProvingKey,
+    context: &[u8; 32],
+    inputs: &[Tensor],
+    outputs: &[Tensor],
+    tensors: Vec<Tensor>,
+    adversary: &mut dyn Adversary,
+) -> Result<Vec<u8>, ProveError> {
+    let key = &pk.key;
+    let layout = &key.layout;
+    let mut columns = fill_columns(key, &tensors);
+    for (i, c) in layout.columns.iter().enumerate() {
+        if c.is_weight {
+            columns[i].clone_from(&pk.columns[i]);
+        }
+    }
+    adversary.columns(layout, &mut columns);
+    let mut witness = Witness { tensors, columns };
+    fill_multiplicities(key, &mut witness, adversary.persists()).map_err(internal)?;
+    let mut activation_stack = stack(key, &witness.columns, false, layout.activation_vars);
+    adversary.stack(layout, &mut activation_stack);
+    let committed = Committed::new(
+        activation_stack.clone(),
+        layout.activation_vars,
+        key.parameters.activation_rate,
+    )?;
+    let root = committed.root()?;
+    let public = PublicTensors::new(key, inputs, outputs).map_err(internal)?;
+    let mut sender = Sender::new(start(key, context, &public, &root), adversary);
+
+    let atoms: AtomValues = layout
+        .atoms
+        .iter()
+        .map(|&atom| {
+            let values = match atom {
+                Atom::Tensor(t) => {
+                    let t = &witness.tensors[t as usize];
+                    padded(&t.data, &t.shape)
+                }
+                Atom::Column(c) => {
+                    let c = &layout.columns[c];
+                    let source = if c.is_weight {
+                        &pk.weight_stack
+                    } else {
+                        &activation_stack
+                    };
+                    source[c.offset..c.offset + (1 << num_vars(&c.shape))].to_vec()
+                }
+            };
+            (atom, values)
+        })
+        .collect();
+    let (lookup_point, lookup_values) = if layout.leaves == 0 {
+        (vec![], vec![])
+    } else {
+        prove_lookups(&mut sender, key, &atoms)
+    };
+    let (point, values) = prove_equations(&mut sender, key, &atoms, &lookup_point, &lookup_values);
+    drop(atoms);
+    let mut claims = Claims::new(key.program.nodes.len(), layout.columns.len());
+    for (&atom, value) in layout.atoms.iter().zip(values) {
+        let at = suffix(&point, num_vars(layout.shape(&key.checked, atom)));
+        match atom {
+            Atom::Tensor(t) => claims.tensor(t, at, value),
+            Atom::Column(c) => claims.column(c, at, value),
+        }
+        .map_err(internal)?;
+    }
+    Walk {
+        key,
+        public: &public,
+        witness: &witness,
+        sender: &mut sender,
+        claims: &mut claims,
+    }
+    .run()
+    .map_err(internal)?;
+    drop(witness);
+
+    let activation_point = reduce_columns(key, &mut sender, &claims, false, activation_stack);
+    let weight_point = match layout.weight_vars {
+        Some(_) => Some(reduce_columns(
+            key,
+            &mut sender,
+            &claims,
+            true,
+            pk.weight_stack.clone(),
+        )),
+        None => None,
+    };
+    let Sender {
+        mut transcript,
+        messages,
+        ..
+    } = sender;
+    let Committed {
+        scheme,
+        commitment,
+        data,
+        vars,
+    } = committed;
+    let empty = Committed {
+        scheme,
+        commitment,
+        data,
+        vars,
+    };
+    let activations = {
+        let data = empty.data.clone();
+        empty.open(data, &activation_point, transcript.challenger())?
+    };
+    let weights = match (&pk.committed, weight_point) {
+        (Some(c), Some(point)) => Some(c.open(c.data.clone(), &point, transcript.challenger())?),
+        _ => None,
+    };
+    Proof {
+        root,
+        messages,
+        activations,
+        weights,
+    }
+    .to_bytes()
+    .map_err(internal)
+}
+
+/// The sumcheck that brings all claims about one stack to one point.
+fn reduce_columns(
+    key: &VerifyingKey,
+    sender: &mut Sender<'_>,
+    claims: &Claims,
+    weights: bool,
+    values: Vec<F>,
+) -> Vec<EF> {
+    let alpha = sender.transcript.challenge();
+    let vars = values.len().trailing_zeros() as usize;
+    let mut weight = vec![EF::ZERO; values.len()];
+    let (mut claim, mut power) = (EF::ZERO, EF::ONE);
+    // Equal points share their table of weights.
+    let mut tables: BTreeMap<usize, Vec<(Vec<EF>, Vec<EF>)>> = BTreeMap::new();
+    for (column, claims) in key.layout.columns.iter().zip(&claims.columns) {
+        if column.is_weight != weights {
+            continue;
+        }
+        let n = num_vars(&column.shape);
+        for Claim { point, value } in claims {
+            let known = tables.entry(n).or_default();
+            let i = known.iter().position(|k| k.0 == *point).unwrap_or_else(|| {
+                known.push((point.clone(), eq_table(point)));
+                known.len() - 1
+            });
+            let block = &mut weight[column.offset..column.offset + (1 << n)];
+            block
+                .iter_mut()
+                .zip(&known[i].1)
+                .for_each(|(w, &e)| *w += power * e);
+            claim += power * *value;
+            power *= alpha;
+        }
+    }
+    let mut instances = [Instance {
+        weight,
+        arrays: Arrays::Base(vec![values]),
+        products: vec![(EF::ONE, vec![Form::array(0)])],
+        claim,
+    }];
+    let point = prove_batch(&mut instances, vars, 2, sender);
+    let [instance] = &instances;
+    let _ = sender.send(instance.ends()[0]);
+    point
+}

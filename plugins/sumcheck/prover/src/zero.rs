@@ -1,0 +1,131 @@
+//! The element-wise equations, prover's side (see the verifier's `zero`).
+
+use std::collections::BTreeMap;
+
+use dsperse_sumcheck_verifier::commit::EF;
+use dsperse_sumcheck_verifier::key::VerifyingKey;
+use dsperse_sumcheck_verifier::layout::{Atom, Gadget, Linear};
+use dsperse_sumcheck_verifier::mle::{eq_table, num_vars, outer, split, suffix};
+use dsperse_sumcheck_verifier::zero::batch_shape;
+use p3_field::PrimeCharacteristicRing;
+
+use crate::lookup::{AtomValues, inner};
+use crate::sender::Sender;
+use crate::sumcheck::{Arrays, Form, Instance, prove_batch};
+
+/// Proves the batch; returns its point and the values of all atoms.
+pub fn prove_equations(
+    sender: &mut Sender<'_>,
+    key: &VerifyingKey,
+    atoms: &AtomValues,
+    lookup_point: &[EF],
+    lookup_values: &[EF],
+) -> (Vec<EF>, Vec<EF>) {
+    let layout = &key.layout;
+    let (rounds, degree) = batch_shape(layout, &key.checked);
+    let tau = sender.transcript.challenges(rounds);
+    let lambda = sender.transcript.challenge();
+    let vars = |atom: Atom| num_vars(layout.shape(&key.checked, atom));
+
+    // The lookup argument's claims: for each size one combined array.
+    let mut power = EF::ONE;
+    let mut combined: BTreeMap<usize, (Vec<EF>, EF)> = BTreeMap::new();
+    for (&atom, &value) in layout.lookup_atoms.iter().zip(lookup_values) {
+        let n = vars(atom);
+        let (sum, claim) = combined
+            .entry(n)
+            .or_insert_with(|| (vec![EF::ZERO; 1 << n], EF::ZERO));
+        sum.iter_mut()
+            .zip(&atoms[&atom])
+            .for_each(|(s, &v)| *s += power * v);
+        *claim += power * value;
+        power *= lambda;
+    }
+    let mut instances: Vec<Instance> = combined
+        .into_iter()
+        .map(|(n, (sum, claim))| Instance {
+            weight: eq_table(suffix(lookup_point, n)),
+            arrays: Arrays::Ext(vec![sum]),
+            products: vec![(EF::ONE, vec![Form::array(0)])],
+            claim,
+        })
+        .collect();
+    let mut gadget_atoms = vec![];
+    for gadget in &layout.gadgets {
+        let (instance, used) = gadget_instance(gadget, atoms, &tau, lambda, &mut power);
+        gadget_atoms.push((instances.len(), used));
+        instances.push(instance);
+    }
+    let point = prove_batch(&mut instances, rounds, degree, sender);
+
+    // Values at the end: from the folded arrays where there are any.
+    let mut known: BTreeMap<Atom, EF> = BTreeMap::new();
+    for (i, used) in gadget_atoms {
+        known.extend(used.into_iter().zip(instances[i].ends()));
+    }
+    drop(instances);
+    let mut tables: BTreeMap<usize, Vec<EF>> = BTreeMap::new();
+    let values = layout
+        .atoms
+        .iter()
+        .map(|atom| {
+            let value = known.get(atom).copied().unwrap_or_else(|| {
+                let n = vars(*atom);
+                let eq = tables
+                    .entry(n)
+                    .or_insert_with(|| eq_table(suffix(&point, n)));
+                inner(eq, &atoms[atom])
+            });
+            sender.send(value)
+        })
+        .collect();
+    (point, values)
+}
+
+fn gadget_instance(
+    gadget: &Gadget,
+    atoms: &AtomValues,
+    tau: &[EF],
+    lambda: EF,
+    power: &mut EF,
+) -> (Instance, Vec<Atom>) {
+    let mut used: Vec<Atom> = vec![];
+    let mut form = |l: &Linear| {
+        let (constant, terms) = l.in_field();
+        let mut index = |atom: Atom| match used.iter().position(|&a| a == atom) {
+            Some(i) => i,
+            None => {
+                used.push(atom);
+                used.len() - 1
+            }
+        };
+        Form {
+            constant,
+            terms: terms.into_iter().map(|(a, c)| (index(a), c)).collect(),
+        }
+    };
+    let mut products = vec![];
+    for constraint in &gadget.constraints {
+        for product in &constraint.products {
+            products.push((*power, product.iter().map(&mut form).collect()));
+        }
+        *power *= lambda;
+    }
+    let n = num_vars(&gadget.shape);
+    let weights: Vec<Vec<EF>> = split(suffix(tau, n), &gadget.shape)
+        .into_iter()
+        .zip(&gadget.shape)
+        .map(|(part, &size)| {
+            let mut t = eq_table(part);
+            t[size..].fill(EF::ZERO);
+            t
+        })
+        .collect();
+    let instance = Instance {
+        weight: outer(&weights),
+        arrays: Arrays::Base(used.iter().map(|a| atoms[a].clone()).collect()),
+        products,
+        claim: EF::ZERO,
+    };
+    (instance, used)
+}

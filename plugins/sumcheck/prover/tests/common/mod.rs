@@ -1,0 +1,472 @@
+//! Small random programs, one kind for each primitive.
+
+use dsperse_sumcheck_verifier::eval::strides;
+use dsperse_sumcheck_verifier::program::*;
+
+/// A small deterministic generator (SplitMix64).
+pub struct Rng(pub u64);
+
+impl Rng {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn range(&mut self, lo: i64, hi: i64) -> i64 {
+        let span = (i128::from(hi) - i128::from(lo) + 1) as u128;
+        (i128::from(lo) + (u128::from(self.next()) % span) as i128) as i64
+    }
+
+    pub fn size(&mut self, lo: usize, hi: usize) -> usize {
+        self.range(lo as i64, hi as i64) as usize
+    }
+
+    pub fn tensor(&mut self, shape: &[usize], lo: i64, hi: i64) -> Tensor {
+        let n: usize = shape.iter().product();
+        // The ends of the range come up often.
+        let data = (0..n).map(|_| match self.next() % 8 {
+            0 => lo,
+            1 => hi,
+            _ => self.range(lo, hi),
+        });
+        Tensor {
+            shape: shape.to_vec(),
+            data: data.collect(),
+        }
+    }
+
+    pub fn shape(&mut self, rank: usize, most: usize) -> Vec<usize> {
+        (0..rank).map(|_| self.size(1, most)).collect()
+    }
+}
+
+/// A program with values for its weights and inputs.
+pub struct Case {
+    pub program: Program,
+    pub weights: Vec<Tensor>,
+    pub inputs: Vec<Tensor>,
+}
+
+pub struct Build {
+    pub case: Case,
+    pub rng: Rng,
+}
+
+impl Build {
+    pub fn new(seed: u64) -> Self {
+        let case = Case {
+            program: Program::default(),
+            weights: vec![],
+            inputs: vec![],
+        };
+        Self {
+            case,
+            rng: Rng(seed),
+        }
+    }
+
+    pub fn push(&mut self, op: Op) -> TensorId {
+        self.case.program.push(op)
+    }
+
+    pub fn input(&mut self, shape: &[usize], lo: i64, hi: i64) -> TensorId {
+        let t = self.rng.tensor(shape, lo, hi);
+        self.case.inputs.push(t);
+        self.push(Op::Input {
+            shape: shape.to_vec(),
+            lo,
+            hi,
+        })
+    }
+
+    pub fn weight(&mut self, shape: &[usize], lo: i64, hi: i64) -> TensorId {
+        let t = self.rng.tensor(shape, lo, hi);
+        self.case.weights.push(t);
+        self.push(Op::Weight {
+            shape: shape.to_vec(),
+            lo,
+            hi,
+        })
+    }
+
+    pub fn requant(&mut self, input: TensorId, shift: u32, lo: i64, hi: i64) -> TensorId {
+        let multiplier = self.rng.range(1, 5);
+        self.push(Op::Requant {
+            input,
+            multiplier,
+            shift,
+            lo,
+            hi,
+        })
+    }
+
+    pub fn einsum(&mut self, a: TensorId, al: &str, b: TensorId, bl: &str, out: &str) -> TensorId {
+        self.push(Op::Einsum {
+            a,
+            b,
+            a_labels: al.bytes().collect(),
+            b_labels: bl.bytes().collect(),
+            out_labels: out.bytes().collect(),
+        })
+    }
+
+    /// Ends the program: the tensor itself is public, or it is kept committed
+    /// or virtual and only a function of it is public.
+    pub fn finish(mut self, last: TensorId, public: bool) -> Case {
+        let out = if public {
+            last
+        } else {
+            self.push(Op::Affine {
+                terms: vec![(last, 3)],
+                constant: -7,
+            })
+        };
+        self.case.program.outputs = vec![out];
+        self.case
+    }
+}
+
+/// The kinds of program that [`random_case`] makes.
+pub const KINDS: usize = 13;
+
+/// A random program of a kind.
+pub fn random_case(kind: usize, seed: u64) -> Case {
+    let mut b = Build::new(seed.wrapping_mul(31).wrapping_add(kind as u64));
+    let public = b.rng.next() % 2 == 0;
+    let last = match kind {
+        // Dense layers with bias and every sort of saturation.
+        0 => {
+            let (k, n) = (b.rng.size(1, 9), b.rng.size(1, 9));
+            let x = b.input(&[k], -128, 127);
+            let w = b.weight(&[n, k], -128, 127);
+            let bias = b.weight(&[n], -1000, 1000);
+            let acc = b.einsum(x, "k", w, "nk", "n");
+            let acc = b.push(Op::Affine {
+                terms: vec![(acc, 1), (bias, 1)],
+                constant: 5,
+            });
+            let (lo, hi) = [
+                (0, 255),
+                (-128, 127),
+                (-5, 6),
+                (0, 1 << 40),
+                (-(1 << 40), 0),
+            ][b.rng.size(0, 4)];
+            let shift = b.rng.range(0, 20) as u32;
+            b.requant(acc, shift, lo, hi)
+        }
+        // Batched products of activations.
+        1 => {
+            let s = b.rng.shape(4, 5);
+            let a = b.input(&[s[0], s[1], s[2]], -100, 100);
+            let c = b.input(&[s[0], s[2], s[3]], -3, 1000);
+            let acc = b.einsum(a, "bik", c, "bkj", "bij");
+            b.requant(acc, 6, -512, 511)
+        }
+        // Convolution with stride, padding, dilation; 1-D in the last case.
+        2 => conv(&mut b, 1),
+        3 => conv(&mut b, 2),
+        4 => grouped_conv(&mut b),
+        // Max over 2 to 4 operands, from wide and narrow ranges.
+        5 => {
+            let rank = b.rng.size(0, 3);
+            let shape = b.rng.shape(rank, 5);
+            let inputs: Vec<TensorId> = (0..b.rng.size(2, 4))
+                .map(|i| {
+                    let reach = if i == 2 { 1 << 30 } else { 200 };
+                    b.input(&shape, -reach, reach)
+                })
+                .collect();
+            b.push(Op::Max { inputs })
+        }
+        6 => {
+            let rank = b.rng.size(0, 3);
+            let shape = b.rng.shape(rank, 6);
+            let lo = b.rng.range(-300, 300);
+            let len = b.rng.size(1, 300);
+            let x = b.input(&shape, lo, lo + len as i64 - 1);
+            let values = (0..len)
+                .map(|_| b.rng.range(-70000, 70000) as i32)
+                .collect();
+            b.case.program.tables.push(Table { lo, values });
+            b.push(Op::Lookup { input: x, table: 0 })
+        }
+        7 => {
+            let shape = b.rng.shape(2, 6);
+            let num = b.input(&shape, -100_000, 100_000);
+            let den = b.input(&shape, 1, 70_000);
+            b.push(Op::Div {
+                num,
+                den,
+                lo: -100_000,
+                hi: 100_000,
+            })
+        }
+        8 => {
+            let shape = b.rng.shape(2, 6);
+            let reach = [3, 1000, 1 << 40][b.rng.size(0, 2)];
+            let x = b.input(&shape, 0, reach);
+            b.push(Op::Sqrt { input: x })
+        }
+        // Each wire factor on a committed tensor.
+        9 => wires(&mut b),
+        // Softmax over the last axis.
+        10 => softmax(&mut b),
+        // Squares, elementwise products with broadcast, an outer product.
+        11 => {
+            let (c, h) = (b.rng.size(1, 5), b.rng.size(1, 6));
+            let x = b.input(&[c, h], -20, 20);
+            let g = b.weight(&[c], -7, 9);
+            let sq = b.einsum(x, "ch", x, "ch", "ch");
+            let scaled = b.einsum(sq, "ch", g, "c", "ch");
+            let o = b.einsum(g, "a", x, "ch", "ach");
+            let s = b.push(Op::Wire {
+                input: o,
+                factors: vec![
+                    Factor::Sum { dim: 0 },
+                    Factor::Keep { dim: 1 },
+                    Factor::Keep { dim: 2 },
+                ],
+            });
+            let terms = vec![(scaled, 2), (s, -1), (x, 0)];
+            let y = b.push(Op::Affine { terms, constant: 3 });
+            b.requant(y, 3, -1000, 1000)
+        }
+        // A fork: one committed tensor with several limbs and many readers.
+        _ => {
+            let n = b.rng.size(1, 20);
+            let x = b.input(&[n], -(1 << 30), 1 << 30);
+            let y = b.requant(x, 2, -(1 << 25), 1 << 25);
+            let rev = b.push(Op::Wire {
+                input: y,
+                factors: vec![Factor::Strided {
+                    dim: 0,
+                    size: n,
+                    start: n as i64 - 1,
+                    step: -1,
+                }],
+            });
+            let p = b.einsum(y, "a", rev, "a", "a");
+            let q = b.requant(p, 30, -(1 << 20), 1 << 20);
+            b.push(Op::Affine {
+                terms: vec![(q, 1), (y, -2), (rev, 5)],
+                constant: 0,
+            })
+        }
+    };
+    b.finish(last, public)
+}
+
+fn out_size(
+    size: usize,
+    kernel: usize,
+    stride: usize,
+    dilation: usize,
+    pad: usize,
+) -> Option<usize> {
+    let reach = dilation * (kernel - 1) + 1;
+    (size + 2 * pad)
+        .checked_sub(reach)
+        .map(|rest| rest / stride + 1)
+}
+
+fn window(b: &mut Build, dim: usize, size: usize) -> (Factor, usize) {
+    loop {
+        let (kernel, stride) = (b.rng.size(1, 3), b.rng.size(1, 3));
+        let (dilation, pad) = (b.rng.size(1, 2), b.rng.size(0, 2));
+        if let Some(out) = out_size(size, kernel, stride, dilation, pad) {
+            return (
+                Factor::Window {
+                    dim,
+                    kernel,
+                    size: out,
+                    stride,
+                    dilation,
+                    pad,
+                },
+                kernel,
+            );
+        }
+    }
+}
+
+fn conv(b: &mut Build, spatial: usize) -> TensorId {
+    let (c, o) = (b.rng.size(1, 3), b.rng.size(1, 4));
+    let sizes = b.rng.shape(spatial, 7);
+    let mut shape = vec![c];
+    shape.extend(&sizes);
+    let x = b.input(&shape, -128, 127);
+    let mut factors = vec![Factor::Keep { dim: 0 }];
+    let mut w_shape = vec![o, c];
+    for (i, &size) in sizes.iter().enumerate() {
+        let (factor, kernel) = window(b, i + 1, size);
+        factors.push(factor);
+        w_shape.push(kernel);
+    }
+    let w = b.weight(&w_shape, -128, 127);
+    let patches = b.push(Op::Wire { input: x, factors });
+    let acc = match spatial {
+        1 => b.einsum(patches, "cyp", w, "ocy", "op"),
+        _ => b.einsum(patches, "cypxq", w, "ocyx", "opq"),
+    };
+    b.requant(acc, 7, 0, 255)
+}
+
+fn grouped_conv(b: &mut Build) -> TensorId {
+    let (g, c, o) = (b.rng.size(1, 3), b.rng.size(1, 3), b.rng.size(1, 2));
+    let size = b.rng.size(1, 6);
+    let x = b.input(&[g * c, size], -128, 127);
+    let split = b.push(Op::Wire {
+        input: x,
+        factors: vec![
+            Factor::Reshape {
+                dims: vec![0],
+                sizes: vec![g, c],
+            },
+            Factor::Keep { dim: 1 },
+        ],
+    });
+    let (factor, kernel) = window(b, 2, size);
+    let patches = b.push(Op::Wire {
+        input: split,
+        factors: vec![Factor::Keep { dim: 0 }, Factor::Keep { dim: 1 }, factor],
+    });
+    let w = b.weight(&[g, o, c, kernel], -128, 127);
+    let acc = b.einsum(patches, "gcyp", w, "gocy", "gop");
+    let q = b.requant(acc, 5, -128, 127);
+    b.push(Op::Wire {
+        input: q,
+        factors: vec![
+            Factor::Reshape {
+                dims: vec![0, 1],
+                sizes: vec![g * o],
+            },
+            Factor::Keep { dim: 2 },
+        ],
+    })
+}
+
+fn wires(b: &mut Build) -> TensorId {
+    let shape = [b.rng.size(1, 5), b.rng.size(1, 5), b.rng.size(1, 6)];
+    let x = b.input(&shape, -2000, 2000);
+    let y = b.requant(x, 1, -900, 900);
+    let pick = b.rng.size(0, 6);
+    let last = shape[2];
+    let third = match pick {
+        0 => vec![Factor::Strided {
+            dim: 2,
+            size: 4,
+            start: -1,
+            step: 2,
+        }],
+        1 => {
+            let indices = (0..5).map(|_| b.rng.range(-1, last as i64)).collect();
+            vec![Factor::Gather { dim: 2, indices }]
+        }
+        2 => vec![Factor::Pool {
+            dim: 2,
+            kernel: 2,
+            size: last,
+            stride: 1,
+            dilation: 1,
+            pad: 1,
+        }],
+        3 => vec![Factor::Sum { dim: 2 }, Factor::Repeat { size: 3 }],
+        4 => vec![window(b, 2, last).0],
+        5 => {
+            let entries = vec![(0, 0, -3), (1, last as u32 - 1, 2), (5, 0, 7)];
+            vec![Factor::Matrix {
+                dims: vec![2],
+                sizes: vec![2, 3],
+                entries,
+            }]
+        }
+        _ => vec![Factor::Keep { dim: 2 }],
+    };
+    let mut factors = third;
+    if b.rng.next() % 2 == 0 {
+        factors.push(Factor::Keep { dim: 1 });
+        factors.insert(0, Factor::Keep { dim: 0 });
+    } else {
+        // Two dimensions in exchanged order, flattened.
+        let n = shape[0] * shape[1];
+        factors.push(Factor::Reshape {
+            dims: vec![1, 0],
+            sizes: vec![n, 1],
+        });
+    }
+    b.push(Op::Wire { input: y, factors })
+}
+
+fn softmax(b: &mut Build) -> TensorId {
+    let (rows, n) = (b.rng.size(1, 3), 4);
+    let x = b.input(&[rows, n], -200, 200);
+    let column = |b: &mut Build, t: TensorId, i: usize| {
+        b.push(Op::Wire {
+            input: t,
+            factors: vec![
+                Factor::Keep { dim: 0 },
+                Factor::Strided {
+                    dim: 1,
+                    size: 1,
+                    start: i as i64,
+                    step: 1,
+                },
+            ],
+        })
+    };
+    let columns: Vec<TensorId> = (0..n).map(|i| column(b, x, i)).collect();
+    let max = b.push(Op::Max { inputs: columns });
+    let spread = |b: &mut Build, t: TensorId| {
+        b.push(Op::Wire {
+            input: t,
+            factors: vec![
+                Factor::Keep { dim: 0 },
+                Factor::Reshape {
+                    dims: vec![1],
+                    sizes: vec![],
+                },
+                Factor::Repeat { size: n },
+            ],
+        })
+    };
+    let max = spread(b, max);
+    let d = b.push(Op::Affine {
+        terms: vec![(x, 1), (max, -1)],
+        constant: 0,
+    });
+    let values = (-400..=0).map(|v| (1000.0 * (f64::from(v) / 50.0).exp()).round() as i32 + 1);
+    b.case.program.tables.push(Table {
+        lo: -400,
+        values: values.collect(),
+    });
+    let d = b.requant(d, 0, -400, 0);
+    let e = b.push(Op::Lookup { input: d, table: 0 });
+    let sum = b.push(Op::Wire {
+        input: e,
+        factors: vec![
+            Factor::Keep { dim: 0 },
+            Factor::Sum { dim: 1 },
+            Factor::Repeat { size: n },
+        ],
+    });
+    let num = b.push(Op::Affine {
+        terms: vec![(e, 255)],
+        constant: 0,
+    });
+    b.push(Op::Div {
+        num,
+        den: sum,
+        lo: 0,
+        hi: 255,
+    })
+}
+
+/// The flat index of the first element that differs, for messages.
+pub fn first_difference(a: &Tensor, b: &Tensor) -> Option<usize> {
+    debug_assert_eq!(strides(&a.shape), strides(&b.shape));
+    a.data.iter().zip(&b.data).position(|(x, y)| x != y)
+}

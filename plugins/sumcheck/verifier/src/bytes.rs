@@ -1,0 +1,120 @@
+//! Canonical bytes: little-endian words, every list preceded by its length,
+//! which is compared with a limit and with the bytes left before it is used.
+
+/// Writes into a growing buffer.
+#[derive(Default)]
+pub struct Writer {
+    /// What has been written.
+    pub out: Vec<u8>,
+}
+
+impl Writer {
+    /// One byte.
+    pub fn u8(&mut self, x: u8) {
+        self.out.push(x);
+    }
+
+    /// A 32-bit word.
+    pub fn u32(&mut self, x: u32) {
+        self.out.extend_from_slice(&x.to_le_bytes());
+    }
+
+    /// A 64-bit word.
+    pub fn i64(&mut self, x: i64) {
+        self.out.extend_from_slice(&x.to_le_bytes());
+    }
+
+    /// A length or index; values beyond 32 bits do not occur in valid programs
+    /// and are written as the largest word, which no reader accepts.
+    pub fn size(&mut self, x: usize) {
+        self.u32(u32::try_from(x).unwrap_or(u32::MAX));
+    }
+
+    /// A list with its length.
+    pub fn list<T>(&mut self, items: &[T], mut each: impl FnMut(&mut Self, &T)) {
+        self.size(items.len());
+        for item in items {
+            each(self, item);
+        }
+    }
+}
+
+/// Reads what a [`Writer`] wrote.
+pub struct ByteReader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> ByteReader<'a> {
+    /// Reads from `bytes`.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    /// The next `n` bytes.
+    pub fn take(&mut self, n: usize) -> Result<&'a [u8], String> {
+        if n > self.rest.len() {
+            return Err(format!(
+                "{n} bytes are needed, {} are left",
+                self.rest.len()
+            ));
+        }
+        let (head, tail) = self.rest.split_at(n);
+        self.rest = tail;
+        Ok(head)
+    }
+
+    /// The next `N` bytes as an array.
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], String> {
+        let mut out = [0; N];
+        out.copy_from_slice(self.take(N)?);
+        Ok(out)
+    }
+
+    /// One byte.
+    pub fn u8(&mut self) -> Result<u8, String> {
+        Ok(self.array::<1>()?[0])
+    }
+
+    /// A 32-bit word.
+    pub fn u32(&mut self) -> Result<u32, String> {
+        Ok(u32::from_le_bytes(self.array()?))
+    }
+
+    /// A signed 64-bit word.
+    pub fn i64(&mut self) -> Result<i64, String> {
+        Ok(i64::from_le_bytes(self.array()?))
+    }
+
+    /// A length or index.
+    pub fn size(&mut self) -> Result<usize, String> {
+        let x = self.u32()?;
+        if x == u32::MAX {
+            Err("a size is out of range".into())
+        } else {
+            Ok(x as usize)
+        }
+    }
+
+    /// A list of at most `limit` items of at least `least` bytes each.
+    pub fn list<T>(
+        &mut self,
+        limit: usize,
+        least: usize,
+        mut each: impl FnMut(&mut Self) -> Result<T, String>,
+    ) -> Result<Vec<T>, String> {
+        let n = self.size()?;
+        if n > limit || n.saturating_mul(least) > self.rest.len() {
+            return Err(format!("a list of {n} items does not fit"));
+        }
+        (0..n).map(|_| each(self)).collect()
+    }
+
+    /// Ends the reading; an error when bytes are left.
+    pub fn finish(self) -> Result<(), String> {
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{} bytes follow the end", self.rest.len()))
+        }
+    }
+}

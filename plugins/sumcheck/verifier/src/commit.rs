@@ -1,0 +1,137 @@
+//! The polynomial commitment: WHIR (eprint 2024/1586) over Goldilocks with its
+//! cubic extension, BLAKE3 Merkle trees, in the Johnson-bound regime.
+//!
+//! A commitment holds one multilinear polynomial, the *stack*, in which every
+//! committed column is an aligned block. It is opened once, at one point, which
+//! the caller's own sumcheck has reduced all claims to. The library's
+//! `open_at` and `verify_at` absorb neither the commitment nor the point; the
+//! callers here absorb the commitment before any challenge and take the point
+//! from challenges only.
+
+use p3_blake3::Blake3;
+use p3_challenger::{HashChallenger, SerializingChallenger64};
+use p3_commit::MultilinearPcs;
+use p3_dft::Radix2DFTSmallBatch;
+use p3_field::extension::CubicTrinomialExtensionField;
+use p3_goldilocks::Goldilocks;
+use p3_merkle_tree::MerkleTreeMmcs;
+use p3_multilinear_util::point::Point;
+use p3_sumcheck::layout::PrefixProver;
+use p3_sumcheck::{
+    OpeningBatch, OpeningProtocol, PrescribedOpeningSecurity, PrescribedPointPcs, TableShape,
+    TableSpec,
+};
+use p3_symmetric::{CompressionFunctionFromHasher, SerializingHasher};
+use p3_whir::parameters::{FoldingFactor, ProtocolParameters, SecurityAssumption, WhirConfig};
+use p3_whir::pcs::prover::WhirProver;
+
+/// The base field, p = 2^64 - 2^32 + 1.
+pub type F = Goldilocks;
+/// The challenge field, of about 2^192 elements.
+pub type EF = CubicTrinomialExtensionField<F>;
+/// The Fiat-Shamir sponge: BLAKE3 over bytes.
+pub type Challenger = SerializingChallenger64<F, HashChallenger<u8, Blake3, 32>>;
+type FieldHash = SerializingHasher<Blake3>;
+type Compress = CompressionFunctionFromHasher<Blake3, 2, 32>;
+type FieldMmcs = MerkleTreeMmcs<F, u8, FieldHash, Compress, 2, 32>;
+type Dft = Radix2DFTSmallBatch<F>;
+/// The library's commitment scheme with these parts.
+pub type Pcs = WhirProver<EF, F, Dft, FieldMmcs, Challenger, PrefixProver<F, EF>>;
+/// A Merkle root.
+pub type Commitment = <Pcs as MultilinearPcs<EF, Challenger>>::Commitment;
+/// What the prover keeps to open a commitment.
+pub type ProverData = <Pcs as MultilinearPcs<EF, Challenger>>::ProverData;
+/// An opening proof.
+pub type Opening = <Pcs as MultilinearPcs<EF, Challenger>>::Proof;
+
+/// Variables folded per round.
+pub const FOLDING: usize = 4;
+/// Fewest variables of a stack.
+pub const MIN_STACK: usize = 8;
+/// Most variables of a stack.
+pub const MAX_STACK: usize = 26;
+/// Most rate bits of a commitment.
+pub const MAX_LOG_INV_RATE: usize = 5;
+/// The target of each error term of an opening, in bits.
+pub const SECURITY_LEVEL: usize = 104;
+/// Bits of grinding at most.
+pub const GRINDING_BITS: usize = 16;
+
+/// The commitment scheme for a stack of `num_vars` variables at rate
+/// `2^-log_inv_rate`; an error for sizes outside the supported ones.
+pub fn pcs(num_vars: usize, log_inv_rate: usize) -> Result<Pcs, String> {
+    if !(MIN_STACK..=MAX_STACK).contains(&num_vars) {
+        return Err(format!(
+            "a stack has {num_vars} variables; {MIN_STACK} to {MAX_STACK} are supported"
+        ));
+    }
+    if !(1..=MAX_LOG_INV_RATE).contains(&log_inv_rate) {
+        return Err(format!("a rate of 2^-{log_inv_rate} is not supported"));
+    }
+    let folding_factor = FoldingFactor::Constant(FOLDING);
+    let schedule = folding_factor
+        .compute_folding_schedule(num_vars)
+        .map_err(|e| e.to_string())?;
+    // The domain halves each round while the message shrinks by 2^folding.
+    let mut rate = log_inv_rate;
+    let mut round_log_inv_rates = Vec::new();
+    for &step in schedule.iter().take(schedule.len().saturating_sub(1)) {
+        rate += step - 1;
+        round_log_inv_rates.push(rate);
+    }
+    let params = ProtocolParameters {
+        security_level: SECURITY_LEVEL,
+        pow_bits: GRINDING_BITS,
+        round_log_inv_rates,
+        folding_factor,
+        soundness_type: SecurityAssumption::JohnsonBound,
+        starting_log_inv_rate: log_inv_rate,
+    };
+    let config = WhirConfig::new(num_vars, params).map_err(|e| e.to_string())?;
+    let mmcs = FieldMmcs::new(FieldHash::new(Blake3), Compress::new(Blake3), 0);
+    Ok(Pcs::new(config, Dft::default(), mmcs))
+}
+
+/// One column, opened at one point.
+pub fn protocol(num_vars: usize) -> OpeningProtocol {
+    OpeningProtocol::new(vec![TableSpec::new(
+        TableShape::new(num_vars, 1),
+        vec![OpeningBatch::new(vec![0], vec![])],
+    )])
+}
+
+/// The library's own account of one opening's soundness.
+pub fn security(num_vars: usize, log_inv_rate: usize) -> Result<PrescribedOpeningSecurity, String> {
+    pcs(num_vars, log_inv_rate)?
+        .prescribed_security(&protocol(num_vars))
+        .ok_or_else(|| "the library gives no soundness bound for these parameters".to_string())
+}
+
+/// Checks that the stack behind `commitment` has `value` at `point`. The
+/// challenger must already have absorbed the commitment, and `point` must come
+/// from its challenges.
+pub fn verify_opening(
+    pcs: &Pcs,
+    commitment: &Commitment,
+    point: &[EF],
+    value: EF,
+    opening: &Opening,
+    challenger: &mut Challenger,
+) -> Result<(), String> {
+    let protocol = protocol(point.len());
+    let opened = pcs
+        .verify_at(
+            commitment,
+            opening,
+            &protocol,
+            &[Point::new(point.to_vec())],
+            challenger,
+        )
+        .map_err(|e| e.to_string())?;
+    // The library returns the values that the proof carries; they are bound to
+    // the commitment, but only this comparison binds them to our claim.
+    match opened.as_slice() {
+        [batch] if batch.current() == [value] && batch.next().is_empty() => Ok(()),
+        _ => Err("the opened value is not the claimed one".into()),
+    }
+}
