@@ -22,7 +22,7 @@ extern "C" {
 
 /* Major version of this file, and the minor of the documents that it was written for. */
 #define DSPERSE_ABI_MAJOR 1u
-#define DSPERSE_ABI_MINOR 0u
+#define DSPERSE_ABI_MINOR 1u
 
 /* What `describe` and `call` return. A host reports any other number as a fault. */
 #define DSPERSE_OK 0    /* the buffer holds the reply of the operation */
@@ -32,7 +32,7 @@ extern "C" {
 /* Kinds of events. The payload is JSON. */
 #define DSPERSE_EVENT_LOG 1u      /* {"level":"error|warn|info|debug|trace","message":"…"} */
 #define DSPERSE_EVENT_PROGRESS 2u /* {"fraction":0.25,"step":"…"} */
-#define DSPERSE_EVENT_PANIC 3u    /* {"message":"…","place":"file:line","thread":"…"} */
+#define DSPERSE_EVENT_PANIC 3u    /* since 1.1: {"message":"…","place":"file:line","thread":"…"} */
 
 #if defined(_WIN32)
 #define DSPERSE_EXPORT __declspec(dllexport)
@@ -83,6 +83,7 @@ struct dsperse_backend {
      *   op       "probe", "supports", "compile", "witness", "prove", "verify"; answer the
      *            error kind "unsupported" to any other.
      *   request  {"job":{…},"dir":"/abs","threads":4,"memory":null,"log_level":"info"};
+     *            ("memory" and "log_level" since 1.1);
      *            answer the error kind "invalid_input" when it can't be read. Write below
      *            `dir` and nowhere else.
      *   host     may be null.
@@ -96,7 +97,7 @@ DSPERSE_EXPORT const struct dsperse_backend *dsperse_backend_v1(void);
 
 /* Optional: name, version and API version where a host can read them without running any
  * code of yours. Use once, at file scope:
- *     DSPERSE_MANIFEST("{\"name\":\"mine\",\"version\":\"0.1.0\",\"api\":\"1.0.0\"}") */
+ *     DSPERSE_MANIFEST("{\"name\":\"mine\",\"version\":\"0.1.0\",\"api\":\"1.1.0\"}") */
 #if defined(__APPLE__)
 #define DSPERSE_MANIFEST(json) \
     DSPERSE_EXPORT __attribute__((section("__DATA,__dsperse"), used)) \

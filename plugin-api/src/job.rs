@@ -211,6 +211,10 @@ pub struct CompileJob {
     /// (in order), computed by the float model. May be empty.
     #[serde(default)]
     pub calibration: Vec<Vec<TensorFile>>,
+    /// The slice's output tensors for the same samples, computed by the float model, for
+    /// backends that measure their fidelity. As long as `calibration`, or empty.
+    #[serde(default)]
+    pub calibration_outputs: Vec<Vec<TensorFile>>,
     /// The backend's options.
     #[serde(default)]
     pub options: Options,

@@ -89,7 +89,11 @@ unsafe extern "C" fn event(context: *mut c_void, kind: u32, payload: ByteView) {
     events.lock().expect("no panic").push((kind, bytes));
 }
 
+/// One call at a time, as in a worker: events of helper threads go to the newest call.
+static ALONE: Mutex<()> = Mutex::new(());
+
 fn call(op: &str, request: &str, cancelled: u32) -> (Result<Probe>, Vec<(u32, Vec<u8>)>) {
+    let _alone = ALONE.lock().expect("no panic");
     let events = Events::default();
     let flag = AtomicU32::new(cancelled);
     let host = HostV1 {

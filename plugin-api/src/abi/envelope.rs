@@ -79,10 +79,10 @@ pub struct CallRequest<Job> {
     /// How many threads the call should use at most.
     #[serde(default = "one")]
     pub threads: usize,
-    /// Memory limit in bytes, when there is one.
+    /// Memory limit in bytes, when there is one. Since API 1.1.
     #[serde(default)]
     pub memory: Option<u64>,
-    /// Log events below this level are not wanted.
+    /// Log events below this level are not wanted. Since API 1.1.
     #[serde(default = "info")]
     pub log_level: Level,
 }
@@ -103,7 +103,7 @@ pub enum EventKind {
     Log = 1,
     /// A [`ProgressEvent`].
     Progress = 2,
-    /// A [`PanicEvent`].
+    /// A [`PanicEvent`]. Since API 1.1.
     Panic = 3,
 }
 

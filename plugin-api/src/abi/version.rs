@@ -7,8 +7,14 @@ use semver::Version;
 /// symbol name.
 pub const ABI_MAJOR: u32 = 1;
 
-/// Minor version of the documents.
-pub const ABI_MINOR: u32 = 0;
+/// Minor version of the documents: it grows when they get a field, an operation or an
+/// event that an older side ignores.
+///
+/// | minor | what it brought |
+/// | --- | --- |
+/// | 0 | the six operations; requests with `job`, `dir` and `threads`; log and progress events |
+/// | 1 | `memory` and `log_level` in requests; the panic event |
+pub const ABI_MINOR: u32 = 1;
 
 /// Whether a host and a plugin of these API versions understand each other: the lower
 /// version must be caret-compatible with the higher one, whichever side it is on.

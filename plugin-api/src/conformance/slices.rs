@@ -134,6 +134,7 @@ fn round_trip(
     let job = CompileJob {
         slice: slice.clone(),
         calibration: inputs.clone(),
+        calibration_outputs: Vec::new(),
         options: Options::new(),
     };
     let (compiled, dir) = staged(rig, Op::Compile, &job)?;
@@ -295,6 +296,7 @@ fn cancel(rig: &Rig<'_>, descriptor: &Descriptor, trips: &[Vec<Trip>]) -> Vec<St
     let compile = CompileJob {
         slice: trip.slice.clone(),
         calibration: vec![trip.inputs.clone()],
+        calibration_outputs: Vec::new(),
         options: Options::new(),
     };
     if let Ok(job) = serde_json::to_value(compile) {

@@ -54,4 +54,10 @@ fn the_template_builds_offline_and_conforms() {
     assert_eq!(report.claimed, ["identity"]);
     let descriptor = report.descriptor.expect("a descriptor");
     assert_eq!(descriptor.name, "first-steps");
+
+    // The other door of the same library.
+    let functions = load::open_stable(&library).expect("opens");
+    // SAFETY: as above.
+    let reply = unsafe { functions.describe(1 << 20) }.expect("readable");
+    assert_eq!(reply.descriptor(), Ok(descriptor));
 }
