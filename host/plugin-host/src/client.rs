@@ -13,6 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -21,10 +22,11 @@ use std::time::{Duration, Instant};
 
 /// How often a waiting call looks at its cancel token.
 const TICK: Duration = Duration::from_millis(20);
-/// How long a supervisor may take to end everything after it was told to.
-const FAREWELL: Duration = Duration::from_secs(10);
+/// How long a supervisor may take to end everything after it was told to: giving back a
+/// hundred gigabytes takes the kernel its time.
+const FAREWELL: Duration = Duration::from_secs(60);
 /// How long a worker may take to end after it has answered.
-const AFTER_REPLY: Duration = Duration::from_secs(10);
+const AFTER_REPLY: Duration = Duration::from_secs(60);
 
 /// What to run.
 pub(crate) struct Job<'a> {
@@ -93,7 +95,8 @@ pub(crate) struct Worker {
     grace: Duration,
     /// CPU that earlier calls used up.
     cpu_before: u64,
-    /// Where tools of the plugin put temporary files; removed with the worker.
+    /// Where tools of the plugin put temporary files. The supervisor removes it too, for
+    /// when this process can't.
     _temp: tempfile::TempDir,
 }
 
@@ -102,6 +105,7 @@ impl Worker {
     pub(crate) fn start(program: &Path, library: &Path, policy: &Policy) -> io::Result<Self> {
         let started = Instant::now();
         let temp = tempfile::Builder::new().prefix("dsperse-").tempdir()?;
+        let temp_path = temp.path().as_os_str().as_bytes().to_vec();
         let (ours, theirs) = UnixStream::pair()?;
         let supervisor = Command::new(program)
             .arg(WORKER_SUBCOMMAND)
@@ -129,7 +133,8 @@ impl Worker {
         worker.socket.set_write_timeout(Some(FAREWELL))?;
         let hello = Hello {
             protocol: PROTOCOL,
-            library: library.to_path_buf(),
+            library: library.as_os_str().as_bytes().to_vec(),
+            temp: temp_path,
             max_reply: policy.max_reply_bytes,
             tail: policy.log_tail_bytes,
             max_output: policy.max_output_bytes,

@@ -54,7 +54,7 @@ pub(crate) struct Ran {
 pub(crate) enum DescribeError {
     /// It is no plugin, or not one for this host.
     Refused(Refused),
-    /// It crashed: quarantine.
+    /// It crashed, hung or hoarded: quarantine.
     Crashed(Error),
     /// Anything else.
     Failed(Error),
@@ -106,7 +106,10 @@ impl Engine {
             None => judge(DESCRIBE, &seen).map(|raw| (raw, String::new())),
         }
         .map_err(|error| match error.kind {
-            ErrorKind::Crash | ErrorKind::Panic => DescribeError::Crashed(error),
+            // A library that hangs would make every later command hang.
+            ErrorKind::Crash | ErrorKind::Panic | ErrorKind::Resource => {
+                DescribeError::Crashed(error)
+            }
             _ => DescribeError::Failed(error),
         })
     }

@@ -2,7 +2,7 @@
 
 use crate::discovery::{Plugin, SkipKind, Skipped, inspect, scan};
 use crate::engine::{DescribeError, Engine, Ran, Task, skip_kind};
-use crate::state::{Described, State};
+use crate::state::{Described, Stamp, State};
 use crate::{CallOptions, CallOutcome, CallParts, HostOptions, Reply, Request, Usage, check};
 use dsperse_plugin_api::abi::{CallRequest, Op, RawReply, negotiate};
 use dsperse_plugin_api::descriptor::API_VERSION;
@@ -56,7 +56,7 @@ impl PluginHost {
             return Err((SkipKind::Quarantined, quarantined(&reason)));
         }
         let manifest = inspect(path).map_err(|refused| (refused.kind, refused.reason))?;
-        let digest = self
+        let (stamp, digest) = self
             .state
             .digest(path)
             .map_err(|e| (SkipKind::Unreadable, format!("it can't be read: {e}")))?;
@@ -101,6 +101,7 @@ impl PluginHost {
             path: path.to_path_buf(),
             digest,
             door: described.door,
+            stamp,
         })
     }
 
@@ -203,6 +204,14 @@ impl PluginHost {
             return Err(Error::cancelled());
         }
         self.not_worn_out(&plugin.digest)?;
+        // What is recorded of a result is the digest, so it must be that of what ran.
+        if Stamp::of(&plugin.path).ok().as_ref() != Some(&plugin.stamp) {
+            return Err(Error::internal(format!(
+                "the library \"{}\" has changed since this program started",
+                plugin.path.display()
+            ))
+            .with_hint("run the command again"));
+        }
         if let Request::Supports(job) = request
             && let Some(support) = self.state.supports(&plugin.digest, &supports_key(job))
         {

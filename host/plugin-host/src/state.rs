@@ -103,23 +103,23 @@ impl State {
     }
 
     /// SHA-256 of a library, from memory when the file is unchanged.
-    pub(crate) fn digest(&self, path: &Path) -> io::Result<String> {
+    pub(crate) fn digest(&self, path: &Path) -> io::Result<(Stamp, String)> {
         let stamp = Stamp::of(path)?;
         if let Some(known) = lock(&self.libraries).get(path)
             && known.stamp == stamp
         {
-            return Ok(known.digest.clone());
+            return Ok((stamp, known.digest.clone()));
         }
         let (_, digest) = hash_file(path)?;
         let mut libraries = lock(&self.libraries);
         libraries.retain(|path, _| path.exists());
         let hashed = Hashed {
-            stamp,
+            stamp: stamp.clone(),
             digest: digest.clone(),
         };
         libraries.insert(path.to_path_buf(), hashed);
         self.save("libraries.json", &*libraries);
-        Ok(digest)
+        Ok((stamp, digest))
     }
 
     pub(crate) fn described(&self, digest: &str) -> Option<Described> {
@@ -307,9 +307,9 @@ mod tests {
         std::fs::write(&library, b"abc").unwrap();
         let state = State::open(Some(&dir.path().join("cache")));
         let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(state.digest(&library).unwrap(), abc);
+        assert_eq!(state.digest(&library).unwrap().1, abc);
         std::fs::write(&library, b"abcd").unwrap();
-        assert_ne!(state.digest(&library).unwrap(), abc);
+        assert_ne!(state.digest(&library).unwrap().1, abc);
     }
 
     #[test]

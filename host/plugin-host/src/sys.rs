@@ -122,6 +122,12 @@ fn rss_of(usage: &libc::rusage) -> u64 {
     u64::try_from(usage.ru_maxrss).unwrap_or(0) * unit
 }
 
+/// Makes ended children wait to be collected, which is the default of the system.
+pub(crate) fn notice_children() {
+    // SAFETY: the default action is no function of ours.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
 /// Ends the process at once: no destructors, no `atexit` handlers.
 pub(crate) fn exit_now(code: i32) -> ! {
     // SAFETY: _exit has no preconditions.

@@ -88,11 +88,20 @@ fn children_by_parent(parent: i32) -> Vec<i32> {
 }
 
 fn parent_of(pid: i32) -> Option<i32> {
+    stat_field(pid, 1)?.parse().ok()
+}
+
+/// Whether a process runs: it is there, and not merely waiting to be collected.
+pub(crate) fn is_alive(pid: i32) -> bool {
+    stat_field(pid, 0).is_some_and(|state| !matches!(state.as_str(), "Z" | "X"))
+}
+
+/// A field of `/proc/<pid>/stat` after the name: 0 is the state, 1 the parent.
+fn stat_field(pid: i32, index: usize) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name stands in parentheses and may hold anything; the parent is the second
-    // field after it.
+    // The name stands in parentheses and may hold anything.
     let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_ascii_whitespace().nth(1)?.parse().ok()
+    rest.split_ascii_whitespace().nth(index).map(str::to_owned)
 }
 
 /// Sums the memory of a worker's children over time.
@@ -152,7 +161,14 @@ mod tests {
         assert!(children_by_parent(own).contains(&pid));
         let size = Sampler::default().sum(own, &[pid]);
         assert!((100_000..100_000_000).contains(&size), "{size}");
+        assert!(is_alive(pid));
         child.kill().unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while is_alive(pid) && std::time::Instant::now() < deadline {
+            std::thread::yield_now();
+        }
+        // Dead, though nobody has collected it.
+        assert!(!is_alive(pid) && descendants(own).contains(&pid));
         child.wait().unwrap();
         assert!(!descendants(own).contains(&pid));
     }

@@ -105,7 +105,7 @@ fn check(host: &PluginHost, name: &str) {
         (_, result) => panic!("{name}: {result:?}"),
     }
     assert!(took < Duration::from_secs(8), "{name} took {took:?}");
-    assert_eq!(workers(), Vec::<String>::new(), "{name}");
+    assert_eq!(workers(), Vec::<u32>::new(), "{name}");
     assert_eq!(marked(&marker), 0, "{name} left a process behind");
 }
 

@@ -3,6 +3,7 @@
 mod inspect;
 mod scan;
 
+use crate::state::Stamp;
 use dsperse_plugin_api::Descriptor;
 use std::fmt;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ pub(crate) use scan::scan;
 
 /// A library that was loaded, described itself and can be called.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Plugin {
     /// What it says of itself.
     pub descriptor: Descriptor,
@@ -21,6 +23,8 @@ pub struct Plugin {
     pub digest: String,
     /// The door through which it was opened: `abi_stable` or `C`.
     pub door: String,
+    /// The file as it was when its digest was taken.
+    pub(crate) stamp: Stamp,
 }
 
 /// Why a library is not used, for programs; [`Skipped::reason`] is for people.

@@ -22,7 +22,10 @@ pub(crate) const MAX_REQUEST: usize = 256 << 20;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Hello {
     pub(crate) protocol: u32,
-    pub(crate) library: PathBuf,
+    /// Path of the library, byte for byte.
+    pub(crate) library: Vec<u8>,
+    /// The worker's directory for temporary files, to be removed at the end.
+    pub(crate) temp: Vec<u8>,
     pub(crate) max_reply: usize,
     pub(crate) tail: usize,
     pub(crate) max_output: usize,

@@ -14,9 +14,12 @@ use crate::{sys, usage};
 use dsperse_plugin_api::Error;
 use dsperse_plugin_api::abi::{RawReply, ReplyError};
 use rustix::process::{Pid, Signal};
+use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -152,7 +155,7 @@ fn call_loop(
     queue: &mpsc::Receiver<Frame>,
 ) {
     let start = Instant::now();
-    let (library, facts) = match loader::load(&hello.library) {
+    let (library, facts) = match loader::load(Path::new(OsStr::from_bytes(&hello.library))) {
         Ok(found) => found,
         Err(refused) => {
             let message = Loaded::Refused {

@@ -2,7 +2,7 @@
 
 use super::frames::{Decoder, Frame, Kind, encode};
 use super::messages::{
-    CallHead, Ended, Exit, FRAME_SLACK, Hello, Idle, Killed, MAX_REQUEST, PROTOCOL, Started,
+    CallHead, Ended, Exit, FRAME_SLACK, Hello, Idle, Killed, LOST, MAX_REQUEST, PROTOCOL, Started,
     from_bytes, split, to_bytes,
 };
 use super::output::Output;
@@ -12,8 +12,10 @@ use crate::sys::{self, Fork, Wait};
 use crate::usage::{self, Sampler};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal};
+use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -22,7 +24,7 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a worker may live on after it closed its socket.
 const AFTER_CLOSE: Duration = Duration::from_secs(1);
 /// How long the last frames may take to reach the host, and the killed to disappear.
-const FAREWELL: Duration = Duration::from_secs(5);
+const FAREWELL: Duration = Duration::from_secs(45);
 /// Events are dropped while more than this waits for the host.
 const EVENT_BACKLOG: usize = 4 << 20;
 /// Time between two looks at the memory: at first, and at most.
@@ -35,6 +37,8 @@ pub(crate) fn run() -> Result<(), String> {
     if protocol != PROTOCOL.to_string() {
         return Err("this subcommand is started by dsperse itself and is of no use by hand".into());
     }
+    // A host that ignores ended children hands this on, and none could be waited for.
+    sys::notice_children();
     // The host passes its socket as standard input: the one descriptor that every way of
     // starting a process can pass. From here on it is like any other.
     let host = rustix::io::fcntl_dupfd_cloexec(io::stdin().as_fd(), 3)
@@ -105,7 +109,10 @@ pub(crate) fn run() -> Result<(), String> {
             worker,
         }),
     );
-    supervisor.run()
+    supervisor.run();
+    let _ = std::fs::remove_dir_all(OsStr::from_bytes(&hello.temp));
+    supervisor.say_goodbye();
+    Ok(())
 }
 
 fn read_hello(host: &UnixStream, decoder: &mut Decoder) -> Result<Hello, String> {
@@ -184,16 +191,12 @@ struct Supervisor {
 struct HostGone;
 
 impl Supervisor {
-    fn run(&mut self) -> Result<(), String> {
-        let outcome = self.serve();
-        if outcome.is_err() {
-            self.end_everything();
-            return Ok(());
-        }
+    fn run(&mut self) {
+        let host_is_there = self.serve().is_ok();
         self.end_everything();
-        self.drain();
-        self.say_exit();
-        Ok(())
+        if host_is_there {
+            self.drain();
+        }
     }
 
     /// Relays until the worker has ended.
@@ -204,7 +207,10 @@ impl Supervisor {
             self.write_worker();
             self.read_outputs();
             self.read_worker();
-            self.reap();
+            if !self.reap() && self.ended.is_none() {
+                // No child and no word of its end: somebody else collected it.
+                self.ended = Some(Ended::Code(LOST));
+            }
             self.sample();
             if self
                 .closed_at
@@ -360,7 +366,7 @@ impl Supervisor {
         };
         let left: Vec<i32> = usage::descendants(own_pid())
             .into_iter()
-            .filter(|pid| *pid != self.worker)
+            .filter(|pid| *pid != self.worker && usage::is_alive(*pid))
             .collect();
         for pid in &left {
             kill_one(*pid);
@@ -511,7 +517,7 @@ impl Supervisor {
                 .filter(|pid| *pid != self.worker || self.ended.is_none())
                 .collect();
             if first && self.killed.is_none() {
-                self.left_behind = rest.len();
+                self.left_behind = rest.iter().filter(|pid| usage::is_alive(**pid)).count();
             }
             first = false;
             for pid in rest {
@@ -546,7 +552,8 @@ impl Supervisor {
         }
     }
 
-    fn say_exit(&mut self) {
+    /// Tells the host how it ended, if there is a host.
+    fn say_goodbye(&mut self) {
         let (events, tail) = self.output.finish();
         self.send_events(&events);
         // Without children the kernel's figure is the worker's own, and it is final.

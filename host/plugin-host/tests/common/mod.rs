@@ -61,6 +61,7 @@ pub fn compile(options: Options) -> Request {
     Request::Compile(CompileJob {
         slice: slice(),
         calibration: Vec::new(),
+        calibration_outputs: Vec::new(),
         options,
     })
 }
@@ -109,14 +110,24 @@ pub fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-/// Processes below this one that are workers, or zombies of them.
-pub fn workers() -> Vec<String> {
-    let own = std::process::id();
-    processes()
-        .filter(|pid| parent(*pid) == Some(own))
-        .filter_map(|pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).ok())
-        .filter(|comm| comm.starts_with("dsperse"))
+/// Workers (their supervisors, or zombies of them) of this process.
+pub fn workers() -> Vec<u32> {
+    children(std::process::id())
+        .into_iter()
+        .filter(|pid| {
+            std::fs::read_to_string(format!("/proc/{pid}/comm"))
+                .is_ok_and(|comm| comm.starts_with("dsperse"))
+        })
         .collect()
+}
+
+pub fn children(of: u32) -> Vec<u32> {
+    processes().filter(|pid| parent(*pid) == Some(of)).collect()
+}
+
+/// Whether a process is there and not a zombie.
+pub fn is_running(pid: u32) -> bool {
+    stat_field(pid, 0).is_some_and(|state| state != "Z")
 }
 
 /// Processes that carry `DSPERSE_TEST_MARKER=<marker>` in their environment.
@@ -137,10 +148,14 @@ fn processes() -> impl Iterator<Item = u32> {
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-pub fn parent(pid: u32) -> Option<u32> {
+fn parent(pid: u32) -> Option<u32> {
+    stat_field(pid, 1)?.parse().ok()
+}
+
+fn stat_field(pid: u32, index: usize) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_ascii_whitespace().nth(1)?.parse().ok()
+    rest.split_ascii_whitespace().nth(index).map(str::to_owned)
 }
 
 /// Waits until something holds, at most ten seconds.
