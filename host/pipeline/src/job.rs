@@ -85,6 +85,9 @@ pub struct Job {
     /// Calibration samples.
     #[serde(default)]
     pub calibration: Vec<Vec<TensorRef>>,
+    /// The float model's outputs for the calibration samples.
+    #[serde(default)]
+    pub calibration_outputs: Vec<Vec<TensorRef>>,
     /// Relative tolerance of a recomputation.
     #[serde(default)]
     pub tolerance: f64,
@@ -117,6 +120,7 @@ impl Job {
             inputs: Vec::new(),
             outputs: Vec::new(),
             calibration: Vec::new(),
+            calibration_outputs: Vec::new(),
             tolerance: 0.0,
             options: backend.options.clone(),
         }

@@ -37,16 +37,16 @@ impl<'h> LocalExecutor<'h> {
         let tensors = |list: &[TensorRef]| -> Result<Vec<TensorFile>, BackendError> {
             list.iter().map(|t| self.tensor(t, files)).collect()
         };
+        let samples = |list: &[Vec<TensorRef>]| -> Result<Vec<_>, BackendError> {
+            list.iter().map(|s| tensors(s)).collect()
+        };
         let options = job.options.clone();
         Ok(match job.operation {
             Operation::Supports => Request::Supports(SupportsJob { slice, options }),
             Operation::Compile => Request::Compile(CompileJob {
                 slice,
-                calibration: job
-                    .calibration
-                    .iter()
-                    .map(|s| tensors(s))
-                    .collect::<Result<_, _>>()?,
+                calibration: samples(&job.calibration)?,
+                calibration_outputs: samples(&job.calibration_outputs)?,
                 options,
             }),
             Operation::Witness => Request::Witness(WitnessJob {

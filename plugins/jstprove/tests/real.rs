@@ -109,6 +109,7 @@ impl Slice {
         let job = CompileJob {
             slice: info.clone(),
             calibration: vec![],
+            calibration_outputs: Vec::new(),
             options: Map::new(),
         };
         let done = call(dir.path(), "compile", |b, cx| b.compile(&job, cx)).unwrap();

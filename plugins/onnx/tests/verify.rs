@@ -345,6 +345,7 @@ fn compile_leaves_a_readable_note_and_witness_refuses_wrong_inputs() {
     let job = CompileJob {
         slice: claim.slice.clone(),
         calibration: vec![],
+        calibration_outputs: Vec::new(),
         options: Default::default(),
     };
     let done = claim.bench.cx(|b, cx| b.compile(&job, cx)).unwrap();

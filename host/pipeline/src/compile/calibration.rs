@@ -8,6 +8,7 @@ use crate::input::{self, Side};
 use crate::job::{Files, Job, TensorRef};
 use crate::session::Session;
 use dsperse_bundle::SliceStore;
+use dsperse_plugin_api::TensorInfo;
 use dsperse_router::Routes;
 use dsperse_types::{SliceMetadata, digest::FieldHasher};
 use std::collections::BTreeMap;
@@ -64,11 +65,15 @@ impl Samples {
         if !self.digests.contains_key(&slice.index) {
             return Ok(());
         }
-        let held = chain::pick(&self.tensors, &slice.inputs)?;
-        for h in &held {
-            files.insert(&h.tensor.info.name, &h.tensor.sha256, &h.path);
-        }
-        job.calibration = vec![held.into_iter().map(|h| h.tensor).collect()];
+        let mut sample = |wanted: &[TensorInfo]| -> Result<Vec<TensorRef>> {
+            let held = chain::pick(&self.tensors, wanted)?;
+            for h in &held {
+                files.insert(&h.tensor.info.name, &h.tensor.sha256, &h.path);
+            }
+            Ok(held.into_iter().map(|h| h.tensor).collect())
+        };
+        job.calibration = vec![sample(&slice.inputs)?];
+        job.calibration_outputs = vec![sample(&slice.outputs)?];
         Ok(())
     }
 }
