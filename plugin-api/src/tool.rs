@@ -1,9 +1,11 @@
 //! Running an external program within a call: a clean environment is the caller's to set,
 //! cancellation, bounded capture of what it prints, and an outcome that keeps "could not
-//! start", "exited with a code" and "killed by a signal" apart.
+//! start", "exited with a code" and "killed by a signal" apart. And where Python packages
+//! with such programs may lie.
 
 use crate::{Cx, Error, ErrorKind, Level, Result};
 use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -137,6 +139,50 @@ fn tail(stream: Option<impl Read>) -> String {
     }
     let start = kept.len().saturating_sub(TAIL);
     String::from_utf8_lossy(kept.get(start..).unwrap_or_default()).into_owned()
+}
+
+/// Python environments in which a tool may be installed, best first: the active one
+/// (`VIRTUAL_ENV`), a `.venv` in the working directory or above it, and those that the
+/// named program on `PATH` belongs to (also behind a link).
+#[must_use]
+pub fn python_environments(program: &str) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = Vec::new();
+    found.extend(std::env::var_os("VIRTUAL_ENV").map(PathBuf::from));
+    if let Ok(here) = std::env::current_dir() {
+        found.extend(here.ancestors().map(|d| d.join(".venv")));
+    }
+    for dir in search_path() {
+        // Programs lie in `bin` of their environment.
+        if dir.join(program).is_file() {
+            found.extend(dir.parent().map(Path::to_owned));
+        }
+        if let Ok(real) = dir.join(program).canonicalize() {
+            found.extend(real.parent().and_then(Path::parent).map(Path::to_owned));
+        }
+    }
+    found
+}
+
+/// The directories of `PATH`.
+#[must_use]
+pub fn search_path() -> Vec<PathBuf> {
+    std::env::var_os("PATH")
+        .map(|p| std::env::split_paths(&p).collect())
+        .unwrap_or_default()
+}
+
+/// The package directories of a Python environment (`lib/python3.x/site-packages`).
+#[must_use]
+pub fn site_packages(environment: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(environment.join("lib")) else {
+        return Vec::new();
+    };
+    let mut found: Vec<PathBuf> = entries
+        .filter_map(|e| Some(e.ok()?.path().join("site-packages")))
+        .filter(|dir| dir.is_dir())
+        .collect();
+    found.sort();
+    found
 }
 
 #[cfg(all(test, unix))]

@@ -280,39 +280,11 @@ fn failure(program: &Path, out: &tool::Output) -> Error {
 
 /// Directories in which the programs may lie.
 fn places() -> Vec<PathBuf> {
-    let mut environments: Vec<PathBuf> = Vec::new();
-    environments.extend(std::env::var_os("VIRTUAL_ENV").map(PathBuf::from));
-    if let Ok(here) = std::env::current_dir() {
-        environments.extend(here.ancestors().map(|d| d.join(".venv")));
-    }
-    let path: Vec<PathBuf> = std::env::var_os("PATH")
-        .map(|p| std::env::split_paths(&p).collect())
-        .unwrap_or_default();
-    for dir in &path {
-        // `jst` lies in the `bin` directory of its environment, perhaps behind a link.
-        if let Ok(jst) = dir.join("jst").canonicalize()
-            && let Some(root) = jst.parent().and_then(Path::parent)
-        {
-            environments.push(root.to_owned());
-        }
-    }
-    let mut places: Vec<PathBuf> = environments.iter().flat_map(|e| package(e)).collect();
-    places.extend(path);
-    places
-}
-
-/// The package's programs in a Python environment.
-fn package(environment: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(environment.join("lib")) else {
-        return Vec::new();
-    };
-    let mut found: Vec<PathBuf> = entries
-        .filter_map(|e| Some(e.ok()?.path()))
-        .map(|lib| lib.join("site-packages/python/core/binaries"))
-        .filter(|dir| dir.is_dir())
-        .collect();
-    found.sort();
-    found
+    let packages = tool::python_environments("jst")
+        .into_iter()
+        .flat_map(|e| tool::site_packages(&e))
+        .map(|p| p.join("python/core/binaries"));
+    packages.chain(tool::search_path()).collect()
 }
 
 #[cfg(test)]
