@@ -128,6 +128,11 @@ pub const CHECKS: &[Check] = &[
         name: "tampered key",
         requirement: "an artefact of \"compile\" with the role \"verifying\" and a changed, missing or additional byte makes the verdict Invalid",
     },
+    Check {
+        number: 17,
+        name: "fixed-point inputs",
+        requirement: "an input that an earlier slice was proven with, in fixed point, makes the same round trip, or gets the error kind \"unsupported\"",
+    },
 ];
 
 /// What became of a check.

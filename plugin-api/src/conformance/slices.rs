@@ -2,12 +2,13 @@
 
 use super::rig::{self, Rig};
 use super::tampering;
-use super::{Book, CANCEL_GRACE, SampleSlice};
+use super::{Book, CANCEL_GRACE, Outcome, SampleSlice};
 use crate::abi::Op;
 use crate::job::Options;
 use crate::{
-    ArtefactRef, CompileJob, Descriptor, Done, Encoding, Error, Probe, ProbeJob, ProveJob, Result,
-    Role, SliceInfo, Stage, Support, SupportsJob, TensorFile, Verdict, VerifyJob, WitnessJob,
+    ArtefactRef, CompileJob, Descriptor, Done, Encoding, Error, ErrorKind, Probe, ProbeJob,
+    ProveJob, Result, Role, SliceInfo, Stage, Support, SupportsJob, TensorFile, Verdict, VerifyJob,
+    WitnessJob,
 };
 use std::time::{Duration, Instant};
 
@@ -72,10 +73,10 @@ pub(super) fn check(
     }
 
     let mut notes = Notes::default();
-    let mut trips: Vec<Vec<Trip>> = Vec::new();
+    let mut trips: Vec<(&SampleSlice, Vec<Trip>)> = Vec::new();
     for (sample, slice) in &claimed {
         match round_trip(rig, descriptor, sample, slice, &mut notes) {
-            Ok(pair) => trips.push(pair),
+            Ok(pair) => trips.push((sample, pair)),
             Err(e) => notes.trips.push(format!("{}: {}", sample.name, e.message)),
         }
     }
@@ -83,8 +84,14 @@ pub(super) fn check(
     book.enter(10, notes.declarations);
     book.enter(12, notes.far);
     book.enter(13, cancel(rig, descriptor, &trips));
+    if let Some((sample, pair)) = trips.first()
+        && let Some(trip) = pair.first()
+    {
+        let exact = &sample.cases[0].output;
+        book.push(17, fixed_point(rig, descriptor, trip, exact));
+    }
     match trips.first() {
-        Some(pair) => tampering::check(rig, descriptor, pair, book),
+        Some((_, pair)) => tampering::check(rig, descriptor, pair, book),
         None => book.rest("no sample slice went through every stage"),
     }
     book.enter(11, rig.strays.take());
@@ -94,9 +101,20 @@ pub(super) fn check(
 /// Complaints, by check.
 #[derive(Default)]
 struct Notes {
+    /// The sample that is worked on.
+    sample: String,
     trips: Vec<String>,
     declarations: Vec<String>,
     far: Vec<String>,
+}
+
+impl Notes {
+    fn declared(&mut self, stage: &str, complaints: Vec<String>) {
+        for c in complaints {
+            self.declarations
+                .push(format!("{} {stage}: {c}", self.sample));
+        }
+    }
 }
 
 fn supports(rig: &Rig<'_>, sample: &SampleSlice) -> Result<Option<SliceInfo>> {
@@ -138,67 +156,114 @@ fn round_trip(
         options: Options::new(),
     };
     let (compiled, dir) = staged(rig, Op::Compile, &job)?;
-    let mut declared = |stage: &str, complaints: Vec<String>| {
-        for c in complaints {
-            notes
-                .declarations
-                .push(format!("{} {stage}: {c}", sample.name));
-        }
-    };
     let (circuit, complaints) = rig::artefacts(&compiled, &dir);
-    declared("compile", complaints);
+    notes.sample.clone_from(&sample.name);
+    notes.declared("compile", complaints);
 
     let mut trips = Vec::new();
     for (inputs, case) in inputs.into_iter().zip(&sample.cases) {
-        let job = WitnessJob {
-            slice: slice.clone(),
-            circuit: circuit.clone(),
-            inputs: inputs.clone(),
-            options: Options::new(),
-        };
-        let (ran, dir) = staged(rig, Op::Witness, &job)?;
-        let (witness, complaints) = rig::artefacts(&ran, &dir);
-        declared("witness", complaints);
-        let (outputs, complaints) = rig::outputs(&ran, &dir, &slice.outputs);
-        let whole = complaints.is_empty();
-        declared("witness", complaints);
-        if !whole {
-            return Err(Error::internal("its outputs are not those of the slice"));
-        }
-        if let Some(line) = distance(&outputs, &case.output)? {
-            notes.far.push(format!("{}: {line}", sample.name));
-        }
-        let mut trip = Trip {
-            slice: slice.clone(),
-            circuit: circuit.clone(),
-            proof: Vec::new(),
-            inputs,
-            outputs,
-            witness,
-        };
-        if descriptor.capabilities.stages.contains(&Stage::Prove) {
-            let (proven, dir) = staged(rig, Op::Prove, &prove_job(&trip))?;
-            let (proof, complaints) = rig::artefacts(&proven, &dir);
-            declared("prove", complaints);
-            if !proof.iter().any(|a| a.role == Role::Verifying) {
-                declared(
-                    "prove",
-                    vec!["no artefact has the role \"verifying\", the role of a proof".into()],
-                );
-            }
-            trip.proof = proof;
-        }
-        let verdict = trip
-            .verify(rig, descriptor.capabilities.verify_needs_payload)
-            .map_err(|e| at("verify", e))?;
-        if let Verdict::Invalid { reason } = verdict {
-            return Err(Error::internal(format!(
-                "an honest claim is Invalid: {reason}"
-            )));
-        }
-        trips.push(trip);
+        let exact = &case.output;
+        trips.push(one_input(
+            rig, descriptor, slice, &circuit, inputs, exact, notes,
+        )?);
     }
     Ok(trips)
+}
+
+/// Takes one input through the stages after `compile`.
+fn one_input(
+    rig: &Rig<'_>,
+    descriptor: &Descriptor,
+    slice: &SliceInfo,
+    circuit: &[ArtefactRef],
+    inputs: Vec<TensorFile>,
+    exact: &[f32],
+    notes: &mut Notes,
+) -> Result<Trip> {
+    let job = WitnessJob {
+        slice: slice.clone(),
+        circuit: circuit.to_vec(),
+        inputs: inputs.clone(),
+        options: Options::new(),
+    };
+    let (ran, dir) = staged(rig, Op::Witness, &job)?;
+    let (witness, complaints) = rig::artefacts(&ran, &dir);
+    notes.declared("witness", complaints);
+    let (outputs, complaints) = rig::outputs(&ran, &dir, &slice.outputs);
+    let whole = complaints.is_empty();
+    notes.declared("witness", complaints);
+    if !whole {
+        return Err(Error::internal("its outputs are not those of the slice"));
+    }
+    if let Some(line) = distance(&outputs, exact)? {
+        notes.far.push(format!("{}: {line}", notes.sample));
+    }
+    let mut trip = Trip {
+        slice: slice.clone(),
+        circuit: circuit.to_vec(),
+        proof: Vec::new(),
+        inputs,
+        outputs,
+        witness,
+    };
+    if descriptor.capabilities.stages.contains(&Stage::Prove) {
+        let (proven, dir) = staged(rig, Op::Prove, &prove_job(&trip))?;
+        let (proof, mut complaints) = rig::artefacts(&proven, &dir);
+        if !proof.iter().any(|a| a.role == Role::Verifying) {
+            complaints.push("no artefact has the role \"verifying\", the role of a proof".into());
+        }
+        notes.declared("prove", complaints);
+        trip.proof = proof;
+    }
+    let verdict = trip
+        .verify(rig, descriptor.capabilities.verify_needs_payload)
+        .map_err(|e| at("verify", e))?;
+    match verdict {
+        Verdict::Valid { .. } => Ok(trip),
+        Verdict::Invalid { reason } => Err(Error::internal(format!(
+            "an honest claim is Invalid: {reason}"
+        ))),
+    }
+}
+
+/// Check 17: the first input again, as an earlier proven slice would hand it over.
+fn fixed_point(rig: &Rig<'_>, descriptor: &Descriptor, trip: &Trip, exact: &[f32]) -> Outcome {
+    const EXPONENT: i32 = -12;
+    let convert = || -> Result<TensorFile> {
+        let mut tensor = trip.inputs.first().cloned().unwrap_or_else(|| TensorFile {
+            info: trip.slice.inputs[0].clone(),
+            path: String::new(),
+            sha256: String::new(),
+        });
+        let fixed = tensor.read_values()?.to_fixed(EXPONENT)?;
+        let bytes: Vec<u8> = fixed.iter().flat_map(|v| v.to_le_bytes()).collect();
+        tensor.info.encoding = Encoding::Fixed { exponent: EXPONENT };
+        store(rig, tensor.info, &bytes)
+    };
+    let mut notes = Notes {
+        sample: "fixed point".into(),
+        ..Notes::default()
+    };
+    let outcome = convert().and_then(|input| {
+        let (slice, circuit) = (&trip.slice, &trip.circuit);
+        one_input(
+            rig,
+            descriptor,
+            slice,
+            circuit,
+            vec![input],
+            exact,
+            &mut notes,
+        )
+    });
+    match outcome {
+        Ok(_) if notes.far.is_empty() && notes.declarations.is_empty() => Outcome::Passed,
+        Ok(_) => Outcome::Failed([notes.far, notes.declarations].concat()),
+        Err(e) if e.kind == ErrorKind::Unsupported => {
+            Outcome::Skipped("the backend takes no fixed-point inputs".into())
+        }
+        Err(e) => Outcome::Failed(vec![e.message]),
+    }
 }
 
 fn prove_job(trip: &Trip) -> ProveJob {
@@ -230,15 +295,15 @@ fn input(rig: &Rig<'_>, slice: &SliceInfo, values: &[f32]) -> Result<TensorFile>
         .inputs
         .first()
         .ok_or_else(|| Error::internal("a sample has one input"))?;
-    let dir = rig.fresh_dir("input")?;
     let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+    store(rig, info.clone(), &bytes)
+}
+
+fn store(rig: &Rig<'_>, info: crate::TensorInfo, bytes: &[u8]) -> Result<TensorFile> {
+    let dir = rig.fresh_dir("input")?;
     std::fs::write(dir.join("x.bin"), bytes)?;
     let (path, sha256, _) = rig::inside(&dir, "x.bin").map_err(Error::internal)?;
-    Ok(TensorFile {
-        info: info.clone(),
-        path,
-        sha256,
-    })
+    Ok(TensorFile { info, path, sha256 })
 }
 
 /// Says by how much the outputs miss the exact ones, when it is too much.
@@ -246,26 +311,7 @@ fn distance(outputs: &[TensorFile], exact: &[f32]) -> Result<Option<String>> {
     let Some(tensor) = outputs.first() else {
         return Ok(Some("no output".into()));
     };
-    let bytes = std::fs::read(&tensor.path)?;
-    let found: Vec<f64> = match tensor.info.encoding {
-        Encoding::F32 => (bytes.as_chunks().0.iter())
-            .map(|b| f64::from(f32::from_le_bytes(*b)))
-            .collect(),
-        Encoding::F64 => (bytes.as_chunks().0.iter())
-            .map(|b| f64::from_le_bytes(*b))
-            .collect(),
-        #[allow(clippy::cast_precision_loss)] // a comparison within 5 %
-        Encoding::Fixed { exponent } => (bytes.as_chunks().0.iter())
-            .map(|b| i64::from_le_bytes(*b) as f64 * f64::from(exponent).exp2())
-            .collect(),
-        other => {
-            return Ok(Some(format!(
-                "encoding {other:?}, expected a float or fixed point"
-            )));
-        }
-    };
-    for (i, (found, exact)) in found.iter().zip(exact).enumerate() {
-        let exact = f64::from(*exact);
+    for (i, (found, exact)) in tensor.read_values()?.to_f32().iter().zip(exact).enumerate() {
         let near = (found - exact).abs() <= 0.05 * exact.abs().max(1.0);
         if !near {
             return Ok(Some(format!("element {i} is {found}, expected {exact}")));
@@ -275,9 +321,13 @@ fn distance(outputs: &[TensorFile], exact: &[f32]) -> Result<Option<String>> {
 }
 
 /// Check 13, on the last (largest) sample that works.
-fn cancel(rig: &Rig<'_>, descriptor: &Descriptor, trips: &[Vec<Trip>]) -> Vec<String> {
+fn cancel(
+    rig: &Rig<'_>,
+    descriptor: &Descriptor,
+    trips: &[(&SampleSlice, Vec<Trip>)],
+) -> Vec<String> {
     const AFTER: Duration = Duration::from_millis(20);
-    let Some(trip) = trips.last().and_then(|pair| pair.first()) else {
+    let Some(trip) = trips.last().and_then(|(_, pair)| pair.first()) else {
         return Vec::new();
     };
     let mut complaints = Vec::new();

@@ -4,8 +4,8 @@ use crate::{FAULTS, crash, lie};
 use dsperse_plugin_api::job::{Options, artefact};
 use dsperse_plugin_api::{
     Artefact, ArtefactRef, Backend, BindsPublicIo, Capabilities, CompileJob, Cost, Cx, Descriptor,
-    Done, Error, OptionSpec, Probe, ProbeJob, ProofProperties, ProveJob, Result, Role, SliceInfo,
-    Stage, Support, SupportsJob, TensorFile, TensorInfo, Verdict, VerifyJob, WitnessJob,
+    Done, Encoding, Error, OptionSpec, Probe, ProbeJob, ProofProperties, ProveJob, Result, Role,
+    SliceInfo, Stage, Support, SupportsJob, TensorFile, TensorInfo, Verdict, VerifyJob, WitnessJob,
 };
 use sha2::{Digest, Sha256};
 use std::cell::Cell;
@@ -104,9 +104,10 @@ fn output(info: &TensorInfo, inputs: &[TensorFile]) -> Result<Vec<u8>> {
         .and_then(|n| n.checked_mul(size))
         .ok_or_else(|| Error::invalid_input("an output is too large"))?;
     let input = match inputs.first() {
-        Some(tensor) if tensor.info.encoding.element_size() == size => std::fs::read(&tensor.path)?,
-        _ => vec![0],
+        Some(tensor) if info.encoding == Encoding::F32 => tensor.read_values()?.to_f32(),
+        _ => vec![0.0],
     };
+    let input: Vec<u8> = input.iter().flat_map(|v| v.to_le_bytes()).collect();
     Ok(input.into_iter().cycle().take(bytes).collect())
 }
 
