@@ -163,15 +163,19 @@ pub(crate) fn sync_tree(path: &Path) -> Result<()> {
 /// Removes temporary files that a crashed command left directly in `dir`. Call it only
 /// under the lock of what lies there.
 pub(crate) fn clean_leftovers(dir: &Path) {
+    clean_prefixed(dir, TMP_PREFIX);
+}
+
+/// Removes what a crashed command left directly in `dir` under names that begin with
+/// `prefix`. The caller's lock says that no other command is using such names.
+pub(crate) fn clean_prefixed(dir: &Path, prefix: &str) {
     let Ok(entries) = fs::read_dir(dir) else {
         return;
     };
     for entry in entries.flatten() {
-        if entry.file_name().to_string_lossy().starts_with(TMP_PREFIX)
-            && entry.file_type().is_ok_and(|t| t.is_file())
-        {
+        if entry.file_name().to_string_lossy().starts_with(prefix) {
             // Another attempt is made at the next open.
-            let _ = fs::remove_file(entry.path());
+            let _ = remove(&entry.path());
         }
     }
 }

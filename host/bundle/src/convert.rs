@@ -265,7 +265,7 @@ impl Export {
             }
         }
         let present: HashSet<&str> = files.values().map(|f| f.from.as_str()).collect();
-        for (path, _) in &declared {
+        for path in declared.keys() {
             if !present.contains(path) {
                 return Err(BundleError::Missing {
                     what: format!("a file of slice {i}"),

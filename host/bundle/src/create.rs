@@ -3,7 +3,9 @@
 //! Everything is prepared under a temporary name beside the target and swapped in when
 //! it is complete, so a target that holds slices keeps them until the new ones are there.
 
-use crate::atomic::{AtomicFile, crash_point, parent_of, remove, sync_tree, write_document};
+use crate::atomic::{
+    AtomicFile, clean_prefixed, crash_point, parent_of, sync_tree, write_document,
+};
 use crate::convert::{Export, write_shape};
 use crate::digest::file_digest;
 use crate::error::{BundleError, IoContext, Result};
@@ -165,13 +167,7 @@ fn already_there(target: &Path, shape: Shape, model: &ModelMetadata) -> bool {
 pub(crate) fn staging(target: &Path) -> Result<tempfile::TempDir> {
     let parent = parent_of(target);
     let prefix = format!(".{}.new-", replacement_tag(target));
-    if let Ok(entries) = fs::read_dir(&parent) {
-        for entry in entries.flatten() {
-            if entry.file_name().to_string_lossy().starts_with(&prefix) {
-                let _ = remove(&entry.path());
-            }
-        }
-    }
+    clean_prefixed(&parent, &prefix);
     let mut builder = tempfile::Builder::new();
     builder.prefix(&prefix);
     #[cfg(unix)]

@@ -6,8 +6,8 @@
 //! the next command goes on from it if the archive is still the same.
 
 use crate::atomic::{
-    AtomicFile, clean_leftovers, crash_point, document_bytes, parent_of, remove, sync_tree,
-    write_file,
+    AtomicFile, clean_leftovers, clean_prefixed, crash_point, document_bytes, parent_of, remove,
+    sync_tree, write_file,
 };
 use crate::digest::file_digest;
 use crate::error::{BundleError, IoContext, Result};
@@ -176,7 +176,7 @@ impl SliceStore {
 
     /// Goes on from the work directory of a command that died, where it still fits.
     pub(crate) fn resume(&self) -> Result<()> {
-        clean_scratch(&self.location.parent(), &self.scratch_prefix());
+        clean_prefixed(&self.location.parent(), &self.scratch_prefix());
         let work = self.work_dir();
         if !work.is_dir() {
             return Ok(());
@@ -273,19 +273,6 @@ impl SliceStore {
         let mut all: Vec<_> = self.slots.iter().map(|(i, s)| (*i, s)).collect();
         all.sort_by_key(|(i, _)| format!("slice_{i}.dslice"));
         all
-    }
-}
-
-/// Job directories of commands that died. No command runs on these slices now, since the
-/// caller has their exclusive lock.
-fn clean_scratch(parent: &Path, prefix: &str) {
-    let Ok(entries) = fs::read_dir(parent) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        if entry.file_name().to_string_lossy().starts_with(prefix) {
-            let _ = fs::remove_dir_all(entry.path());
-        }
     }
 }
 

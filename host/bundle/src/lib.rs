@@ -9,7 +9,8 @@
 //! - [`location`]: which slices a path argument means, and the three shapes;
 //! - [`store`] and [`edit`]: [`SliceStore`], slices of any shape as real files;
 //! - [`create`] and [`convert`](mod@convert): new slices, and from one shape to another;
-//! - [`run_dir`], [`tensors`], [`output`]: a run, its values, and their JSON views;
+//! - [`run_dir`], [`tensors`], [`values`], [`output`]: a run, its values, and their JSON
+//!   views;
 //! - [`input`]: what users give as model input;
 //! - [`atomic`], `transaction`, [`lock`], `archive`, `pack`, [`paths`]: what all of
 //!   these are built on.
@@ -21,21 +22,36 @@ pub mod create;
 mod digest;
 pub mod edit;
 mod error;
+pub mod input;
 pub mod location;
 pub mod lock;
+mod npy;
+pub mod output;
 mod pack;
 pub mod paths;
+pub mod run_dir;
 pub mod store;
+pub mod tensors;
 mod transaction;
+pub mod values;
 
 #[cfg(test)]
 mod crash_tests;
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod store_tests;
 
 pub use archive::Limits;
 pub use convert::{ConvertOptions, Converted, convert};
 pub use create::{Created, NewSlices};
 pub use digest::file_digest;
 pub use error::{BundleError, Result};
+pub use input::{InputError, read_inputs, read_outputs};
 pub use location::{Kind, Location, Shape, output_path, resolve};
 pub use lock::{Lock, LockMode};
+pub use output::{Direction, write_json};
+pub use run_dir::{RunDir, StageFiles, find_runs};
 pub use store::{Access, SliceStore};
+pub use tensors::{NewTensor, TensorData, TensorStore};
+pub use values::{Number, Tensor};

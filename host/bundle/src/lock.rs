@@ -141,7 +141,7 @@ fn describe(file: &mut File) -> String {
 
 /// Whether the noted process still runs. The note can be of an earlier reader that has
 /// ended while others hold the lock.
-fn is_alive(pid: u32) -> bool {
+pub(crate) fn is_alive(pid: u32) -> bool {
     #[cfg(unix)]
     {
         use rustix::process::{Pid, test_kill_process};
