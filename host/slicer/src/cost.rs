@@ -37,14 +37,7 @@ pub(crate) fn parameters<'a>(
         .filter(|t| names.contains(t.name()))
         .map(elements)
         .sum();
-    let sparse: u64 = graph
-        .sparse_initializer
-        .iter()
-        .filter_map(|s| s.values.as_ref())
-        .filter(|v| names.contains(v.name()))
-        .map(elements)
-        .sum();
-    dense + sparse + nodes.map(|n| node_parameters(graph, n)).sum::<u64>()
+    dense + nodes.map(|n| node_parameters(graph, n)).sum::<u64>()
 }
 
 /// Parameters that the node itself carries, apart from initializers.
@@ -57,8 +50,7 @@ pub(crate) fn node_parameters(graph: &GraphProto, n: &NodeProto) -> u64 {
             .attribute
             .iter()
             .map(|a| {
-                let sparse = a.sparse_tensor.as_ref().and_then(|s| s.values.as_ref());
-                a.t.iter().chain(sparse).map(elements).sum::<u64>()
+                a.t.iter().map(elements).sum::<u64>()
                     + u64::from(a.f.is_some())
                     + a.floats.len() as u64
             })

@@ -10,9 +10,7 @@ use crate::cost;
 use crate::error::{Result, SliceError};
 use crate::plan::Plan;
 use crate::prepare::{Prepared, Role};
-use dsperse_onnx::{
-    DataType, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
-};
+use dsperse_onnx::{DataType, FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProto};
 use dsperse_types::{SliceSummary, TensorInfo};
 use prost::Message as _;
 use sha2::{Digest, Sha256};
@@ -73,7 +71,6 @@ pub(crate) struct Traffic<'a> {
     last_read: HashMap<&'a str, usize>,
     constant: HashMap<&'a str, usize>,
     initializer: HashMap<&'a str, usize>,
-    sparse: HashMap<&'a str, usize>,
     model_outputs: HashSet<&'a str>,
 }
 
@@ -89,7 +86,6 @@ impl<'a> Traffic<'a> {
                 }
             }
         }
-        let index = |names: Vec<&'a str>| names.into_iter().enumerate().map(|(i, n)| (n, i));
         Self {
             last_read,
             constant: graph
@@ -100,15 +96,12 @@ impl<'a> Traffic<'a> {
                 .filter(|(_, r)| **r == Role::Constant)
                 .flat_map(|((i, n), _)| n.output.iter().map(move |o| (o.as_str(), i)))
                 .collect(),
-            initializer: index(graph.initializer.iter().map(TensorProto::name).collect()).collect(),
-            sparse: index(
-                graph
-                    .sparse_initializer
-                    .iter()
-                    .map(|s| s.values.as_ref().map_or("", TensorProto::name))
-                    .collect(),
-            )
-            .collect(),
+            initializer: graph
+                .initializer
+                .iter()
+                .enumerate()
+                .map(|(i, t)| (t.name(), i))
+                .collect(),
             model_outputs: graph.output.iter().map(ValueInfoProto::name).collect(),
         }
     }
@@ -141,7 +134,6 @@ impl Prepared {
         let mut inputs: Vec<&str> = Vec::new();
         let mut constants: BTreeSet<usize> = BTreeSet::new();
         let mut initializers: BTreeSet<usize> = BTreeSet::new();
-        let mut sparse: BTreeSet<usize> = BTreeSet::new();
         let mut seen: HashSet<&str> = HashSet::new();
         let mut todo: Vec<&str> = computed.iter().flat_map(|n| n.reads()).rev().collect();
         while let Some(name) = todo.pop() {
@@ -150,8 +142,6 @@ impl Prepared {
             }
             if let Some(i) = traffic.initializer.get(name) {
                 initializers.insert(*i);
-            } else if let Some(i) = traffic.sparse.get(name) {
-                sparse.insert(*i);
             } else if let Some(i) = traffic.constant.get(name) {
                 constants.insert(*i);
                 todo.extend(graph.node[*i].reads());
@@ -198,10 +188,6 @@ impl Prepared {
         let weight_names: HashSet<&str> = initializers
             .iter()
             .map(|i| graph.initializer[*i].name())
-            .chain(sparse.iter().filter_map(|i| {
-                let values = graph.sparse_initializer[*i].values.as_ref()?;
-                Some(values.name())
-            }))
             .collect();
         let nodes: Vec<NodeProto> = constant_nodes
             .iter()
@@ -227,10 +213,6 @@ impl Prepared {
                 initializer: initializers
                     .iter()
                     .map(|i| graph.initializer[*i].clone())
-                    .collect(),
-                sparse_initializer: sparse
-                    .iter()
-                    .map(|i| graph.sparse_initializer[*i].clone())
                     .collect(),
                 input: inputs.iter().map(value).collect(),
                 output: outputs.iter().map(value).collect(),

@@ -52,6 +52,22 @@ pub(crate) fn check_names(graph: &GraphProto) -> Result<()> {
     Ok(())
 }
 
+/// Every tensor name of the main graph.
+pub(crate) fn all_names(graph: &GraphProto) -> HashSet<String> {
+    graph
+        .initializer_names()
+        .into_iter()
+        .chain(graph.input.iter().map(ValueInfoProto::name))
+        .chain(
+            graph
+                .node
+                .iter()
+                .flat_map(|n| n.output.iter().map(String::as_str)),
+        )
+        .map(str::to_owned)
+        .collect()
+}
+
 /// The index of the node that writes each tensor.
 pub(crate) fn producers(nodes: &[NodeProto]) -> HashMap<&str, usize> {
     nodes

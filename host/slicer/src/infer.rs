@@ -90,14 +90,6 @@ fn fixed_facts(graph: &GraphProto, inputs: &[(String, DataType, Vec<u64>)]) -> K
             );
         }
     }
-    for s in &graph.sparse_initializer {
-        if let Some(v) = &s.values
-            && let Ok(dtype) = tensor::dtype(v)
-            && let Some(dims) = s.dims.iter().map(|d| u64::try_from(*d).ok()).collect()
-        {
-            out.insert(v.name().to_owned(), (dtype, dims));
-        }
-    }
     out
 }
 
@@ -125,13 +117,6 @@ fn stripped(model: &ModelProto, graph: &GraphProto, fixed: &Known) -> ModelProto
             kept.push(t.clone());
         } else {
             weights.push((t.name(), *dtype, shape.clone()));
-        }
-    }
-    for s in &graph.sparse_initializer {
-        if let Some(name) = s.values.as_ref().map(|v| v.name())
-            && let Some((dtype, shape)) = fixed.get(name)
-        {
-            weights.push((name, *dtype, shape.clone()));
         }
     }
     let mut nodes = Vec::with_capacity(graph.node.len());

@@ -22,11 +22,13 @@ mod error;
 mod extract;
 mod facts;
 mod fold;
+mod functions;
 mod graph;
 mod infer;
 mod load;
 mod plan;
 mod prepare;
+mod sparse;
 mod splice;
 mod weights;
 

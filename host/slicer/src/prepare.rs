@@ -1,7 +1,8 @@
 //! From a loaded model to one that can be cut: order, sizes, shapes, constants.
 //!
 //! The steps, each in a module of its own: names are checked and nodes sorted
-//! ([`crate::graph`]), `Constant` nodes become initializers, open sizes become numbers
+//! ([`crate::graph`]), calls of the model's own functions become their bodies
+//! ([`crate::functions`]), `Constant` nodes become initializers, open sizes become numbers
 //! ([`crate::dims`]), shapes are inferred ([`crate::infer`]), an `If` with a known condition
 //! becomes its branch ([`crate::splice`]), proven integers become constants
 //! ([`crate::fold`]), and every remaining node gets a role: computed from the model's
@@ -11,9 +12,11 @@ use crate::dims::{self, DimOptions};
 use crate::error::{Result, SliceError};
 use crate::facts::{Fact, Facts};
 use crate::fold;
+use crate::functions;
 use crate::graph;
 use crate::infer::{self, Known};
 use crate::load::LoadedModel;
+use crate::sparse;
 use crate::splice;
 use crate::weights;
 use dsperse_onnx::{DataType, GraphProto, ModelProto, NodeProto, ValueInfoProto};
@@ -89,9 +92,14 @@ pub struct Prepared {
 /// input or output is no tensor that DSperse carries.
 pub fn prepare(loaded: LoadedModel, options: &DimOptions) -> Result<Prepared> {
     let LoadedModel { mut model, file } = loaded;
+    let original = {
+        let graph = model.main_graph()?;
+        graph::check_names(graph)?;
+        originals(graph)
+    };
+    functions::inline(&mut model)?;
     let mut graph = model.graph.take().ok_or(dsperse_onnx::OnnxError::NoGraph)?;
-    graph::check_names(&graph)?;
-    let original = originals(&graph);
+    sparse::densify(&mut graph)?;
     let fixed = dims::fix(&graph, options)?;
     graph.input = fixed
         .inputs
@@ -237,12 +245,11 @@ fn originals(graph: &GraphProto) -> Vec<OriginalNode> {
         .collect()
 }
 
-/// Turns `Constant` nodes with dense values into initializers.
+/// Turns `Constant` nodes into initializers.
 fn constants_to_initializers(graph: &mut GraphProto) -> Result<()> {
     let mut nodes = Vec::with_capacity(graph.node.len());
     for n in std::mem::take(&mut graph.node) {
-        let sparse = n.attr("sparse_value").is_some();
-        match n.is_constant() && !sparse {
+        match n.is_constant() {
             true => {
                 if let Some(mut t) = n.constant_value()? {
                     dsperse_onnx::tensor::normalise(&mut t)?;

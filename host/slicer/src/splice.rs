@@ -2,14 +2,14 @@
 
 use crate::facts::Facts;
 use crate::graph;
-use dsperse_onnx::{GraphProto, NodeProto, Tensor, ValueInfoProto, Values};
+use dsperse_onnx::{GraphProto, NodeProto, Tensor, Values};
 use std::collections::{HashMap, HashSet};
 
 /// Splices every `If` of the main graph whose condition is proven. Returns, for each
 /// tensor that a spliced node writes, the label of the `If`; empty when nothing changed.
 pub(crate) fn splice_known_ifs(graph: &mut GraphProto, facts: &Facts) -> HashMap<String, String> {
     let mut spliced = HashMap::new();
-    let mut taken: HashSet<String> = all_names(graph);
+    let mut taken: HashSet<String> = graph::all_names(graph);
     let mut nodes = Vec::with_capacity(graph.node.len());
     for node in std::mem::take(&mut graph.node) {
         let Some(branch) = taken_branch(graph, &node, facts) else {
@@ -26,21 +26,6 @@ pub(crate) fn splice_known_ifs(graph: &mut GraphProto, facts: &Facts) -> HashMap
     }
     graph.node = nodes;
     spliced
-}
-
-fn all_names(graph: &GraphProto) -> HashSet<String> {
-    graph
-        .initializer_names()
-        .into_iter()
-        .chain(graph.input.iter().map(ValueInfoProto::name))
-        .chain(
-            graph
-                .node
-                .iter()
-                .flat_map(|n| n.output.iter().map(String::as_str)),
-        )
-        .map(str::to_owned)
-        .collect()
 }
 
 /// The branch that will be taken, when that is certain.
@@ -116,7 +101,7 @@ fn inline(
 mod tests {
     use super::*;
     use crate::facts::Fact;
-    use dsperse_onnx::{AttributeProto, DataType};
+    use dsperse_onnx::{AttributeProto, DataType, ValueInfoProto};
 
     fn branch(op: &str) -> GraphProto {
         GraphProto {

@@ -106,20 +106,22 @@ fn compare(python: &Path, jobs: &[Value], folder: &Path) -> (Vec<String>, usize)
 
 fn check(python: &Path, models: &[PathBuf], strategy: &Strategy<'_>) {
     let folder = tempfile::tempdir().unwrap();
+    let mut jobs = Vec::new();
     let mut failures = 0;
-    // One model at a time: the slices of a large one need not stay around.
-    for model in models {
-        let place = folder.path().join("slices");
-        let (lines, failed) = match slice(model, strategy, &place) {
-            Ok(job) => compare(python, &[job], folder.path()),
-            Err(e) => (vec![format!("FAILED {}: {e}", model.display())], 1),
-        };
-        for line in lines {
-            println!("{line}");
+    for (i, model) in models.iter().enumerate() {
+        match slice(model, strategy, &folder.path().join(i.to_string())) {
+            Ok(job) => jobs.push(job),
+            Err(e) => {
+                println!("FAILED {}: {e}", model.display());
+                failures += 1;
+            }
         }
-        failures += failed;
-        let _ = std::fs::remove_dir_all(&place);
     }
+    let (lines, failed) = compare(python, &jobs, folder.path());
+    for line in lines {
+        println!("{line}");
+    }
+    failures += failed;
     assert_eq!(
         failures,
         0,
@@ -187,6 +189,37 @@ fn light_models_by_capability() {
         .filter(|p| !p.to_string_lossy().contains("vgg"))
         .collect();
     check(&python, &models, &Strategy::Capability(&class));
+}
+
+#[test]
+fn hard_kinds() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/kinds.py");
+    let made = Command::new(&python)
+        .arg(script)
+        .arg(folder.path())
+        .output()
+        .unwrap();
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+    let mut models = Vec::new();
+    models_below(folder.path(), &mut models);
+    models.sort();
+    assert!(models.len() > 40, "found {} models", models.len());
+    // By turns, so that "unprovable" nodes stand between and beside provable ones.
+    let class = |i: usize, _: &dsperse_slicer::PlanNode| CapabilityClass([1, 3, 2, 0][i % 4]);
+    for strategy in [
+        Strategy::Layer,
+        Strategy::Op,
+        Strategy::Whole,
+        Strategy::Capability(&class),
+    ] {
+        check(&python, &models, &strategy);
+    }
 }
 
 #[test]
