@@ -3,22 +3,7 @@
 /// Exports a type that implements [`Backend`](crate::Backend) as the backend of this
 /// library. Use it once, in the root of a crate of type `cdylib`.
 ///
-/// ```
-/// # use dsperse_plugin_api::*;
-/// struct Mine;
-/// impl Backend for Mine {
-///     fn describe() -> Descriptor { Descriptor::new("mine", "0.1.0", "Does nothing yet.") }
-///     fn open(_: &Cx) -> Result<Self> { Ok(Self) }
-///     fn supports(&self, _: &SupportsJob, _: &Cx) -> Result<Support> {
-///         Ok(Support::No { node: None, op: None, reason: "nothing is supported yet".into() })
-///     }
-///     fn compile(&self, _: &CompileJob, _: &Cx) -> Result<Done> { Ok(Done::default()) }
-///     fn witness(&self, _: &WitnessJob, _: &Cx) -> Result<Done> { Ok(Done::default()) }
-///     fn verify(&self, _: &VerifyJob, _: &Cx) -> Result<Verdict> { Ok(Verdict::invalid("nothing is proven")) }
-/// }
-/// dsperse_plugin_api::export_backend!(Mine);
-/// # fn main() {}
-/// ```
+/// The page of this crate has an example.
 ///
 /// It defines three symbols: `dsperse_backend_v1` (the C door), the root module of
 /// `abi_stable` (the other door) and `dsperse_backend_manifest`, a short JSON text in the

@@ -3,8 +3,7 @@
 //! - [`build_cident`] and [`Fault::build`] compile the C fixtures with the system's `cc`;
 //! - [`cdylib`] finds the shared library of a workspace crate that cargo has built;
 //! - [`junk`], [`truncated`] and [`wrong_architecture`] make files that are no plugins;
-//! - [`load::Loaded`] opens a library in this very process (good ones only) and speaks to
-//!   it as the conformance kit wants.
+//! - [`load::open`] opens a library in this very process (good ones only).
 //!
 //! All of them panic with a reason when something is missing: they serve tests only.
 
