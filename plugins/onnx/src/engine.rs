@@ -9,7 +9,7 @@ use crate::check;
 use crate::values::{self, datum_type};
 use bytes::Bytes;
 use dsperse_onnx::{ModelProto, NodeProto};
-use dsperse_plugin_api::{Error, ErrorKind, Result, SliceInfo, TensorInfo};
+use dsperse_plugin_api::{Error, Result, SliceInfo, TensorInfo};
 use sha2::{Digest, Sha256};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -115,9 +115,7 @@ impl Plan {
             ))
             .with_hint("slice and compile the model again, or fetch the bundle again"));
         }
-        guarded("preparing the slice", ErrorKind::Unsupported, || {
-            Self::prepare(bytes, slice)
-        })
+        guarded("preparing the slice", || Self::prepare(bytes, slice))
     }
 
     fn prepare(bytes: Vec<u8>, slice: &SliceInfo) -> Result<Self> {
@@ -150,6 +148,7 @@ impl Plan {
             check_extrema(&mut model, node).map_err(refuse)??;
         }
         let model = model.into_typed().map_err(refuse)?;
+        check_outputs(&model, slice)?;
         let weights: u64 = constants(&model);
         let model = model.into_optimized().map_err(refuse)?;
         let mut working_bytes = weights + bytes.len() as u64;
@@ -185,7 +184,7 @@ impl Plan {
     /// something else than the slice's declared outputs.
     pub fn run(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>> {
         let inputs: TVec<TValue> = inputs.into_iter().map(Tensor::into_tvalue).collect();
-        let results = guarded("running the slice", ErrorKind::Internal, || {
+        let results = guarded("running the slice", || {
             self.runnable
                 .run(inputs)
                 .map_err(|e| Error::unsupported(format!("the engine can't run the slice: {e:#}")))
@@ -288,6 +287,25 @@ fn check_extrema(model: &mut InferenceModel, node: &NodeProto) -> TractResult<Re
     })
 }
 
+/// Output shapes that the engine knows beforehand must be the declared ones: where they
+/// differ, it reads a node in another way than the standard.
+fn check_outputs(model: &TypedModel, slice: &SliceInfo) -> Result<()> {
+    let facts = model.output_outlets().unwrap_or_default().iter();
+    for (outlet, info) in facts.zip(&slice.outputs) {
+        let Ok(fact) = model.outlet_fact(*outlet) else {
+            continue;
+        };
+        let declared = values::shape(info)?;
+        if let Some(shape) = fact.shape.as_concrete().filter(|s| *s != declared) {
+            return Err(Error::unsupported(format!(
+                "output \"{}\" has shape {declared:?}, but the engine gives it {shape:?}",
+                info.name
+            )));
+        }
+    }
+    Ok(())
+}
+
 fn constants(model: &TypedModel) -> u64 {
     let facts = model.nodes().iter().flat_map(|n| &n.outputs);
     facts
@@ -312,24 +330,25 @@ fn refusal(proto: &ModelProto, e: &TractError) -> Error {
     error
 }
 
-/// Runs engine code so that a panic inside it is this call's error and the worker lives on.
-fn guarded<T>(doing: &str, kind: ErrorKind, work: impl FnOnce() -> Result<T>) -> Result<T> {
+/// Runs engine code so that a panic inside it (it has many for graphs and indices that it
+/// does not expect) is a refusal of this slice, and the worker lives on.
+fn guarded<T>(doing: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = panic
             .downcast_ref::<String>()
             .map(String::as_str)
             .or_else(|| panic.downcast_ref::<&str>().copied())
             .unwrap_or("no message");
-        Err(Error::new(
-            kind,
-            format!("the engine panicked while {doing}: {text}"),
-        ))
+        Err(Error::unsupported(format!(
+            "the engine panicked while {doing}: {text}"
+        )))
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dsperse_plugin_api::ErrorKind;
 
     #[test]
     fn version_is_the_one_in_the_lock_file() {
@@ -348,9 +367,9 @@ mod tests {
 
     #[test]
     fn panics_become_errors() {
-        let e = guarded::<()>("testing", ErrorKind::Internal, || panic!("number {}", 7));
+        let e = guarded::<()>("testing", || panic!("number {}", 7));
         let e = e.unwrap_err();
-        assert_eq!(e.kind, ErrorKind::Internal);
+        assert_eq!(e.kind, ErrorKind::Unsupported);
         assert_eq!(e.message, "the engine panicked while testing: number 7");
     }
 }

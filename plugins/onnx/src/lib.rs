@@ -4,8 +4,8 @@
 //! `verify` runs the slice again on the claimed inputs and compares the outputs. The
 //! modules, in the order in which a slice meets them:
 //!
-//! - [`check`]: which graphs are refused, among them those that tract would run with
-//!   wrong values and no error;
+//! - [`check`]: which graphs are refused before the engine sees them, and [`rules`], the
+//!   operators that tract would run with wrong values and no error;
 //! - [`engine`]: loading a slice into an optimised plan, and running it;
 //! - [`cache`]: plans kept between the calls of one worker, bounded, by slice digest;
 //! - [`values`]: tensor files to engine tensors and back, fixed point included;
@@ -17,6 +17,7 @@ pub mod cache;
 pub mod check;
 pub mod compare;
 pub mod engine;
+pub mod rules;
 pub mod values;
 
 pub use backend::OnnxBackend;

@@ -16,7 +16,7 @@ const TOLERANCE: f64 = 1e-3;
 /// Half precision needs more, and these also sum many terms.
 const HALF: f64 = 5e-3;
 
-/// Cases that need the maximum of nothing but −∞ (see `check.rs`).
+/// Cases that need the maximum of nothing but −∞ (see `rules.rs`).
 const KNOWN: [&str; 3] = [
     "test_attention_23_boolmask_fullymasked_row_nan_robustness_expanded",
     "test_attention_23_fullymasked_qk_matmul_output_mode3_zero_expanded",

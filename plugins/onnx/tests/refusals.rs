@@ -234,6 +234,170 @@ fn shifts_that_may_reach_the_width() {
 }
 
 #[test]
+fn formulas_that_are_wrong() {
+    let bench = Bench::new();
+    // Slices whose positions need more than 32 bits and do not mean "the end".
+    let cut = |start: i64, end: i64| {
+        let (i, o) = ([f32s(&[4], "x")], [f32s(&[4], "y")]);
+        let position = |name: &str, v| tensor(name, &[1], Values::I64(vec![v]));
+        let weights = vec![position("s", start), position("e", end), position("a", 0)];
+        let node = NodeProto::new("Slice", &["x", "s", "e", "a"], &["y"]).named("n");
+        bench.slice(graph(vec![node], weights, &i, &o), 17, &i, &o)
+    };
+    yes(&bench, &cut(0, i64::MAX));
+    yes(&bench, &cut(0, i64::from(i32::MAX)));
+    yes(&bench, &cut(i64::MIN, 4));
+    no(&bench, &cut(0, 1 << 31), "Slice", "beyond 32 bits");
+    no(&bench, &cut(-(1 << 32) - 1, 4), "Slice", "beyond 32 bits");
+
+    let scaled = |scale: f32, size, opset, mode| {
+        let (i, o) = ([f32s(&[1, 1, 4, 4], "x")], [f32s(&[1, 1, size, size], "y")]);
+        let s = tensor("s", &[4], Values::F32(vec![1.0, 1.0, scale, scale]));
+        let reads: &[&str] = if opset > 10 {
+            &["x", "", "s"]
+        } else {
+            &["x", "s"]
+        };
+        let node = NodeProto::new("Resize", reads, &["y"]).named("n");
+        let node = node.with(AttributeProto::from_string("mode", mode));
+        bench.slice(graph(vec![node], vec![s], &i, &o), opset, &i, &o)
+    };
+    yes(&bench, &scaled(2.0, 8, 10, "nearest"));
+    yes(&bench, &scaled(0.5, 2, 10, "nearest"));
+    yes(&bench, &scaled(3.0, 12, 10, "linear"));
+    yes(&bench, &scaled(3.0, 12, 13, "nearest"));
+    no(
+        &bench,
+        &scaled(3.0, 12, 10, "nearest"),
+        "Resize",
+        "powers of two",
+    );
+
+    let sampled = |mode, padding| {
+        let (i, o) = (
+            [f32s(&[1, 1, 4, 4], "x"), f32s(&[1, 2, 2, 2], "g")],
+            [f32s(&[1, 1, 2, 2], "y")],
+        );
+        let node = NodeProto::new("GridSample", &["x", "g"], &["y"])
+            .named("n")
+            .with(AttributeProto::from_string("mode", mode))
+            .with(AttributeProto::from_string("padding_mode", padding));
+        bench.slice(graph(vec![node], vec![], &i, &o), 16, &i, &o)
+    };
+    yes(&bench, &sampled("bicubic", "zeros"));
+    yes(&bench, &sampled("bilinear", "border"));
+    no(
+        &bench,
+        &sampled("bicubic", "border"),
+        "GridSample",
+        "border",
+    );
+}
+
+#[test]
+fn contributed_operators_with_parts_that_the_engine_ignores() {
+    let bench = Bench::new();
+    let foreign = |mut node: NodeProto| {
+        node.domain = Some("com.microsoft".into());
+        node.named("n")
+    };
+    let heads = |unidirectional| {
+        let (i, o) = (
+            ["q", "k", "v"].map(|name| f32s(&[1, 3, 4], name)),
+            [f32s(&[1, 3, 4], "y")],
+        );
+        let node = foreign(NodeProto::new(
+            "MultiHeadAttention",
+            &["q", "k", "v"],
+            &["y"],
+        ))
+        .with(AttributeProto::from_int("num_heads", 2))
+        .with(AttributeProto::from_int("unidirectional", unidirectional));
+        bench.slice(graph(vec![node], vec![], &i, &o), 17, &i, &o)
+    };
+    yes(&bench, &heads(0));
+    no(&bench, &heads(1), "MultiHeadAttention", "unidirectional");
+
+    let (i, o) = (
+        ["x", "s"].map(|name| f32s(&[1, 4], name)),
+        [f32s(&[1, 4], "y")],
+    );
+    let norm = |reads: &[&str]| {
+        let node = foreign(NodeProto::new(
+            "SkipSimplifiedLayerNormalization",
+            reads,
+            &["y"],
+        ));
+        let w = vec![weights("g", &[4]), weights("b", &[4])];
+        bench.slice(graph(vec![node], w, &i, &o), 17, &i, &o)
+    };
+    yes(&bench, &norm(&["x", "s", "g"]));
+    no(
+        &bench,
+        &norm(&["x", "s", "g", "b"]),
+        "SkipSimplifiedLayerNormalization",
+        "bias",
+    );
+
+    let (i, o) = ([f32s(&[1, 32], "x")], [f32s(&[1, 1], "y")]);
+    let packed = |scale: f32| {
+        let node = foreign(NodeProto::new("MatMulNBits", &["x", "w", "s"], &["y"]))
+            .with(AttributeProto::from_int("K", 32))
+            .with(AttributeProto::from_int("N", 1))
+            .with(AttributeProto::from_int("bits", 4))
+            .with(AttributeProto::from_int("block_size", 32));
+        let w = vec![
+            tensor(
+                "w",
+                &[1, 1, 16],
+                Values::U8((0..16).map(|i| i * 15).collect()),
+            ),
+            tensor("s", &[1], Values::F32(vec![scale])),
+        ];
+        bench.slice(graph(vec![node], w, &i, &o), 17, &i, &o)
+    };
+    yes(&bench, &packed(0.125));
+    no(&bench, &packed(0.1), "MatMulNBits", "half precision");
+
+    let (i, o) = ([f32s(&[1, 2, 3, 8], "x")], [f32s(&[1, 2, 3, 8], "y")]);
+    let rotated = |part: i64| {
+        let node = foreign(NodeProto::new(
+            "RotaryEmbedding",
+            &["x", "p", "c", "s"],
+            &["y"],
+        ))
+        .with(AttributeProto::from_int("num_heads", 2))
+        .with(AttributeProto::from_int("rotary_embedding_dim", part));
+        let half = if part == 0 { 4 } else { 2 };
+        let w = vec![
+            tensor("p", &[1, 3], Values::I64(vec![0, 1, 2])),
+            weights("c", &[5, half]),
+            weights("s", &[5, half]),
+        ];
+        bench.slice(graph(vec![node], w, &i, &o), 17, &i, &o)
+    };
+    yes(&bench, &rotated(0));
+    no(&bench, &rotated(4), "RotaryEmbedding", "part of each head");
+}
+
+#[test]
+fn outputs_of_another_shape_than_declared() {
+    let bench = Bench::new();
+    let node = one("Flatten").with(AttributeProto::from_int("axis", 1));
+    let slice = unary(&bench, node, 17, &[2, 3, 4], &[2, 12]);
+    yes(&bench, &slice);
+    let mut other = slice;
+    other.outputs[0].shape = vec![24];
+    match bench.supports(&other).unwrap() {
+        Support::No { reason, .. } => assert_eq!(
+            reason,
+            "output \"y\" has shape [24], but the engine gives it [2, 12]"
+        ),
+        Support::Yes { .. } => panic!("another shape is taken"),
+    }
+}
+
+#[test]
 fn extrema_of_nothing() {
     let bench = Bench::new();
     let node = || one("ReduceMax").with(AttributeProto::from_ints("axes", &[1]));
