@@ -139,7 +139,8 @@ impl Worker {
             tail: policy.log_tail_bytes,
             max_output: policy.max_output_bytes,
         };
-        worker.send(Kind::Hello, &to_bytes(&hello))?;
+        // A program that is gone already is noticed when its answer is waited for.
+        let _ = worker.send(Kind::Hello, &to_bytes(&hello));
         Ok(worker)
     }
 

@@ -55,7 +55,7 @@ impl PluginHost {
         if let Some(reason) = self.state.banned(path) {
             return Err((SkipKind::Quarantined, quarantined(&reason)));
         }
-        let manifest = inspect(path).map_err(|refused| (refused.kind, refused.reason))?;
+        inspect(path).map_err(|refused| (refused.kind, refused.reason))?;
         let (stamp, digest) = self
             .state
             .digest(path)
@@ -72,18 +72,6 @@ impl PluginHost {
         };
         let descriptor = described.descriptor;
         check_descriptor(&descriptor)?;
-        if let Some(manifest) = manifest
-            && !manifest.name.is_empty()
-            && manifest.name != descriptor.name
-        {
-            return Err((
-                SkipKind::LoadFailed,
-                format!(
-                    "its manifest calls it \"{}\", but it calls itself \"{}\"",
-                    manifest.name, descriptor.name
-                ),
-            ));
-        }
         if let Some(first) = self.get(&descriptor.name) {
             return Err((
                 SkipKind::Shadowed,

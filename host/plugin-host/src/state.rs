@@ -2,16 +2,18 @@
 //!
 //! ```text
 //! v1/
-//!   libraries.json           path → size, time, SHA-256: so that a library is hashed once
-//!   quarantine.json          libraries that crashed
-//!   describe/<digest>.json   descriptions, by the library's SHA-256
-//!   supports/<digest>/<key>.json
+//!   libraries.json       path → size, time, SHA-256: so that a library is hashed once
+//!   quarantine.json      libraries that crashed
+//!   api-1.0.0/           what was read with this version of the documents:
+//!     describe/<digest>.json         descriptions, by the library's SHA-256
+//!     supports/<digest>/<key>.json   answers of `supports`
 //! ```
 //!
 //! All of it can be deleted at any time. A file that can't be read counts as absent, and
 //! one that can't be written costs time later, never a failure now. Without a directory
 //! everything is kept in memory.
 
+use dsperse_plugin_api::descriptor::API_VERSION_TEXT;
 use dsperse_plugin_api::{Descriptor, Support};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -123,17 +125,13 @@ impl State {
     }
 
     pub(crate) fn described(&self, digest: &str) -> Option<Described> {
-        read(Some(
-            self.root
-                .as_ref()?
-                .join("describe")
-                .join(digest)
-                .with_extension("json"),
-        ))
+        let name = format!("api-{API_VERSION_TEXT}/describe/{digest}.json");
+        read(Some(self.root.as_ref()?.join(name)))
     }
 
     pub(crate) fn remember_description(&self, digest: &str, described: &Described) {
-        self.save(&format!("describe/{digest}.json"), described);
+        let name = format!("api-{API_VERSION_TEXT}/describe/{digest}.json");
+        self.save(&name, described);
     }
 
     pub(crate) fn supports(&self, digest: &str, key: &str) -> Option<Support> {
@@ -141,18 +139,14 @@ impl State {
         if let Some(support) = lock(&self.supports).get(&memory) {
             return Some(support.clone());
         }
-        let root = self.root.as_ref()?;
-        read(Some(
-            root.join("supports")
-                .join(digest)
-                .join(key)
-                .with_extension("json"),
-        ))
+        let name = format!("api-{API_VERSION_TEXT}/supports/{digest}/{key}.json");
+        read(Some(self.root.as_ref()?.join(name)))
     }
 
     pub(crate) fn remember_supports(&self, digest: &str, key: &str, support: &Support) {
         lock(&self.supports).insert((digest.to_owned(), key.to_owned()), support.clone());
-        self.save(&format!("supports/{digest}/{key}.json"), support);
+        let name = format!("api-{API_VERSION_TEXT}/supports/{digest}/{key}.json");
+        self.save(&name, support);
     }
 
     /// Bans a library that crashed when it was loaded, until it changes.
@@ -315,9 +309,10 @@ mod tests {
     #[test]
     fn a_damaged_cache_counts_as_none() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(dir.path().join("v1/describe")).unwrap();
+        let described = format!("v1/api-{API_VERSION_TEXT}/describe");
+        std::fs::create_dir_all(dir.path().join(&described)).unwrap();
         std::fs::write(dir.path().join("v1/quarantine.json"), b"{{{").unwrap();
-        std::fs::write(dir.path().join("v1/describe/d.json"), b"[]").unwrap();
+        std::fs::write(dir.path().join(described).join("d.json"), b"[]").unwrap();
         let state = State::open(Some(dir.path()));
         assert_eq!(state.crashes("d"), 0);
         assert!(state.described("d").is_none());

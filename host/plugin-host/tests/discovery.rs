@@ -255,3 +255,19 @@ fn without_isolation_a_plugin_runs_in_this_process() {
     let host = PluginHost::discover(options);
     assert!(probe(&host, "cident").ready);
 }
+
+/// abi_stable's own loader would answer the second load with the first library.
+#[test]
+fn two_root_modules_in_one_process_stay_apart() {
+    let _alone = alone();
+    for isolation in [Isolation::Process, Isolation::None] {
+        let mut options = options(&[common::stable("a"), common::stable("b")]);
+        options.isolation = isolation;
+        let host = PluginHost::discover(options);
+        for name in ["stable_a", "stable_b"] {
+            let plugin = host.get(name).expect(name);
+            assert_eq!(plugin.door, "abi_stable");
+            assert!(probe(&host, name).ready);
+        }
+    }
+}

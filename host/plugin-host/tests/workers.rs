@@ -5,8 +5,9 @@ mod common;
 
 use common::{
     alone, call, children, compile, descriptors, eventually, fault, faulty, is_running, marked,
-    options, slice, workers,
+    options, slice, stable, workers,
 };
+use dsperse_plugin_api::descriptor::API_VERSION_TEXT;
 use dsperse_plugin_api::job::Options;
 use dsperse_plugin_api::{ErrorKind, ProbeJob, SupportsJob, VerifyJob};
 use dsperse_plugin_host::{CallOptions, Event, HostOptions, PluginHost, Reply, Request};
@@ -26,7 +27,9 @@ fn cached(dir: &Path) -> HostOptions {
 fn reusable(dir: &Path) -> PluginHost {
     let host = PluginHost::discover(cached(dir));
     let digest = &host.get("faulty").unwrap().digest;
-    let path = dir.join("cache/v1/describe").join(format!("{digest}.json"));
+    let path = dir.join(format!(
+        "cache/v1/api-{API_VERSION_TEXT}/describe/{digest}.json"
+    ));
     let text = std::fs::read_to_string(&path).unwrap();
     let mut value: serde_json::Value = serde_json::from_str(&text).unwrap();
     value["descriptor"]["capabilities"]["reusable_worker"] = true.into();
@@ -81,6 +84,25 @@ fn a_reusable_worker_serves_again_and_ends_with_its_host() {
     drop(host);
     assert_eq!(workers(), Vec::<u32>::new());
     assert_eq!(descriptors(), before);
+}
+
+#[test]
+fn memory_is_that_of_the_call_and_not_of_the_worker() {
+    let _alone = alone();
+    let host = PluginHost::discover(options(&[stable("a")]));
+    let ask = |mib: u64| {
+        let mut job = ProbeJob::default();
+        job.options.insert("mib".into(), mib.into());
+        let outcome = call(&host, "stable_a", Request::Probe(job), |_| {}).outcome;
+        assert!(outcome.result.is_ok(), "{outcome:?}");
+        (outcome.usage.peak_bytes >> 20, outcome.parts.start > 0.0)
+    };
+    let (small, fresh) = ask(0);
+    assert!(fresh && small < 64, "{small} MiB");
+    let (large, fresh) = ask(200);
+    assert!(!fresh && (200..260).contains(&large), "{large} MiB");
+    let (small, fresh) = ask(0);
+    assert!(!fresh && small < 64, "{small} MiB");
 }
 
 #[test]

@@ -13,8 +13,9 @@ const MAX_MANIFEST: u64 = 64 << 10;
 /// The section's name where sections have segments.
 const MACHO_SECTION: &str = "__dsperse";
 
-/// Checks everything that can be checked without running the library's code.
-pub(crate) fn inspect(path: &Path) -> Result<Option<Manifest>, Refused> {
+/// Checks everything that can be checked without running the library's code. A manifest
+/// can only refuse: what a plugin is called and can do is for its descriptor to say.
+pub(crate) fn inspect(path: &Path) -> Result<(), Refused> {
     let refuse = |kind, reason: String| Refused { kind, reason };
     let file = File::open(path)
         .map_err(|e| refuse(SkipKind::Unreadable, format!("it can't be read: {e}")))?;
@@ -65,7 +66,7 @@ pub(crate) fn inspect(path: &Path) -> Result<Option<Manifest>, Refused> {
     if has_doors(&library) == Some(false) {
         return Err(refuse(SkipKind::NotAPlugin, no_door()));
     }
-    Ok(manifest)
+    Ok(())
 }
 
 fn not_a_library(path: &Path, error: &object::Error) -> String {

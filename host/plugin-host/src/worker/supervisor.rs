@@ -29,7 +29,11 @@ const FAREWELL: Duration = Duration::from_secs(45);
 const EVENT_BACKLOG: usize = 4 << 20;
 /// Time between two looks at the memory: at first, and at most.
 const SAMPLE_FIRST: Duration = Duration::from_millis(4);
-const SAMPLE_LAST: Duration = Duration::from_millis(25);
+const SAMPLE_LAST: Duration = Duration::from_millis(100);
+/// The same when there is a limit to keep.
+const SAMPLE_LIMIT: Duration = Duration::from_millis(20);
+/// How often to look for an end that nothing announces.
+const TICK: Duration = Duration::from_millis(20);
 
 /// Runs until the worker and everything below it is gone.
 pub(crate) fn run() -> Result<(), String> {
@@ -225,7 +229,7 @@ impl Supervisor {
 
     fn wait_for_something(&mut self) {
         let mut wait = if self.pidfd.is_none() || self.closed_at.is_some() {
-            Some(SAMPLE_LAST)
+            Some(TICK)
         } else {
             None
         };
@@ -461,7 +465,12 @@ impl Supervisor {
         if now < call.next_sample || self.ended.is_some() {
             return;
         }
-        call.interval = (call.interval * 2).min(SAMPLE_LAST);
+        let longest = if call.memory.is_some() {
+            SAMPLE_LIMIT
+        } else {
+            SAMPLE_LAST
+        };
+        call.interval = (call.interval * 2).min(longest);
         call.next_sample = now + call.interval;
         self.look();
     }

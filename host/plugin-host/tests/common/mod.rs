@@ -31,6 +31,18 @@ pub fn faulty() -> PluginHost {
     host
 }
 
+/// One of this crate's two plugins behind the abi_stable door.
+pub fn stable(which: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let profile = test.ancestors().nth(2).unwrap();
+    let path = profile.join(format!("examples/libstable_{which}.so"));
+    assert!(
+        path.is_file(),
+        "{path:?} is not built: cargo test without --test does"
+    );
+    path
+}
+
 pub fn fault(name: &str, at: &str, more: &[(&str, serde_json::Value)]) -> Options {
     let mut options = Options::new();
     options.insert("fault".into(), name.into());

@@ -1,0 +1,55 @@
+//! A Rust plugin for the tests of this crate: it comes through the abi_stable door, keeps
+//! its worker, and takes as much memory as a probe asks for. `stable_b` is its twin under
+//! another name.
+
+use dsperse_plugin_api::{
+    Backend, CompileJob, Cx, Descriptor, Done, Error, Probe, ProbeJob, Result, Support,
+    SupportsJob, Verdict, VerifyJob, WitnessJob, export_backend,
+};
+
+struct Stable;
+
+impl Backend for Stable {
+    fn describe() -> Descriptor {
+        let mut d = Descriptor::new(
+            env!("CARGO_CRATE_NAME"),
+            env!("CARGO_PKG_VERSION"),
+            "Test fixture behind the abi_stable door.",
+        );
+        d.capabilities.reusable_worker = true;
+        d
+    }
+
+    fn open(_: &Cx) -> Result<Self> {
+        Ok(Self)
+    }
+
+    fn probe(&self, job: &ProbeJob, _: &Cx) -> Result<Probe> {
+        let mib = job.options.get("mib").and_then(serde_json::Value::as_u64);
+        let bytes = usize::try_from(mib.unwrap_or(0) << 20).unwrap_or(0);
+        drop(std::hint::black_box(vec![1u8; bytes]));
+        Ok(Probe::ready())
+    }
+
+    fn supports(&self, _: &SupportsJob, _: &Cx) -> Result<Support> {
+        Err(no())
+    }
+
+    fn compile(&self, _: &CompileJob, _: &Cx) -> Result<Done> {
+        Err(no())
+    }
+
+    fn witness(&self, _: &WitnessJob, _: &Cx) -> Result<Done> {
+        Err(no())
+    }
+
+    fn verify(&self, _: &VerifyJob, _: &Cx) -> Result<Verdict> {
+        Err(no())
+    }
+}
+
+fn no() -> Error {
+    Error::unsupported("this fixture only answers probes")
+}
+
+export_backend!(Stable);
