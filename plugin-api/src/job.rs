@@ -34,7 +34,8 @@ pub struct SliceInfo {
 pub enum Role {
     /// Needed to make witnesses or proofs only.
     Proving,
-    /// Needed by the verifier (also by the prover, when the backend wants it).
+    /// Needed by the verifier (also by the prover, when the backend wants it): keys,
+    /// settings that the verdict depends on, and the proof itself.
     Verifying,
     /// Of no use to either, but worth keeping and harmless (a readable settings file).
     Public,

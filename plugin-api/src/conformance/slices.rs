@@ -51,22 +51,23 @@ pub(super) fn check(
     samples: &[SampleSlice],
     book: &mut Book,
 ) {
+    let probe = rig.call::<_, Probe>(Op::Probe, &ProbeJob::default(), None);
+    let ready = matches!(&probe, Ok((probe, _)) if probe.ready);
     let mut unsure = Vec::new();
     let mut claimed = Vec::new();
     for sample in samples {
         match supports(rig, sample) {
             Ok(Some(slice)) => claimed.push((sample, slice)),
             Ok(None) => {}
+            // Without its tools a backend may be unable to tell.
+            Err(e) if e.kind == ErrorKind::ToolMissing && !ready => {}
             Err(e) => unsure.push(format!("{}: {}", sample.name, e.message)),
         }
     }
     book.enter(8, unsure);
     book.claimed = claimed.iter().map(|(s, _)| s.name.clone()).collect();
-
-    match rig.call::<_, Probe>(Op::Probe, &ProbeJob::default(), None) {
-        Ok((probe, _)) if probe.ready => {}
-        Ok(_) => return book.rest("the backend is not ready here, see \"dsperse plugin doctor\""),
-        Err(_) => return book.rest("\"probe\" failed"),
+    if !ready {
+        return book.rest("the backend is not ready here, see \"dsperse plugin doctor\"");
     }
     if claimed.is_empty() {
         return book.rest("the backend claims none of the sample slices");

@@ -233,7 +233,7 @@ impl Backend for Jstprove {
             Error::internal(format!("the proof that was made is invalid: {reason}"))
         })?;
         Ok(Done {
-            artefacts: vec![Artefact::new(PROOF, Role::Public, "proof.bin")],
+            artefacts: vec![Artefact::new(PROOF, Role::Verifying, "proof.bin")],
             ..Done::default()
         })
     }
