@@ -18,4 +18,4 @@ mod lower;
 pub mod quantise;
 
 pub use error::{LowerError, Result};
-pub use lower::{Fidelity, Lowered, Settings, default_samples, lower, measure};
+pub use lower::{Calibration, Fidelity, Lowered, Settings, default_samples, lower, measure};

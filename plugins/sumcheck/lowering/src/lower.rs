@@ -35,6 +35,17 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// The finest precision that these settings allow.
+    #[must_use]
+    pub fn finest(&self) -> Precision {
+        Precision {
+            activation_bits: self.most_bits,
+            weight_bits: self.most_bits,
+        }
+    }
+}
+
 /// How close a program is to the float reference on some samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Fidelity {
@@ -61,19 +72,31 @@ pub struct Lowered {
     pub meets_target: bool,
 }
 
-/// Lowers a slice. `samples` hold the slice's input tensors; they must not be empty (see
-/// [`default_samples`]).
+/// Tensors of a slice, computed by the float model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Calibration {
+    /// For each sample, the input tensors. Must not be empty (see [`default_samples`]).
+    pub inputs: Vec<Vec<Array>>,
+    /// For each sample, the output tensors; or nothing, then they are computed here.
+    pub outputs: Vec<Vec<Array>>,
+}
+
+/// Lowers a slice.
 ///
 /// # Errors
 /// See [`LowerError`].
 pub fn lower(
     model: &ModelProto,
     shapes: Option<&[Vec<usize>]>,
-    samples: &[Vec<Array>],
+    calibration: &Calibration,
     settings: Settings,
 ) -> Result<Lowered> {
     let graph = import(model, shapes)?;
-    let (ranges, reference) = Ranges::measure(&graph, samples)?;
+    let samples = &calibration.inputs;
+    let (mut ranges, reference) = Ranges::measure(&graph, samples)?;
+    if !calibration.outputs.is_empty() {
+        ranges.set_outputs(&graph, &calibration.outputs)?;
+    }
     let mut best: Option<Lowered> = None;
     for bits in ACTIVATION_BITS {
         if bits < settings.least_bits || bits > settings.most_bits {

@@ -2,7 +2,7 @@
 
 use dsperse_onnx::ModelProto;
 use dsperse_sumcheck_lowering::array::Array;
-use dsperse_sumcheck_lowering::{Settings, graph, lower, measure};
+use dsperse_sumcheck_lowering::{Calibration, Settings, graph, lower, measure};
 use std::path::{Path, PathBuf};
 
 fn folder(name: &str) -> PathBuf {
@@ -43,7 +43,11 @@ fn check(name: &str) {
             );
         }
     }
-    let lowered = lower(&model, None, &samples[..1], Settings::default()).expect("lowers");
+    let calibration = Calibration {
+        inputs: samples[..1].to_vec(),
+        outputs: Vec::new(),
+    };
+    let lowered = lower(&model, None, &calibration, Settings::default()).expect("lowers");
     let fidelity = measure(&lowered.quantised, &samples, &reference).expect("runs");
     println!(
         "{name}: {} bits, {} nodes, calibration {:?}, held out {fidelity:?}",

@@ -93,6 +93,41 @@ impl Ranges {
         Ok((Self { max_abs }, outputs))
     }
 
+    /// Takes the ranges of the graph's outputs from tensors computed elsewhere, so that
+    /// their exponents are those that a slice calibrated with the same tensors chooses
+    /// for its inputs.
+    ///
+    /// # Errors
+    /// [`LowerError::Calibration`] when a tensor does not fit its output.
+    pub fn set_outputs(&mut self, graph: &Graph, samples: &[Vec<Array>]) -> Result<()> {
+        let mut most = vec![0f64; graph.outputs.len()];
+        for (sample, outputs) in samples.iter().enumerate() {
+            let fits = outputs.len() == graph.outputs.len()
+                && outputs.iter().zip(&graph.outputs).all(|(t, &id)| {
+                    t.shape == graph.shape(id) && t.data.iter().all(|x| x.is_finite())
+                });
+            if !fits {
+                let reason = "its outputs are not finite numbers in the slice's shapes".into();
+                return Err(LowerError::Calibration { sample, reason });
+            }
+            for (m, t) in most.iter_mut().zip(outputs) {
+                *m = m.max(t.max_abs());
+            }
+        }
+        for (m, &id) in most.into_iter().zip(&graph.outputs) {
+            self.max_abs[id] = m;
+        }
+        Ok(())
+    }
+
+    /// Magnitude 1 everywhere: enough to see whether a graph can be quantised at all.
+    #[must_use]
+    pub fn unit(graph: &Graph) -> Self {
+        Self {
+            max_abs: vec![1.0; graph.nodes.len()],
+        }
+    }
+
     /// Greatest magnitude of a node's values.
     #[must_use]
     pub fn max_abs(&self, id: Id) -> f64 {

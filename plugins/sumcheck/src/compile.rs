@@ -1,0 +1,182 @@
+//! Calibration, lowering and keys.
+
+use crate::claim::digest;
+use crate::key::{PortName, SliceKey};
+use crate::{slice, weights};
+use dsperse_plugin_api::{
+    Artefact, CompileJob, Cx, Done, Error, Result, Role, SliceInfo, TensorFile,
+};
+use dsperse_sumcheck_lowering::array::Array;
+use dsperse_sumcheck_lowering::quantise::Port;
+use dsperse_sumcheck_lowering::{Calibration, Lowered, default_samples, lower};
+use dsperse_sumcheck_verifier::verify::PROTOCOL;
+use serde_json::{Map, Value, json};
+
+/// Name of the verifying artefact.
+pub const VERIFYING_KEY: &str = "verifying_key";
+/// Name of the proving artefact.
+pub const WEIGHTS: &str = "weights";
+
+/// Turns a slice into its artefacts.
+///
+/// # Errors
+/// `unsupported` for slices that can't be proven, `invalid_input` for wrong calibration
+/// data.
+pub fn compile(job: &CompileJob, cx: &Cx) -> Result<Done> {
+    let settings = slice::settings(&job.options)?;
+    let model = slice::read(&job.slice)?;
+    let shapes = slice::input_shapes(&job.slice)?;
+    let mut done = Done::default();
+    let mut calibration = Calibration {
+        inputs: read_samples(&job.calibration)?,
+        outputs: read_samples(&job.calibration_outputs)?,
+    };
+    if calibration.inputs.is_empty() {
+        done.warnings.push(format!(
+            "slice {} has no calibration data: its scales come from numbers between -2 and 2, \
+             and values beyond twice the ranges seen there saturate",
+            job.slice.index
+        ));
+        calibration.inputs = default_samples(&shapes);
+    }
+    cx.progress(0.1, "lowering");
+    let lowered =
+        lower(&model, Some(&shapes), &calibration, settings).map_err(slice::lowering_error)?;
+    if !lowered.meets_target {
+        done.warnings.push(format!(
+            "slice {} misses the fidelity target: the largest relative error on {} calibration \
+             samples is {:.2e} with {} bits, wanted is {:.2e}; the largest output is at the same \
+             place in {} of them",
+            job.slice.index,
+            lowered.fidelity.samples,
+            lowered.fidelity.relative_error,
+            lowered.precision.activation_bits,
+            settings.target,
+            lowered.fidelity.same_arg_max,
+        ));
+    }
+    cx.check_cancelled()?;
+    cx.progress(0.5, "committing to weights");
+    let quantised = &lowered.quantised;
+    let key =
+        dsperse_sumcheck_prover::compile(quantised.program.clone(), quantised.weights.clone())
+            .map_err(|e| Error::unsupported(e.to_string()))?;
+    let slice_key = SliceKey {
+        slice: digest(&job.slice.sha256).map_err(Error::invalid_input)?,
+        inputs: names(&job.slice, true, &quantised.inputs)?,
+        outputs: names(&job.slice, false, &quantised.outputs)?,
+        key: key.verifying_key().clone(),
+    };
+    let mut write = |name: &str, role: Role, file: &str, bytes: &[u8]| -> Result<()> {
+        std::fs::write(cx.dir().join(file), bytes)?;
+        done.artefacts.push(Artefact::new(name, role, file));
+        Ok(())
+    };
+    let facts = facts(&lowered, &slice_key, settings.target);
+    let text = serde_json::to_vec_pretty(&facts).map_err(|e| Error::internal(e.to_string()))?;
+    let key_bytes = slice_key.to_bytes();
+    write(
+        VERIFYING_KEY,
+        Role::Verifying,
+        "verifying_key.bin",
+        &key_bytes,
+    )?;
+    let weights = weights::to_bytes(&quantised.weights);
+    write(WEIGHTS, Role::Proving, "weights.bin", &weights)?;
+    write("settings", Role::Public, "settings.json", &text)?;
+    done.facts = facts;
+    Ok(done)
+}
+
+fn read_samples(samples: &[Vec<TensorFile>]) -> Result<Vec<Vec<Array>>> {
+    let one = |sample: &Vec<TensorFile>| sample.iter().map(read_sample).collect();
+    samples.iter().map(one).collect()
+}
+
+fn read_sample(file: &TensorFile) -> Result<Array> {
+    let data = file.read_values()?.to_f64();
+    let shape = file.info.shape.iter();
+    let shape = shape
+        .map(|&d| usize::try_from(d))
+        .collect::<std::result::Result<Vec<_>, _>>();
+    shape
+        .ok()
+        .and_then(|shape| Array::new(shape, data))
+        .ok_or_else(|| {
+            Error::invalid_input(format!(
+                "calibration tensor \"{}\" does not fit its shape {:?}",
+                file.info.name, file.info.shape
+            ))
+        })
+}
+
+/// The ports with the names that the slice gives them.
+fn names(slice: &SliceInfo, inputs: bool, ports: &[Port]) -> Result<Vec<PortName>> {
+    let infos = if inputs {
+        &slice.inputs
+    } else {
+        &slice.outputs
+    };
+    let fits = infos.len() == ports.len()
+        && infos.iter().zip(ports).all(|(info, port)| {
+            info.shape
+                .iter()
+                .copied()
+                .eq(port.shape.iter().map(|&d| d as u64))
+        });
+    if !fits {
+        return Err(Error::invalid_input(format!(
+            "the {} of slice {} are not those of its model: {:?}, the model has shapes {:?}",
+            if inputs { "inputs" } else { "outputs" },
+            slice.index,
+            infos.iter().map(|t| &t.shape).collect::<Vec<_>>(),
+            ports.iter().map(|p| &p.shape).collect::<Vec<_>>(),
+        )));
+    }
+    let named = infos.iter().zip(ports);
+    Ok(named
+        .map(|(info, port)| PortName {
+            name: info.name.clone(),
+            exponent: port.exponent,
+        })
+        .collect())
+}
+
+/// What a reader of the settings file and of the report wants to know.
+fn facts(lowered: &Lowered, key: &SliceKey, target: f64) -> Map<String, Value> {
+    let layout = &key.key.layout;
+    let ports = |names: &[PortName], ports: &[Port]| -> Vec<Value> {
+        let both = names.iter().zip(ports);
+        both.map(|(n, p)| {
+            json!({
+                "name": n.name, "shape": p.shape, "exponent": p.exponent, "lo": p.lo, "hi": p.hi,
+            })
+        })
+        .collect()
+    };
+    let q = &lowered.quantised;
+    let value = json!({
+        "protocol": PROTOCOL,
+        "activation_bits": lowered.precision.activation_bits,
+        "weight_bits": lowered.precision.weight_bits,
+        "inputs": ports(&key.inputs, &q.inputs),
+        "outputs": ports(&key.outputs, &q.outputs),
+        "fidelity": {
+            "samples": lowered.fidelity.samples,
+            "same_arg_max": lowered.fidelity.same_arg_max,
+            "relative_error": lowered.fidelity.relative_error,
+            "target": target,
+            "met": lowered.meets_target,
+        },
+        "program_nodes": q.program.nodes.len(),
+        "weights": q.weights.iter().map(|w| w.data.len()).sum::<usize>(),
+        "limb_bits": key.key.parameters.limb_bits,
+        "looked_up_values": layout.leaves,
+        "committed_values_log2": layout.activation_vars,
+        "committed_weights_log2": layout.weight_vars,
+    });
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}

@@ -1,0 +1,147 @@
+//! Witness and proof.
+
+use crate::compile::{VERIFYING_KEY, WEIGHTS};
+use crate::key::SliceKey;
+use crate::{claim, verify, weights};
+use dsperse_plugin_api::job::artefact;
+use dsperse_plugin_api::{
+    Artefact, ArtefactRef, Cx, Done, Encoding, Error, ProveJob, Result, Role, TensorFile,
+    TensorInfo, Verdict, VerifyJob, WitnessJob,
+};
+use dsperse_sumcheck_prover::ProvingKey;
+use dsperse_sumcheck_verifier::eval;
+use dsperse_sumcheck_verifier::program::Tensor;
+use serde_json::{Map, Value};
+
+/// Name of the proof.
+pub const PROOF: &str = "proof";
+
+/// The artefacts of `compile`.
+struct Compiled {
+    key_bytes: Vec<u8>,
+    key: SliceKey,
+    weights: Vec<Tensor>,
+}
+
+fn load(circuit: &[ArtefactRef]) -> Result<Compiled> {
+    let read = |name: &str| -> Result<Vec<u8>> {
+        let file = artefact(circuit, name)?;
+        std::fs::read(&file.path).map_err(|e| {
+            Error::invalid_input(format!("artefact \"{name}\" at \"{}\": {e}", file.path))
+        })
+    };
+    let wrong = |e: String| Error::invalid_input(e).with_hint("compile the slice again");
+    let key_bytes = read(VERIFYING_KEY)?;
+    let key = SliceKey::from_bytes(&key_bytes).map_err(wrong)?;
+    let weights = weights::from_bytes(&read(WEIGHTS)?).map_err(wrong)?;
+    Ok(Compiled {
+        key_bytes,
+        key,
+        weights,
+    })
+}
+
+/// Evaluates the integer program on the job's inputs and writes the outputs.
+///
+/// # Errors
+/// `invalid_input` when inputs or artefacts do not fit.
+pub fn witness(job: &WitnessJob, cx: &Cx) -> Result<Done> {
+    let compiled = load(&job.circuit)?;
+    let key = &compiled.key;
+    let (inputs, saturated) = claim::inputs(key, &job.inputs).map_err(Error::invalid_input)?;
+    cx.check_cancelled()?;
+    let all = eval::evaluate(
+        &key.key.program,
+        &key.key.checked,
+        &compiled.weights,
+        &inputs,
+    )
+    .map_err(|e| Error::unsupported(e.to_string()))?;
+    let mut done = Done::default();
+    if saturated > 0 {
+        let total: usize = inputs.iter().map(|t| t.data.len()).sum();
+        done.warnings.push(format!(
+            "{saturated} of {total} input values of slice {} are beyond the calibrated range and \
+             saturate; calibrate with inputs like this one for better fidelity",
+            job.slice.index
+        ));
+    }
+    done.facts
+        .insert("saturated_inputs".into(), saturated.into());
+    for (i, (&id, port)) in key.key.program.outputs.iter().zip(&key.outputs).enumerate() {
+        let tensor = all
+            .get(id as usize)
+            .ok_or_else(|| Error::internal("an output was not computed"))?;
+        let bytes: Vec<u8> = tensor.data.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let path = format!("output_{i}.bin");
+        std::fs::write(cx.dir().join(&path), bytes)?;
+        done.outputs.push(TensorFile {
+            info: TensorInfo {
+                name: port.name.clone(),
+                encoding: Encoding::Fixed {
+                    exponent: port.exponent,
+                },
+                shape: tensor.shape.iter().map(|&d| d as u64).collect(),
+            },
+            path,
+            sha256: String::new(),
+        });
+    }
+    Ok(done)
+}
+
+/// Proves the claim and checks the proof before handing it out.
+///
+/// # Errors
+/// `invalid_input` when the claim is not what the slice computes.
+pub fn prove(job: &ProveJob, cx: &Cx) -> Result<Done> {
+    let compiled = load(&job.circuit)?;
+    let context = claim::context(&job.slice, &compiled.key_bytes).map_err(Error::invalid_input)?;
+    let (inputs, _) = claim::inputs(&compiled.key, &job.inputs).map_err(Error::invalid_input)?;
+    let claimed = claim::outputs(&compiled.key, &job.outputs).map_err(Error::invalid_input)?;
+    cx.progress(0.1, "committing to weights");
+    let key = ProvingKey::from_key(&compiled.key.key.to_bytes(), compiled.weights)
+        .map_err(|e| Error::invalid_input(e.to_string()).with_hint("compile the slice again"))?;
+    cx.check_cancelled()?;
+    cx.progress(0.3, "proving");
+    let (outputs, proof) = dsperse_sumcheck_prover::prove(&key, &context, &inputs)
+        .map_err(|e| Error::internal(e.to_string()))?;
+    if outputs != claimed {
+        return Err(Error::invalid_input(format!(
+            "the claimed outputs of slice {} are not what it computes on the claimed inputs",
+            job.slice.index
+        ))
+        .with_hint("make the witness again"));
+    }
+    cx.check_cancelled()?;
+    cx.progress(0.9, "checking the proof");
+    let file = "proof.bin";
+    let path = cx.dir().join(file);
+    std::fs::write(&path, &proof)?;
+    let check = VerifyJob {
+        slice: job.slice.clone(),
+        circuit: job.circuit.clone(),
+        proof: vec![ArtefactRef {
+            name: PROOF.into(),
+            role: Role::Verifying,
+            path: path.to_string_lossy().into_owned(),
+            sha256: String::new(),
+        }],
+        inputs: job.inputs.clone(),
+        outputs: job.outputs.clone(),
+        tolerance: 0.0,
+        options: job.options.clone(),
+    };
+    if let Verdict::Invalid { reason } = verify::verify(&check) {
+        return Err(Error::internal(format!(
+            "the proof that was just made is not valid: {reason}"
+        )));
+    }
+    let mut facts = Map::new();
+    facts.insert("proof_bytes".into(), Value::from(proof.len()));
+    Ok(Done {
+        artefacts: vec![Artefact::new(PROOF, Role::Verifying, file)],
+        facts,
+        ..Done::default()
+    })
+}

@@ -1,0 +1,131 @@
+//! Reads a slice's model, and answers whether the backend takes it.
+
+use dsperse_onnx::ModelProto;
+use dsperse_plugin_api::job::Options;
+use dsperse_plugin_api::{Cost, Error, Result, SliceInfo, Support};
+use dsperse_sumcheck_lowering::quantise::quantise;
+use dsperse_sumcheck_lowering::quantise::scale::Ranges;
+use dsperse_sumcheck_lowering::{LowerError, Settings, import};
+use dsperse_sumcheck_prover::choose_parameters;
+use dsperse_sumcheck_verifier::key::VerifyingKey;
+
+/// Reads the slice's model.
+///
+/// # Errors
+/// `invalid_input` when there is no model or it can't be read.
+pub fn read(slice: &SliceInfo) -> Result<ModelProto> {
+    let path = slice.model.as_ref().ok_or_else(|| {
+        Error::invalid_input(format!("slice {} comes without its model", slice.index))
+    })?;
+    let bytes = std::fs::read(path).map_err(|e| {
+        Error::invalid_input(format!("the slice's model \"{path}\" can't be read: {e}"))
+    })?;
+    ModelProto::parse(bytes)
+        .map_err(|e| Error::invalid_input(format!("the slice's model \"{path}\": {e}")))
+}
+
+/// The shapes of the slice's inputs.
+///
+/// # Errors
+/// `invalid_input` when a dimension does not fit this machine.
+pub fn input_shapes(slice: &SliceInfo) -> Result<Vec<Vec<usize>>> {
+    let one = |d: &u64| {
+        usize::try_from(*d).map_err(|_| Error::invalid_input(format!("dimension {d} is too large")))
+    };
+    slice
+        .inputs
+        .iter()
+        .map(|t| t.shape.iter().map(one).collect())
+        .collect()
+}
+
+/// The backend's options, with their defaults.
+///
+/// # Errors
+/// `invalid_input` that names the option.
+pub fn settings(options: &Options) -> Result<Settings> {
+    let mut settings = Settings::default();
+    if let Some(value) = options.get("fidelity_target") {
+        settings.target = value
+            .as_f64()
+            .filter(|t| *t > 0.0 && *t <= 1.0)
+            .ok_or_else(|| {
+                Error::invalid_input(format!(
+                    "option \"fidelity_target\" is {value}, expected a number above 0 and at most 1"
+                ))
+            })?;
+    }
+    if let Some(value) = options.get("activation_bits").filter(|v| !v.is_null()) {
+        let bits = value
+            .as_u64()
+            .and_then(|b| u32::try_from(b).ok())
+            .filter(|b| (8..=16).contains(b))
+            .ok_or_else(|| {
+                Error::invalid_input(format!(
+                    "option \"activation_bits\" is {value}, expected an integer from 8 to 16"
+                ))
+            })?;
+        (settings.least_bits, settings.most_bits) = (bits, bits);
+    }
+    Ok(settings)
+}
+
+/// A refusal of the lowering as the host's kind of error.
+#[must_use]
+pub fn lowering_error(e: LowerError) -> Error {
+    match e {
+        LowerError::Unsupported { node, op, reason } => {
+            Error::unsupported(format!("node \"{node}\" (\"{op}\"): {reason}")).at_node(node, op)
+        }
+        LowerError::Slice { .. } => Error::unsupported(e.to_string()),
+        _ => Error::invalid_input(e.to_string()),
+    }
+}
+
+/// Answers for the very slice: it is lowered, with ranges that no data gave, and the
+/// proof system is laid out for it, so that every limit is seen.
+///
+/// # Errors
+/// `invalid_input` when the slice can't be read.
+pub fn supports(slice: &SliceInfo, options: &Options) -> Result<Support> {
+    let settings = settings(options)?;
+    let model = read(slice)?;
+    let shapes = input_shapes(slice)?;
+    let no = |node, op, reason| Ok(Support::No { node, op, reason });
+    let lowered = import::import(&model, Some(&shapes))
+        .and_then(|graph| quantise(&graph, &Ranges::unit(&graph), settings.finest()));
+    let quantised = match lowered {
+        Ok(quantised) => quantised,
+        Err(LowerError::Unsupported { node, op, reason }) => {
+            return no(Some(node), Some(op), reason);
+        }
+        Err(LowerError::Slice { reason }) => return no(None, None, reason),
+        Err(e) => return Err(lowering_error(e)),
+    };
+    let key = choose_parameters(&quantised.program)
+        .and_then(|parameters| VerifyingKey::new(quantised.program, parameters));
+    match key {
+        Ok(key) => Ok(Support::Yes { cost: cost(&key) }),
+        Err(e) => no(None, None, e.to_string()),
+    }
+}
+
+/// An estimate from the sizes that dominate: looked-up values and committed ones.
+fn cost(key: &VerifyingKey) -> Cost {
+    let layout = &key.layout;
+    let committed = |vars: usize| 2f64.powi(i32::try_from(vars).unwrap_or(64));
+    let leaves = layout.leaves as f64;
+    let stacks = committed(layout.activation_vars) + layout.weight_vars.map_or(0.0, committed);
+    Cost {
+        prove_cpu_seconds: SECONDS_PER_LEAF * leaves + SECONDS_PER_COMMITTED * stacks,
+        peak_bytes: (BASE_BYTES + BYTES_PER_LEAF * leaves + BYTES_PER_COMMITTED * stacks) as u64,
+    }
+}
+
+// Measured with the release build on one core of a cloud machine; see
+// `docs/sumcheck-operators.md`.
+const SECONDS_PER_LEAF: f64 = 1.0e-6;
+const SECONDS_PER_COMMITTED: f64 = 1.0e-6;
+const BASE_BYTES: f64 = 3.0e7;
+const BYTES_PER_LEAF: f64 = 150.0;
+const BYTES_PER_COMMITTED: f64 = 150.0;

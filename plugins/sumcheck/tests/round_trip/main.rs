@@ -1,0 +1,6 @@
+//! The plugin through its trait: the sample models from compile to verdict, and every
+//! check of `verify`.
+
+mod bench;
+mod models;
+mod tampering;
