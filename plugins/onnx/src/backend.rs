@@ -2,7 +2,7 @@
 
 use crate::cache::Cache;
 use crate::compare::{self, Difference, Outcome};
-use crate::engine::{self, Plan};
+use crate::engine;
 use crate::values;
 use dsperse_plugin_api::{
     Artefact, Backend, Capabilities, CompileJob, Cost, Cx, Descriptor, Done, Error, ErrorKind,
@@ -16,7 +16,7 @@ const SETTINGS_SCHEMA: &str = "1.0.0";
 
 /// What a worker needs beside the slice itself, in bytes: the process, the library and
 /// the engine's operator tables.
-const BASE_BYTES: u64 = 64 << 20;
+const BASE_BYTES: u64 = 40 << 20;
 
 /// Runs slices with tract.
 #[derive(Debug, Default)]
@@ -63,7 +63,7 @@ impl Backend for OnnxBackend {
             Ok(plan) => Ok(Support::Yes {
                 cost: Cost {
                     prove_cpu_seconds: 0.0,
-                    peak_bytes: peak(&plan),
+                    peak_bytes: plan.peak_bytes.saturating_add(BASE_BYTES),
                 },
             }),
             Err(e) if e.kind == ErrorKind::Unsupported => Ok(Support::No {
@@ -242,11 +242,4 @@ fn count(what: &str, found: usize, expected: usize) -> Result<(), String> {
     } else {
         Err(format!("the slice has {expected} {what}, found {found}"))
     }
-}
-
-/// While loading, the file, its decoded form and the engine's copy of the weights exist
-/// at once; afterwards the weights and the tensors.
-fn peak(plan: &Plan) -> u64 {
-    let loading = plan.file_bytes.saturating_mul(4);
-    loading.max(plan.working_bytes).saturating_add(BASE_BYTES)
 }

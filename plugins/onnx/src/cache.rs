@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Most plans that are kept.
 const MAX_PLANS: usize = 64;
 
-/// Most bytes of working memory that kept plans may stand for.
+/// Most bytes of weights that are kept.
 const MAX_BYTES: u64 = 1 << 30;
 
 /// The plans, least recently used first.
@@ -42,7 +42,7 @@ impl Cache {
         plans.push_back((slice.sha256.clone(), Arc::clone(&plan)));
         let most = limit.map_or(MAX_BYTES, |l| MAX_BYTES.min(l / 4));
         while plans.len() > MAX_PLANS
-            || plans.iter().map(|(_, p)| p.working_bytes).sum::<u64>() > most
+            || plans.iter().map(|(_, p)| p.weight_bytes).sum::<u64>() > most
         {
             plans.pop_front();
         }

@@ -22,6 +22,10 @@ pub const NAME: &str = "tract";
 /// The engine's version, which the workspace pins exactly (a test compares them).
 pub const VERSION: &str = "0.23.9";
 
+/// How many nodes' tensors are alive at once, as an estimate; branches that wait for each
+/// other are rarely more.
+const LIVE_NODES: u64 = 4;
+
 /// What the engine's kernels are chosen by: the architecture and the features that are
 /// present, like `x86_64+avx2+fma`.
 #[must_use]
@@ -71,10 +75,10 @@ pub struct Plan {
     runnable: Arc<TypedRunnableModel>,
     inputs: Vec<TensorInfo>,
     outputs: Vec<TensorInfo>,
-    /// Bytes of the slice's ONNX file.
-    pub file_bytes: u64,
-    /// Estimated bytes that the plan holds (weights) and its tensors need while running.
-    pub working_bytes: u64,
+    /// Bytes of weights that the plan holds while it is kept.
+    pub weight_bytes: u64,
+    /// Estimated peak of preparing and running it, in bytes, without the process itself.
+    pub peak_bytes: u64,
 }
 
 impl std::fmt::Debug for Plan {
@@ -149,25 +153,22 @@ impl Plan {
         }
         let model = model.into_typed().map_err(refuse)?;
         check_outputs(&model, slice)?;
-        let weights: u64 = constants(&model);
+        let weight_bytes = constants(&model);
         let model = model.into_optimized().map_err(refuse)?;
-        let mut working_bytes = weights + bytes.len() as u64;
-        for node in model.nodes() {
-            for output in &node.outputs {
-                let elements = output.fact.shape.as_concrete().map_or(0, |s| {
-                    s.iter().fold(1u64, |n, d| n.saturating_mul(*d as u64))
-                });
-                let size = output.fact.datum_type.size_of() as u64;
-                working_bytes = working_bytes.saturating_add(elements.saturating_mul(size));
-            }
-        }
+        // While preparing, the file's two decoded forms and then two forms of the weights
+        // exist at once; while running, the weights and the tensors of a few nodes.
+        let file = bytes.len() as u64;
+        let peak_bytes = weight_bytes
+            .saturating_mul(2)
+            .max(file.saturating_mul(3))
+            .saturating_add(largest_node(&model).saturating_mul(LIVE_NODES));
         let runnable = model.into_runnable().map_err(refuse)?;
         Ok(Self {
             runnable,
             inputs: slice.inputs.clone(),
             outputs: slice.outputs.clone(),
-            file_bytes: bytes.len() as u64,
-            working_bytes,
+            weight_bytes,
+            peak_bytes,
         })
     }
 
@@ -306,12 +307,30 @@ fn check_outputs(model: &TypedModel, slice: &SliceInfo) -> Result<()> {
     Ok(())
 }
 
+/// Bytes of a fact's tensor; 0 when its shape is not known beforehand.
+fn fact_bytes(fact: &TypedFact) -> u64 {
+    let elements = fact.shape.as_concrete().map_or(0, |s| {
+        s.iter().fold(1u64, |n, d| n.saturating_mul(*d as u64))
+    });
+    elements.saturating_mul(fact.datum_type.size_of() as u64)
+}
+
 fn constants(model: &TypedModel) -> u64 {
     let facts = model.nodes().iter().flat_map(|n| &n.outputs);
-    facts
-        .filter_map(|o| o.fact.konst.as_ref())
-        .map(|t| (t.len() * t.datum_type().size_of()) as u64)
-        .sum()
+    let constants = facts.filter(|o| o.fact.konst.is_some());
+    constants.map(|o| fact_bytes(&o.fact)).sum()
+}
+
+/// Bytes that the node with the most data reads and writes, without its weights.
+fn largest_node(model: &TypedModel) -> u64 {
+    let node_bytes = |n: &TypedNode| -> u64 {
+        let reads = model.node_input_facts(n.id).unwrap_or_default();
+        let reads = reads.into_iter().filter(|f| f.konst.is_none());
+        reads.map(fact_bytes).sum::<u64>()
+            + n.outputs.iter().map(|o| fact_bytes(&o.fact)).sum::<u64>()
+    };
+    let computed = model.nodes().iter().filter(|n| !n.inputs.is_empty());
+    computed.map(node_bytes).max().unwrap_or(0)
 }
 
 /// Says which node an engine error is about, when its text names one.

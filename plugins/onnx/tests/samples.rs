@@ -3,9 +3,11 @@
 mod common;
 
 use common::{Bench, bytes_of, floats_of, info, models};
+use dsperse_backend_onnx::cache::Cache;
 use dsperse_plugin_api::{Encoding, SliceInfo, Support, TensorFile, Verdict};
 use npyz::NpyFile;
 use std::io::Read;
+use std::sync::Arc;
 
 /// The held-out data of a sample: images, labels, ONNX Runtime's answers.
 struct HeldOut {
@@ -145,4 +147,20 @@ fn run_lenet(image: Vec<f32>) -> impl FnOnce() -> Vec<Vec<u8>> + Send + 'static 
         assert_eq!(bench.witness(&slice, &[input]).unwrap(), first);
         first
     }
+}
+
+#[test]
+fn plans_are_kept_within_the_memory_limit_and_for_the_same_slice_only() {
+    let bench = Bench::new();
+    let slice = whole(&bench, "digits-mlp", &[1, 64]);
+    let cache = Cache::default();
+    cache.plan(&slice, Some(0)).unwrap();
+    assert!(cache.is_empty());
+    let first = cache.plan(&slice, None).unwrap();
+    assert!(Arc::ptr_eq(&first, &cache.plan(&slice, None).unwrap()));
+    assert_eq!(cache.len(), 1);
+    // The same file under another claim of its inputs is looked at again.
+    let mut other = slice;
+    other.inputs[0].shape = vec![64];
+    assert!(cache.plan(&other, None).is_err());
 }
