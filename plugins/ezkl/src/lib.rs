@@ -1,1 +1,22 @@
-//! The ezkl backend of DSperse.
+//! The `ezkl` backend: drives the Python module of an installed EZKL 23.
+//!
+//! EZKL is not part of DSperse: it is found on the user's machine, and its licence is the
+//! user's matter. The plugin fixes the scales so that slices link (13 bits everywhere, no
+//! rebasing), decides from a proof's own public values, and protects the user from what is
+//! known to go wrong; the modules say where.
+//!
+//! - [`driver`]: finding Python and the module, one process per operation;
+//! - [`model`]: what EZKL can be asked to do, and the model in explicit form;
+//! - [`srs`]: structured reference strings;
+//! - [`claim`]: public values and proof files;
+//! - [`backend`]: the operations of the plugin.
+
+pub mod backend;
+pub mod claim;
+pub mod driver;
+pub mod model;
+pub mod srs;
+
+pub use backend::EzklBackend;
+
+dsperse_plugin_api::export_backend!(EzklBackend);
