@@ -34,12 +34,14 @@
 //! - `client`: the host's end of a worker; `judge`: what the end of a call means;
 //! - `worker`: the other end: supervisor and worker process;
 //! - `loader`: opening a library, the one place with foreign function calls;
+//! - `conformance`: the conformance kit's calls, through workers;
 //! - `check`: what must be true of files that a plugin declares;
 //! - `state`: quarantine and caches on disk.
 
 pub mod call;
 mod check;
 mod client;
+mod conformance;
 pub mod discovery;
 mod engine;
 mod host;
@@ -55,6 +57,7 @@ pub use call::{
     CallOptions, CallOutcome, CallParts, CancelToken, Event, EventSink, OutputStream, Reply,
     Request, Usage,
 };
+pub use conformance::WorkerCaller;
 pub use discovery::{Plugin, SkipKind, Skipped};
 pub use host::PluginHost;
 pub use options::{HostOptions, Isolation, Policy, SearchPath, SearchSource};

@@ -1,0 +1,88 @@
+//! The conformance kit's way to a plugin: every call in a worker, under the same limits as
+//! in real life. `dsperse plugin test` is this and a few lines.
+
+use crate::engine::{DescribeError, Engine, Task};
+use crate::{CancelToken, HostOptions};
+use dsperse_plugin_api::abi::RawReply;
+use dsperse_plugin_api::conformance::Caller;
+use dsperse_plugin_api::{Error, Result};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Calls one library, which need not be where plugins are looked for.
+///
+/// ```no_run
+/// use dsperse_plugin_api::conformance::{run, samples};
+/// use dsperse_plugin_host::{HostOptions, WorkerCaller};
+///
+/// let options = HostOptions::from_environment(&[]);
+/// let report = run(&WorkerCaller::new("./libdsperse_backend_mine.so", &options), &samples::all());
+/// println!("{report}");
+/// ```
+#[derive(Debug)]
+pub struct WorkerCaller {
+    engine: Engine,
+    library: PathBuf,
+}
+
+impl WorkerCaller {
+    /// A caller of a library, with the isolation and the policy of the options.
+    pub fn new(library: impl AsRef<Path>, options: &HostOptions) -> Self {
+        // A relative path would mean something else to a worker's loader.
+        let library = std::path::absolute(&library).unwrap_or_else(|_| library.as_ref().into());
+        Self {
+            engine: Engine::new(
+                options.isolation,
+                options.worker_program.as_deref(),
+                &options.policy,
+            ),
+            library,
+        }
+    }
+}
+
+impl Caller for WorkerCaller {
+    fn describe(&self) -> Result<RawReply> {
+        let described = self.engine.describe(&self.library);
+        described.map(|(raw, _door)| raw).map_err(|e| match e {
+            DescribeError::Refused(refused) => Error::internal(refused.reason),
+            DescribeError::Crashed(error) | DescribeError::Failed(error) => error,
+        })
+    }
+
+    fn call(&self, op: &str, request: &[u8], cancel_after: Option<Duration>) -> Result<RawReply> {
+        // The checks send requests that can't be read, and those name no directory.
+        let document: Option<serde_json::Value> = serde_json::from_slice(request).ok();
+        let dir = document.as_ref().and_then(|d| d.get("dir")?.as_str());
+        let cancel = CancelToken::new();
+        if cancel_after == Some(Duration::ZERO) {
+            cancel.cancel();
+        }
+        std::thread::scope(|scope| {
+            let (done, waiting) = std::sync::mpsc::channel::<()>();
+            if let Some(after) = cancel_after {
+                let cancel = &cancel;
+                scope.spawn(move || {
+                    // Ends at once when the call is over and `done` is dropped.
+                    if waiting.recv_timeout(after).is_err() {
+                        cancel.cancel();
+                    }
+                });
+            }
+            let ran = self.engine.run(&Task {
+                library: &self.library,
+                digest: "",
+                op,
+                request,
+                dir: dir.map(Path::new),
+                memory: None,
+                timeout: None,
+                cancel: &cancel,
+                events: None,
+                reuse: false,
+            });
+            drop(done);
+            ran.result
+        })
+    }
+}
