@@ -373,7 +373,7 @@ impl Backend for EzklBackend {
         }
         work.keep(&["proof.json"])?;
         Ok(Done {
-            artefacts: vec![Artefact::new(PROOF, Role::Public, "proof.json")],
+            artefacts: vec![Artefact::new(PROOF, Role::Verifying, "proof.json")],
             ..Done::default()
         })
     }

@@ -1,20 +1,22 @@
 //! The template that `dsperse plugin new` writes builds outside of this workspace, without
 //! a network, and passes the conformance kit.
 
+use dsperse_plugin_api::abi::Functions;
 use dsperse_plugin_api::conformance::{InProcess, run, samples};
 use dsperse_plugin_api::template::{ApiSource, render};
 use dsperse_test_support::{library_name, load, repository};
+use std::path::PathBuf;
 use std::process::Command;
 
-#[test]
-fn the_template_builds_offline_and_conforms() {
+/// Writes the template under a name, builds it and returns the library.
+fn build(name: &str) -> PathBuf {
     let project = tempfile::tempdir().expect("a directory");
     let api = repository()
         .join("plugin-api")
         .canonicalize()
         .expect("the crate is there");
     let api = ApiSource::Path(api.to_str().expect("UTF-8").into());
-    for (path, contents) in render("first-steps", &api).expect("a name") {
+    for (path, contents) in render(name, &api).expect("a name") {
         let path = project.path().join(path);
         std::fs::create_dir_all(path.parent().expect("below the project")).expect("a directory");
         std::fs::write(path, contents).expect("the file can be written");
@@ -32,7 +34,6 @@ fn the_template_builds_offline_and_conforms() {
         .nth(3)
         .expect("target/debug/deps")
         .join("template");
-
     let output = Command::new(env!("CARGO"))
         .args(["build", "--offline", "--quiet", "-j2"])
         .current_dir(project.path())
@@ -45,19 +46,35 @@ fn the_template_builds_offline_and_conforms() {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
+    target
+        .join("debug")
+        .join(library_name(&name.replace('-', "_")))
+}
 
-    let library = target.join("debug").join(library_name("first_steps"));
+fn name_of(functions: Functions) -> String {
+    // SAFETY: the library was built from our own template and stays loaded.
+    let reply = unsafe { functions.describe(1 << 20) }.expect("readable");
+    reply.descriptor().expect("a descriptor").name
+}
+
+#[test]
+fn the_template_builds_offline_and_conforms() {
+    let library = build("first-steps");
     let functions = load::open(&library).expect("opens");
     // SAFETY: the library was just built from our own template and stays loaded.
     let report = run(&unsafe { InProcess::new(functions) }, &samples::all());
     assert!(report.passed(), "{report}");
     assert_eq!(report.claimed, ["identity"]);
-    let descriptor = report.descriptor.expect("a descriptor");
-    assert_eq!(descriptor.name, "first-steps");
+    assert_eq!(name_of(functions), "first-steps");
 
-    // The other door of the same library.
-    let functions = load::open_stable(&library).expect("opens");
-    // SAFETY: as above.
-    let reply = unsafe { functions.describe(1 << 20) }.expect("readable");
-    assert_eq!(reply.descriptor(), Ok(descriptor));
+    // The other door, of this library and of a second one: abi_stable's own loader would
+    // give the first library for every later path, even for one that does not exist.
+    assert_eq!(
+        name_of(load::open_stable(&library).expect("opens")),
+        "first-steps"
+    );
+    let second = load::open_stable(&build("second")).expect("opens");
+    assert_eq!(name_of(second), "second");
+    let missing = library.with_file_name("nowhere.so");
+    load::open_stable(&missing).expect_err("there is no such file");
 }
