@@ -1,2 +1,25 @@
-//! The `dsperse` command line.
-fn main() {}
+//! The `dsperse` command line: arguments, dispatch, and what people see. The work itself
+//! is in `dsperse-pipeline`.
+//!
+//! - [`args`]: what can be typed, one file per family of verbs;
+//! - [`commands`]: one file per verb: arguments in, pipeline call, summary out;
+//! - [`app`]: what all commands share (plugins, configuration, interruption);
+//! - [`console`], [`prompt`], [`output`]: progress, tables, questions, stdout;
+//! - [`error`], [`exit`]: the one error that users see, and the exit codes.
+
+mod app;
+mod args;
+mod commands;
+mod console;
+mod error;
+mod exit;
+mod output;
+mod prompt;
+
+fn main() -> std::process::ExitCode {
+    // The program is also its own worker; this must come before anything else.
+    if dsperse_plugin_host::is_worker() {
+        dsperse_plugin_host::worker_main();
+    }
+    app::main().into()
+}

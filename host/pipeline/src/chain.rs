@@ -2,12 +2,11 @@
 //! calibration tensors of `compile` and the reference of a run's fidelity.
 
 use crate::error::{Error, Result};
-use crate::fidelity::Tensor;
 use crate::job::{Files, Job, Operation, TensorRef};
 use crate::schedule::{self, Task};
 use crate::session::{Loaded, Session};
 use crate::slices;
-use dsperse_bundle::SliceStore;
+use dsperse_bundle::{SliceStore, Tensor};
 use dsperse_plugin_api::{TensorInfo, job::Done};
 use dsperse_types::{ErrorKind, ModelMetadata, digest::sha256_hex};
 use std::collections::BTreeMap;
@@ -29,12 +28,9 @@ impl Held {
     /// # Errors
     /// When the file can't be read.
     pub fn read(&self) -> Result<Tensor> {
-        let bytes = std::fs::read(&self.path)
+        let data = std::fs::read(&self.path)
             .map_err(|e| Error::io("read the tensor file", &self.path, &e))?;
-        Ok(Tensor {
-            info: self.tensor.info.clone(),
-            bytes,
-        })
+        Ok(Tensor::new(self.tensor.info.clone(), data)?)
     }
 }
 
@@ -49,11 +45,11 @@ pub fn hold(dir: &Path, tensors: &[Tensor]) -> Result<Tensors> {
     let mut held = Tensors::new();
     for (k, t) in tensors.iter().enumerate() {
         let path = dir.join(format!("input-{k}.bin"));
-        std::fs::write(&path, &t.bytes)
+        std::fs::write(&path, &t.data)
             .map_err(|e| Error::io("write the tensor file", &path, &e))?;
         let tensor = TensorRef {
             info: t.info.clone(),
-            sha256: sha256_hex(&t.bytes),
+            sha256: sha256_hex(&t.data),
         };
         held.insert(t.info.name.clone(), Held { tensor, path });
     }

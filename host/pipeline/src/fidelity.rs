@@ -1,17 +1,8 @@
 //! How far computed values are from those of the float model.
 
-use crate::values;
+use dsperse_bundle::Tensor;
 use dsperse_plugin_api::TensorInfo;
 use dsperse_types::Fidelity;
-
-/// A tensor with its bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tensor {
-    /// Name, encoding and shape.
-    pub info: TensorInfo,
-    /// Raw little-endian elements.
-    pub bytes: Vec<u8>,
-}
 
 /// Compares tensors pair by pair. The relative difference is taken against the largest
 /// magnitude in the reference tensor: a ratio by element says nothing near zero.
@@ -21,8 +12,8 @@ pub fn compare(reference: &[Tensor], got: &[Tensor]) -> Fidelity {
     let mut max_rel = Some(0f64);
     let mut same_argmax = None;
     for (r, g) in reference.iter().zip(got) {
-        let a = values::to_f64(r.info.encoding, &r.bytes);
-        let b = values::to_f64(g.info.encoding, &g.bytes);
+        let a = r.to_f64();
+        let b = g.to_f64();
         let scale = a.iter().fold(0f64, |m, v| m.max(v.abs()));
         let difference = if a.len() == b.len() {
             largest_difference(&a, &b)
@@ -93,7 +84,7 @@ mod tests {
                 encoding: Encoding::F32,
                 shape: vec![1, values.len() as u64],
             },
-            bytes: values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            data: values.iter().flat_map(|v| v.to_le_bytes()).collect(),
         }
     }
 
@@ -104,7 +95,7 @@ mod tests {
                 encoding: Encoding::Fixed { exponent: -2 },
                 ..f32s(&[0.0, 0.0]).info
             },
-            bytes: [4i64, -9].iter().flat_map(|v| v.to_le_bytes()).collect(),
+            data: [4i64, -9].iter().flat_map(|v| v.to_le_bytes()).collect(),
         };
         let f = compare(&[f32s(&[1.0, -2.0])], &[got]);
         assert_eq!(f.max_abs, Some(0.25));

@@ -7,8 +7,7 @@
 //!   [`local`] runs jobs in plugin workers on this machine;
 //! - [`schedule`]: how many jobs run at the same time;
 //! - [`config`]: `dsperse.toml`;
-//! - [`input`], [`values`], [`fidelity`]: tensors from and for people, and how far two
-//!   computations are apart.
+//! - [`chain`], [`fidelity`]: the float model, and how far the run is from it.
 
 pub mod chain;
 pub mod compile;
@@ -16,14 +15,16 @@ pub mod config;
 pub mod error;
 pub mod event;
 pub mod fidelity;
-pub mod input;
 pub mod job;
 pub mod local;
+pub mod prove;
 pub mod report;
+pub mod run;
 pub mod schedule;
 pub mod session;
+pub mod slice;
 pub mod slices;
-pub mod values;
+pub mod verify;
 
 pub use config::Config;
 pub use error::{Error, ErrorClass, Result};

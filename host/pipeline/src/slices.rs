@@ -3,7 +3,7 @@
 use crate::error::{Error, ErrorClass, Result};
 use crate::job::{FileRef, Files, Job, Operation};
 use crate::session::{Loaded, Session};
-use dsperse_bundle::{Access, BundleError, SliceStore};
+use dsperse_bundle::{Access, BundleError, InputError, SliceStore};
 use dsperse_plugin_api::Role;
 use dsperse_router::{OperatorUse, Routes, Spec, parse_layers, spec};
 use dsperse_types::{ModelMetadata, SliceMetadata};
@@ -21,6 +21,12 @@ impl From<BundleError> for Error {
             error.hint = Some(format!("run \"dsperse slice -m {}\" first", path.display()));
         }
         error
+    }
+}
+
+impl From<InputError> for Error {
+    fn from(e: InputError) -> Self {
+        Self::bad_input(e.to_string())
     }
 }
 

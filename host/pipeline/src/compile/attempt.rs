@@ -267,6 +267,6 @@ impl Stage<'_> {
 }
 
 /// Kinds after which the next backend of the chain is tried.
-pub(super) fn falls_through(kind: ErrorKind) -> bool {
+pub(crate) fn falls_through(kind: ErrorKind) -> bool {
     !matches!(kind, ErrorKind::InvalidInput | ErrorKind::Cancelled)
 }

@@ -4,10 +4,9 @@
 use super::CompileOptions;
 use crate::chain::{self, Tensors};
 use crate::error::Result;
-use crate::input::{self, Side};
 use crate::job::{Files, Job, TensorRef};
 use crate::session::Session;
-use dsperse_bundle::SliceStore;
+use dsperse_bundle::{SliceStore, read_inputs};
 use dsperse_plugin_api::TensorInfo;
 use dsperse_router::Routes;
 use dsperse_types::{SliceMetadata, digest::FieldHasher};
@@ -92,7 +91,7 @@ pub(super) fn prepare(
         return Ok(Samples::default());
     };
     let model = store.require_model()?;
-    let inputs = input::read(path, &model.inputs, Side::Input)?;
+    let inputs = read_inputs(path, &model.inputs)?;
     // An executor computes in floats and has nothing to calibrate.
     let wanted: Vec<usize> = selected
         .iter()

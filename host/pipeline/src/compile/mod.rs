@@ -18,6 +18,7 @@ use crate::report::{Outcome, SliceLine, StageReport};
 use crate::schedule::{self, Task};
 use crate::session::Session;
 use crate::slices;
+pub(crate) use attempt::falls_through;
 use attempt::{Decision, Work};
 use dsperse_bundle::SliceStore;
 use dsperse_router::{Policy, Routes};

@@ -1,0 +1,123 @@
+//! `slice` and `convert`.
+
+use std::path::PathBuf;
+
+/// Arguments of `slice`.
+#[derive(Debug, Clone, clap::Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Example:\n  dsperse slice -m models/lenet --output-type dirs --save"
+)]
+pub struct Slice {
+    #[command(subcommand)]
+    pub nested: Option<SliceCommand>,
+    #[command(flatten)]
+    pub slice: SliceArgs,
+}
+
+/// Commands below `slice`.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum SliceCommand {
+    /// Convert slices between the formats dirs, dslice and dsperse
+    Convert(Convert),
+}
+
+/// What `slice` itself takes.
+#[derive(Debug, Clone, clap::Args)]
+pub struct SliceArgs {
+    /// Directory that holds model.onnx, or an .onnx file
+    #[arg(short, long = "model-dir", visible_aliases = ["mp", "model-path"], value_name = "PATH")]
+    pub model: Option<PathBuf>,
+    /// Where the slices go [default: <model_dir>/slices]
+    #[arg(short, long, value_name = "DIR")]
+    pub output_dir: Option<PathBuf>,
+    /// Also write the node-by-node analysis [default: <model_dir>/analysis/model_metadata.json]
+    #[arg(
+        short = 'S',
+        long = "save-file",
+        visible_alias = "save",
+        value_name = "PATH",
+        num_args = 0..=1,
+        default_missing_value = ""
+    )]
+    pub save: Option<PathBuf>,
+    /// Shape of the result on disk
+    #[arg(long, value_enum, default_value = "dsperse")]
+    pub output_type: Shape,
+    /// Where to cut
+    #[arg(long, value_enum, default_value = "layer")]
+    pub strategy: Strategy,
+    /// Nodes (names or indices) at which slices start, with --strategy points
+    #[arg(
+        long,
+        value_name = "NODE",
+        value_delimiter = ',',
+        required_if_eq("strategy", "points")
+    )]
+    pub at: Vec<String>,
+    #[command(flatten)]
+    pub dims: super::common::Dims,
+}
+
+/// Shapes of slices on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Shape {
+    /// One file that holds everything
+    Dsperse,
+    /// One file per slice
+    Dslice,
+    /// Plain directories
+    Dirs,
+}
+
+/// Where to cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Strategy {
+    /// A slice starts at each node that carries weights
+    Layer,
+    /// Each operator is a slice
+    Op,
+    /// One slice
+    Whole,
+    /// Longest runs of operators that some loaded backend can prove
+    Capability,
+    /// At the nodes that --at names
+    Points,
+}
+
+/// Arguments of `convert`.
+#[derive(Debug, Clone, clap::Args)]
+#[command(
+    after_help = "Example:\n  dsperse convert -i models/lenet/slices --to dsperse -o lenet.dsperse"
+)]
+pub struct Convert {
+    /// What to convert: slices directory, .dsperse, .dslice or slice_* directory
+    #[arg(short, long, value_name = "PATH")]
+    pub input: Option<PathBuf>,
+    /// Shape of the result
+    #[arg(long, value_enum, value_name = "SHAPE")]
+    pub to: Option<Shape>,
+    /// Where the result goes [default: beside the input]
+    #[arg(short, long, value_name = "PATH")]
+    pub output: Option<PathBuf>,
+    /// With --to dirs: also unpack each slice
+    #[arg(long)]
+    pub expand_slices: bool,
+    /// Remove the input after the result is complete [default for .dsperse inputs]
+    #[arg(long, overrides_with = "no_cleanup")]
+    pub cleanup: bool,
+    /// Keep the input
+    #[arg(long)]
+    pub no_cleanup: bool,
+    /// Pack for a purpose: "verify" leaves out every proving artefact, and the weights
+    /// where the backend does not need them
+    #[arg(long = "for", value_enum, value_name = "PURPOSE")]
+    pub purpose: Option<Purpose>,
+}
+
+/// What a converted bundle is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Purpose {
+    /// Only what a verifier needs
+    Verify,
+}

@@ -1,0 +1,169 @@
+//! `compile`, `run`, `prove`, `verify` and `full-run`.
+
+use super::common::{Dims, Limits, Routing, SlicesPath};
+use std::path::PathBuf;
+
+/// Arguments of `compile`.
+#[derive(Debug, Clone, clap::Args)]
+#[command(
+    after_help = "Examples:\n  dsperse compile -s models/lenet/slices\n  dsperse compile -s models/lenet -b \"0,2:jstprove;3-4:ezkl\" -l 0-4"
+)]
+pub struct Compile {
+    #[command(flatten)]
+    pub path: SlicesPath,
+    /// Calibration input
+    #[arg(short, long = "input-file", visible_aliases = ["if", "input"], value_name = "FILE")]
+    pub input: Option<PathBuf>,
+    /// Slices to compile: "2,3,4", "0-2" or "3, 20-22" [default: all]
+    #[arg(short, long, value_name = "SPEC")]
+    pub layers: Option<String>,
+    #[command(flatten)]
+    pub routing: Routing,
+    #[command(flatten)]
+    pub limits: Limits,
+    /// Compile again what is up to date
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Example:\n  dsperse run -s models/lenet/slices -i models/lenet/input.json")]
+pub struct Run {
+    #[command(flatten)]
+    pub path: SlicesPath,
+    /// Model input (JSON, .npy or .npz) [default: <model_dir>/input.json]
+    #[arg(short, long = "input-file", visible_aliases = ["if", "input"], value_name = "FILE")]
+    pub input: Option<PathBuf>,
+    /// Also write the model's output here
+    #[arg(short, long, value_name = "FILE")]
+    pub output_file: Option<PathBuf>,
+    /// Choose among the compiled backends; "onnx" skips circuits
+    #[arg(short, long, value_name = "SPEC")]
+    pub backend: Option<String>,
+    /// Directory that holds the runs [default: <model_dir>/run]
+    #[arg(long, visible_alias = "rd", value_name = "DIR")]
+    pub run_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub limits: Limits,
+}
+
+/// A run and the slices that it is of.
+#[derive(Debug, Clone, clap::Args)]
+pub struct RunOf {
+    /// Run directory, or a run/ directory from which the newest run is offered
+    #[arg(value_name = "RUN_DIR", conflicts_with = "run_dir")]
+    pub run: Option<PathBuf>,
+    /// Slices directory, slice_* directory, .dslice or .dsperse [default: the slices that the run was made with]
+    #[arg(value_name = "DATA_PATH")]
+    pub data: Option<PathBuf>,
+    /// The same as RUN_DIR
+    #[arg(long, visible_alias = "rd", value_name = "DIR")]
+    pub run_dir: Option<PathBuf>,
+}
+
+/// Arguments of `prove`.
+#[derive(Debug, Clone, clap::Args)]
+#[command(
+    after_help = "Examples:\n  dsperse prove models/lenet/run/run_20260131_120000 models/lenet/slices\n  dsperse prove --run-dir models/lenet/run"
+)]
+pub struct Prove {
+    #[command(flatten)]
+    pub of: RunOf,
+    /// Also copy the proofs here
+    #[arg(long, value_name = "DIR")]
+    pub proof_output: Option<PathBuf>,
+    /// Also write the results here
+    #[arg(short, long, value_name = "FILE")]
+    pub output_file: Option<PathBuf>,
+    /// Slices to prove: "2,3,4", "0-2" or "3, 20-22" [default: all]
+    #[arg(short, long, value_name = "SPEC")]
+    pub layers: Option<String>,
+    #[command(flatten)]
+    pub limits: Limits,
+    /// Prove again what is up to date
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Arguments of `verify`.
+#[derive(Debug, Clone, clap::Args)]
+#[command(
+    after_help = "Examples:\n  dsperse verify models/lenet/run/run_20260131_120000 models/lenet/slices\n  dsperse verify --run-dir models/lenet/run --require proven --input input.json --output claimed.json"
+)]
+pub struct Verify {
+    #[command(flatten)]
+    pub of: RunOf,
+    /// The verifier's own model input; replaces what the run says
+    #[arg(long, value_name = "FILE")]
+    pub input: Option<PathBuf>,
+    /// The claimed model output; replaces what the run says
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Also write the verdict here
+    #[arg(short, long, value_name = "FILE")]
+    pub output_file: Option<PathBuf>,
+    /// What every slice must be for exit code 0
+    #[arg(long, value_enum, value_name = "LEVEL", default_value = "checked")]
+    pub require: Require,
+    /// The model digest that the slices must have
+    #[arg(long, value_name = "SHA256")]
+    pub expect_model: Option<String>,
+    /// Relative tolerance of recomputations; 0 compares bit for bit
+    #[arg(long, value_name = "REL", default_value_t = 0.0)]
+    pub tolerance: f64,
+    /// Compile again where the backend is reproducible, and compare the verifying artefacts
+    #[arg(long)]
+    pub recompile: bool,
+    /// Where the receipt goes [default: <run>/receipt.json]
+    #[arg(long, value_name = "FILE")]
+    pub receipt: Option<PathBuf>,
+    #[command(flatten)]
+    pub limits: Limits,
+}
+
+/// What every slice must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Require {
+    /// Every slice proven
+    Proven,
+    /// Every slice proven or recomputed
+    Checked,
+    /// No slice failed
+    Any,
+}
+
+/// Arguments of `full-run`.
+#[derive(Debug, Clone, clap::Args)]
+#[command(
+    after_help = "Examples:\n  dsperse full-run -m models/digits-mlp\n  dsperse full-run -m models/lenet -i input.json -b \"sumcheck|onnx\" --parallel 2"
+)]
+pub struct FullRun {
+    /// Directory that holds model.onnx, or an .onnx file
+    #[arg(short, long = "model-dir", visible_aliases = ["mp", "model-path"], value_name = "PATH")]
+    pub model: Option<PathBuf>,
+    /// Model input (JSON, .npy or .npz) [default: <model_dir>/input.json]
+    #[arg(short, long = "input-file", visible_aliases = ["if", "input"], value_name = "FILE")]
+    pub input: Option<PathBuf>,
+    /// Use these slices and skip slicing
+    #[arg(short, long = "slices-dir", visible_aliases = ["sd", "slices", "slices-path", "slices-directory"], value_name = "PATH")]
+    pub slices: Option<PathBuf>,
+    /// Slices to compile and prove: "2,3,4", "0-2" or "3, 20-22" [default: all]
+    #[arg(short, long, value_name = "SPEC")]
+    pub layers: Option<String>,
+    #[command(flatten)]
+    pub routing: Routing,
+    /// Also write the model's output here
+    #[arg(short, long, value_name = "FILE")]
+    pub output_file: Option<PathBuf>,
+    /// What every slice must be for exit code 0
+    #[arg(long, value_enum, value_name = "LEVEL", default_value = "checked")]
+    pub require: Require,
+    #[command(flatten)]
+    pub limits: Limits,
+    #[command(flatten)]
+    pub dims: Dims,
+    /// Do again what is up to date
+    #[arg(long)]
+    pub force: bool,
+}

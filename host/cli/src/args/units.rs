@@ -1,0 +1,126 @@
+//! Durations and sizes as people type them.
+
+use std::time::Duration;
+
+/// Parses `90`, `90s`, `500ms`, `5m`, `2h`, `1h30m` (a bare number means seconds).
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let wrong =
+        || format!("expected a duration such as \"90s\", \"5m\" or \"1h30m\", found \"{text}\"");
+    let mut seconds = 0.0f64;
+    let mut rest = text.trim();
+    if rest.is_empty() {
+        return Err(wrong());
+    }
+    while !rest.is_empty() {
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(rest.len());
+        let (number, tail) = rest.split_at(digits);
+        let number: f64 = number.parse().map_err(|_| wrong())?;
+        let letters = tail
+            .find(|c: char| !c.is_ascii_alphabetic())
+            .unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(letters);
+        seconds += number
+            * match unit {
+                "ms" => 0.001,
+                "" | "s" => 1.0,
+                "m" | "min" => 60.0,
+                "h" => 3600.0,
+                "d" => 86_400.0,
+                _ => return Err(wrong()),
+            };
+        rest = tail.trim_start();
+    }
+    let duration = Duration::try_from_secs_f64(seconds).map_err(|_| wrong())?;
+    if duration.is_zero() {
+        return Err(format!("expected a duration above zero, found \"{text}\""));
+    }
+    Ok(duration)
+}
+
+/// Parses `4096`, `512M`, `4G`, `4GiB`, `1GB` (K, M, G, T are powers of 1024; KB, MB, GB,
+/// TB powers of 1000).
+pub fn size(text: &str) -> Result<u64, String> {
+    let wrong =
+        || format!("expected a size such as \"512M\", \"4G\" or \"2GiB\", found \"{text}\"");
+    let trimmed = text.trim();
+    let digits = trimmed
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(trimmed.len());
+    let (number, unit) = trimmed.split_at(digits);
+    let number: f64 = number.parse().map_err(|_| wrong())?;
+    let factor: f64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "k" | "kib" => 1024.0,
+        "m" | "mib" => 1_048_576.0,
+        "g" | "gib" => 1_073_741_824.0,
+        "t" | "tib" => 1_099_511_627_776.0,
+        "kb" => 1e3,
+        "mb" => 1e6,
+        "gb" => 1e9,
+        "tb" => 1e12,
+        _ => return Err(wrong()),
+    };
+    let bytes = number * factor;
+    if !(1.0..=1e18).contains(&bytes) {
+        return Err(wrong());
+    }
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    Ok(bytes as u64)
+}
+
+/// A number of parallel jobs, at least one.
+pub fn parallel(text: &str) -> Result<usize, String> {
+    match text.trim().parse() {
+        Ok(n) if n >= 1 => Ok(n),
+        _ => Err(format!("expected a number of at least 1, found \"{text}\"")),
+    }
+}
+
+/// Parses `NAME=N`.
+pub fn named_size(text: &str) -> Result<(String, u64), String> {
+    let wrong = || format!("expected NAME=N such as \"sequence=16\", found \"{text}\"");
+    let (name, size) = text.rsplit_once('=').ok_or_else(wrong)?;
+    let size: u64 = size.trim().parse().map_err(|_| wrong())?;
+    Ok((name.trim().to_owned(), size))
+}
+
+/// Parses `NAME=N,N,…`.
+pub fn named_shape(text: &str) -> Result<(String, Vec<u64>), String> {
+    let wrong = || format!("expected NAME=N,N,… such as \"tokens=1,16\", found \"{text}\"");
+    let (name, shape) = text.rsplit_once('=').ok_or_else(wrong)?;
+    let shape = shape
+        .split(',')
+        .map(|n| n.trim().parse())
+        .collect::<Result<_, _>>()
+        .map_err(|_| wrong())?;
+    Ok((name.trim().to_owned(), shape))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(duration("1.5m"), Ok(Duration::from_secs(90)));
+        for wrong in ["", "x", "5 years", "-3s", "0", "1e400h", "h"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(size("4096"), Ok(4096));
+        assert_eq!(size("512M"), Ok(512 << 20));
+        assert_eq!(size("2 GiB"), Ok(2 << 30));
+        assert_eq!(size("1GB"), Ok(1_000_000_000));
+        for wrong in ["", "G", "0", "-1", "3 apples", "1e99"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+}

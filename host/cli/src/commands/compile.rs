@@ -1,0 +1,95 @@
+//! `compile`.
+
+use super::{paths, summary};
+use crate::app::App;
+use crate::args::common::Routing;
+use crate::args::stages::Compile;
+use crate::error::Result;
+use crate::exit::Exit;
+use dsperse_bundle::Access;
+use dsperse_pipeline::compile::{self, Calibration, CompileOptions};
+use dsperse_pipeline::report::StageReport;
+use dsperse_pipeline::{Session, slices};
+use dsperse_router::{Policy, Spec};
+use std::path::Path;
+
+pub fn execute(app: &App, args: &Compile) -> Result<Exit> {
+    let path = app
+        .prompt
+        .path(args.path.slices.clone(), "the slices", "-s PATH")?;
+    let report = app.with_session(Some(&args.limits), |session| {
+        let calibration = match &args.input {
+            Some(file) => Calibration::Given(file.clone()),
+            None => {
+                let location =
+                    dsperse_bundle::resolve(&path).map_err(dsperse_pipeline::Error::from)?;
+                let only_slice = !matches!(location.kind, dsperse_bundle::Kind::Model(_));
+                match paths::usual_input(&location.parent()) {
+                    Some(file) if !only_slice => Calibration::Offered(file),
+                    _ => Calibration::None,
+                }
+            }
+        };
+        let options = options(&args.routing, args.layers.clone(), calibration, args.force);
+        carry_out(session, &path, &options)
+    })?;
+    summary::stage(app, &report, "compile");
+    Ok(exit(&report))
+}
+
+/// Compiles and puts the result into the shape that was given, also after an interruption.
+pub fn carry_out(
+    session: &Session<'_>,
+    path: &Path,
+    options: &CompileOptions,
+) -> Result<StageReport> {
+    // Mistakes in the spec are told before anything is opened or locked.
+    if let Some(text) = &options.backend {
+        Spec::parse(text)?.check_names(session.names())?;
+    }
+    let store = slices::open(path, Access::Edit)?;
+    let report = compile::compile(session, &store, options)?;
+    store.commit().map_err(dsperse_pipeline::Error::from)?;
+    session.check_cancelled()?;
+    Ok(report)
+}
+
+/// The pipeline's options from the flags.
+pub fn options(
+    routing: &Routing,
+    layers: Option<String>,
+    calibration: Calibration,
+    force: bool,
+) -> CompileOptions {
+    CompileOptions {
+        backend: routing.backend.clone(),
+        strict: routing.strict,
+        policy: policy(routing),
+        layers,
+        calibration,
+        force,
+    }
+}
+
+fn policy(routing: &Routing) -> Policy {
+    let p = &routing.policy;
+    Policy {
+        proof: p.require_proof,
+        zero_knowledge: p.require_zk,
+        strong_binding: p.require_strong_binding,
+        succinct: p.require_succinct,
+        hidden_weights: p.require_hidden_weights,
+        post_quantum: p.require_post_quantum,
+        transparent: p.require_transparent,
+        security_bits: p.require_security,
+    }
+}
+
+/// 1 when a slice failed.
+pub fn exit(report: &StageReport) -> Exit {
+    if report.complete() {
+        Exit::Done
+    } else {
+        Exit::Failed
+    }
+}

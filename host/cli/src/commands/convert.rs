@@ -1,0 +1,52 @@
+//! `convert` and `slice convert`.
+
+use super::paths;
+use crate::app::{App, shown};
+use crate::args::slicing::{Convert, Purpose};
+use crate::error::{Result, UserError};
+use crate::exit::Exit;
+use crate::output::SCHEMA;
+use dsperse_bundle::{ConvertOptions, Limits};
+use serde_json::json;
+
+pub fn execute(app: &App, args: &Convert) -> Result<Exit> {
+    let input = app
+        .prompt
+        .path(args.input.clone(), "the slices to convert", "-i PATH")?;
+    let for_verify = args.purpose == Some(Purpose::Verify);
+    if args.to.is_none() && !args.expand_slices && !for_verify {
+        return Err(UserError::usage(
+            "the shape to convert to is missing",
+            "give it with --to dirs, --to dslice or --to dsperse",
+        ));
+    }
+    let options = ConvertOptions {
+        to: args.to.map(paths::shape),
+        output: args.output.clone(),
+        expand_slices: args.expand_slices,
+        cleanup: match (args.cleanup, args.no_cleanup) {
+            (true, _) => Some(true),
+            (_, true) => Some(false),
+            _ => None,
+        },
+        for_verify,
+    };
+    let converted = dsperse_bundle::convert(&input, &options, Limits::default())
+        .map_err(dsperse_pipeline::Error::from)?;
+    let removed = if converted.removed_source {
+        format!("; {} was removed", input.display())
+    } else {
+        String::new()
+    };
+    app.print(
+        &format!("{} at {}{removed}", converted.shape, shown(&converted.path)),
+        &json!({
+            "schema": SCHEMA,
+            "command": "convert",
+            "path": shown(&converted.path),
+            "shape": converted.shape.as_str(),
+            "removed_source": converted.removed_source,
+        }),
+    );
+    Ok(Exit::Done)
+}

@@ -1,0 +1,35 @@
+//! One file per verb: arguments in, pipeline call, summary out.
+
+mod compile;
+mod convert;
+mod full_run;
+mod paths;
+mod plugin;
+mod prove;
+mod run;
+mod slice;
+mod summary;
+mod verify;
+
+use crate::app::App;
+use crate::args::{Command, slicing::SliceCommand};
+use crate::error::Result;
+use crate::exit::Exit;
+
+/// Runs a command.
+pub fn execute(app: &App, command: Command) -> Result<Exit> {
+    match command {
+        Command::Slice(args) => match args.nested {
+            Some(SliceCommand::Convert(convert)) => convert::execute(app, &convert),
+            None => slice::execute(app, &args.slice),
+        },
+        Command::Convert(args) => convert::execute(app, &args),
+        Command::Compile(args) => compile::execute(app, &args),
+        Command::Run(args) => run::execute(app, &args),
+        Command::Prove(args) => prove::execute(app, &args),
+        Command::Verify(args) => verify::execute(app, &args),
+        Command::FullRun(args) => full_run::execute(app, &args),
+        Command::Analyze(_) | Command::Report(_) => Ok(Exit::Usage),
+        Command::Plugin(args) => plugin::execute(app, &args.command),
+    }
+}

@@ -1,0 +1,84 @@
+//! Which files a command works on when the user did not say.
+
+use crate::app::{App, shown};
+use crate::args::common::Dims;
+use crate::args::slicing;
+use crate::args::stages::RunOf;
+use crate::error::{Result, UserError};
+use crate::exit::Exit;
+use dsperse_bundle::Shape;
+use dsperse_slicer::DimOptions;
+use std::path::{Path, PathBuf};
+
+/// The model's input file: as given, or `input.json` in the model's directory.
+pub fn model_input(app: &App, given: Option<&Path>, model_dir: &Path) -> Result<PathBuf> {
+    if let Some(path) = given {
+        return Ok(path.to_path_buf());
+    }
+    let usual = model_dir.join("input.json");
+    if usual.is_file() {
+        return Ok(usual);
+    }
+    app.prompt
+        .path(None, "the model's input file", "-i FILE")
+        .map_err(|e| UserError {
+            message: format!(
+                "the model's input is missing: there is no \"{}\"",
+                shown(&usual)
+            ),
+            ..e
+        })
+}
+
+/// The same, when it is welcome but not needed.
+pub fn usual_input(model_dir: &Path) -> Option<PathBuf> {
+    Some(model_dir.join("input.json")).filter(|p| p.is_file())
+}
+
+/// The directory beside the slices that a path means.
+pub fn model_dir_of(path: &Path) -> Result<PathBuf> {
+    let location = dsperse_bundle::resolve(path).map_err(dsperse_pipeline::Error::from)?;
+    Ok(location.parent())
+}
+
+/// The run and its slices. A directory of runs means its newest, or the one that the user
+/// chooses; slices that are not given are those that the run was made with.
+pub fn run_and_slices(app: &App, args: &RunOf) -> Result<(PathBuf, PathBuf)> {
+    let given = args.run.clone().or_else(|| args.run_dir.clone());
+    let path = app
+        .prompt
+        .path(given, "the run", "RUN_DIR or --run-dir DIR")?;
+    let runs = dsperse_bundle::find_runs(&path).map_err(dsperse_pipeline::Error::from)?;
+    if runs.is_empty() {
+        return Err(UserError {
+            exit: Exit::BadInput,
+            message: format!("no run at \"{}\"", path.display()),
+            hint: Some("run the slices first: \"dsperse run -s PATH\"".to_owned()),
+        });
+    }
+    let names: Vec<String> = runs.iter().map(|r| shown(r)).collect();
+    let run = runs[app.prompt.choose("Which run?", &names)].clone();
+    let data = match &args.data {
+        Some(data) => data.clone(),
+        None => dsperse_pipeline::run::slices_of(&run)?,
+    };
+    Ok((run, data))
+}
+
+/// Sizes of open dimensions.
+pub fn dims(args: &Dims) -> DimOptions {
+    DimOptions {
+        batch: args.batch,
+        dims: args.dims.iter().cloned().collect(),
+        shapes: args.input_shape.iter().cloned().collect(),
+    }
+}
+
+/// The bundle's word for a shape.
+pub fn shape(shape: slicing::Shape) -> Shape {
+    match shape {
+        slicing::Shape::Dsperse => Shape::Dsperse,
+        slicing::Shape::Dslice => Shape::Dslice,
+        slicing::Shape::Dirs => Shape::Dirs,
+    }
+}

@@ -1,0 +1,103 @@
+//! `slice`.
+
+use super::paths;
+use crate::app::{App, shown};
+use crate::args::slicing::{SliceArgs, Strategy};
+use crate::console::numbers;
+use crate::console::table::Table;
+use crate::error::Result;
+use crate::exit::Exit;
+use crate::output::SCHEMA;
+use dsperse_pipeline::slice::{self, Cut, SliceOptions, Sliced};
+use serde_json::json;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+pub fn execute(app: &App, args: &SliceArgs) -> Result<Exit> {
+    let model = app
+        .prompt
+        .path(args.model.clone(), "the model", "-m PATH")?;
+    let dir = slice::model_dir(&model);
+    let options = SliceOptions {
+        cut: match args.strategy {
+            Strategy::Layer => Cut::Layer,
+            Strategy::Op => Cut::Op,
+            Strategy::Whole => Cut::Whole,
+            Strategy::Points => Cut::Points(args.at.clone()),
+            Strategy::Capability => Cut::Capability,
+        },
+        dims: paths::dims(&args.dims),
+        shape: paths::shape(args.output_type),
+        output: args
+            .output_dir
+            .clone()
+            .unwrap_or_else(|| dir.join("slices")),
+        analysis: args.save.as_ref().map(|path| {
+            if path.as_os_str().is_empty() {
+                dir.join("analysis").join("model_metadata.json")
+            } else {
+                path.clone()
+            }
+        }),
+    };
+    let sliced = app.with_session(None, |session| Ok(slice::slice(session, &model, &options)?))?;
+    let summary = summary(&sliced, options.analysis.as_ref());
+    app.print(
+        &summary,
+        &json!({
+            "schema": SCHEMA,
+            "command": "slice",
+            "path": shown(&sliced.path),
+            "unchanged": sliced.unchanged,
+            "analysis": options.analysis.as_ref().map(|p| shown(p)),
+            "warnings": sliced.warnings,
+            "model": sliced.model,
+        }),
+    );
+    Ok(Exit::Done)
+}
+
+/// Table and place.
+pub fn summary(sliced: &Sliced, analysis: Option<&PathBuf>) -> String {
+    let mut table = Table::new(
+        &["slice", "operators", "parameters", "MACs", "size"],
+        &[0, 2, 3, 4],
+    );
+    for s in &sliced.model.slices {
+        let operators: Vec<String> = s
+            .operators
+            .iter()
+            .map(|(op, n)| {
+                if *n == 1 {
+                    op.clone()
+                } else {
+                    format!("{op} ×{n}")
+                }
+            })
+            .collect();
+        table.row(vec![
+            s.index.to_string(),
+            operators.join(", "),
+            numbers::count(s.parameters),
+            numbers::count(s.macs),
+            numbers::bytes(s.payload_size),
+        ]);
+    }
+    let mut out = table.render();
+    for warning in &sliced.warnings {
+        let _ = writeln!(out, "note: {warning}");
+    }
+    let n = sliced.model.slices.len();
+    let _ = writeln!(
+        out,
+        "{n} slice{} at {}{}",
+        if n == 1 { "" } else { "s" },
+        shown(&sliced.path),
+        if sliced.unchanged { " (unchanged)" } else { "" }
+    );
+    let _ = writeln!(out, "model identity {}", sliced.model.identity);
+    if let Some(path) = analysis {
+        let _ = writeln!(out, "analysis at {}", shown(path));
+    }
+    out
+}

@@ -1,0 +1,101 @@
+//! The table at the end of a stage.
+
+use crate::app::App;
+use crate::console::numbers;
+use crate::console::table::Table;
+use crate::output::SCHEMA;
+use dsperse_pipeline::report::{Outcome, SliceLine, StageReport};
+use serde_json::json;
+use std::fmt::Write as _;
+
+/// Prints a stage's table or document.
+pub fn stage(app: &App, report: &StageReport, command: &str) {
+    app.print(
+        &text(report),
+        &json!({
+            "schema": SCHEMA,
+            "command": command,
+            "complete": report.complete(),
+            "seconds": report.seconds,
+            "slices": report.slices,
+        }),
+    );
+}
+
+/// The table and what belongs below it.
+pub fn text(report: &StageReport) -> String {
+    let mut table = Table::new(
+        &[
+            "slice",
+            "operators",
+            "backend",
+            "result",
+            "time",
+            "memory",
+            "files",
+            "note",
+        ],
+        &[0, 4, 5, 6],
+    );
+    for line in &report.slices {
+        let ran = matches!(line.outcome, Outcome::Done | Outcome::UpToDate);
+        let cell = |text: String| if ran { text } else { String::new() };
+        table.row(vec![
+            line.index.to_string(),
+            line.operators.clone(),
+            line.backend.clone().unwrap_or_else(|| "-".to_owned()),
+            line.outcome.as_str().to_owned(),
+            cell(numbers::seconds(line.usage.seconds)),
+            cell(numbers::bytes(line.usage.peak_bytes)),
+            cell(if line.artefact_bytes == 0 {
+                String::new()
+            } else {
+                numbers::bytes(line.artefact_bytes)
+            }),
+            note(line),
+        ]);
+    }
+    let mut out = table.render();
+    let mut warnings: Vec<&String> = report.slices.iter().flat_map(|l| &l.warnings).collect();
+    warnings.sort_unstable();
+    warnings.dedup();
+    for warning in warnings {
+        let _ = writeln!(out, "note: {warning}");
+    }
+    for line in report.failed() {
+        if let Some(hint) = &line.hint {
+            let _ = writeln!(out, "hint for slice {}: {hint}", line.index);
+        }
+    }
+    let done = report
+        .slices
+        .iter()
+        .filter(|l| !matches!(l.outcome, Outcome::Failed | Outcome::Skipped))
+        .count();
+    let _ = writeln!(
+        out,
+        "{}: {done} of {} slices in {}",
+        report.stage,
+        report.slices.len(),
+        numbers::seconds(report.seconds)
+    );
+    out
+}
+
+/// Why a slice failed, or why the backends before the chosen one fell through.
+fn note(line: &SliceLine) -> String {
+    if let Some(error) = &line.error {
+        return error.clone();
+    }
+    let reasons: Vec<String> = line
+        .fallbacks
+        .iter()
+        .map(|f| match (&f.node, &f.op) {
+            (Some(node), Some(op)) => {
+                format!("{}: {} (node \"{node}\", {op})", f.backend, f.reason)
+            }
+            _ => format!("{}: {}", f.backend, f.reason),
+        })
+        .collect();
+    reasons.join("; ")
+}

@@ -1,0 +1,207 @@
+//! `verify`.
+
+use super::{paths, run::fidelity};
+use crate::app::App;
+use crate::args::stages::{Require, Verify};
+use crate::console::numbers;
+use crate::console::table::Table;
+use crate::error::Result;
+use crate::exit::Exit;
+use crate::output;
+use dsperse_bundle::{Access, RunDir, atomic};
+use dsperse_pipeline::verify::{self, VerifyOptions};
+use dsperse_pipeline::{Session, slices};
+use dsperse_types::{SliceVerdict, StageOutcome, Verdict, VerificationReport};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+pub fn execute(app: &App, args: &Verify) -> Result<Exit> {
+    let (run, data) = paths::run_and_slices(app, &args.of)?;
+    let options = VerifyOptions {
+        input: args.input.clone(),
+        output: args.output.clone(),
+        require: require(args.require),
+        expect_model: args.expect_model.clone(),
+        tolerance: args.tolerance,
+        recompile: args.recompile,
+    };
+    let report = app.with_session(Some(&args.limits), |session| {
+        carry_out(session, &run, &data, &options, args.receipt.as_deref())
+    })?;
+    if let Some(file) = &args.output_file {
+        output::file(file, &report)?;
+    }
+    app.print(&text(&report), &report);
+    Ok(exit(&report))
+}
+
+/// Judges, writes the receipt, and notes the verdicts in the run.
+pub fn carry_out(
+    session: &Session<'_>,
+    run: &Path,
+    data: &Path,
+    options: &VerifyOptions,
+    receipt: Option<&Path>,
+) -> Result<VerificationReport> {
+    let store = slices::open(data, Access::Read)?;
+    let opened = RunDir::open(run, Access::Read).map_err(dsperse_pipeline::Error::from)?;
+    let report = verify::verify(session, &store, &opened, options)?;
+    drop(opened);
+    write_receipt(&report, run, receipt)?;
+    note(run, &report);
+    Ok(report)
+}
+
+/// A receipt that the user asked for must be written; the usual one may fail where a
+/// verifier can't write into the prover's directory.
+fn write_receipt(report: &VerificationReport, run: &Path, asked: Option<&Path>) -> Result<()> {
+    let path: PathBuf = asked.map_or_else(|| run.join("receipt.json"), Path::to_path_buf);
+    match atomic::write_document(&path, &report.receipt()) {
+        Ok(()) => Ok(()),
+        Err(e) if asked.is_some() => Err(dsperse_pipeline::Error::from(e).into()),
+        Err(e) => {
+            tracing::info!("no receipt was written: {e}");
+            Ok(())
+        }
+    }
+}
+
+/// The verdicts as a note in `run_results.json`, which no later verification reads.
+fn note(run: &Path, report: &VerificationReport) {
+    let noted = RunDir::open(run, Access::Edit).and_then(|run| {
+        run.update(|results| {
+            for v in &report.slices {
+                for s in results.slices.iter_mut().filter(|s| s.index == v.index) {
+                    s.verification_execution = Some(StageOutcome {
+                        success: report.require.accepts(v.verdict),
+                        usage: v.usage,
+                        verdict: Some(v.verdict),
+                        facts: v.facts.clone(),
+                        warnings: v.warnings.clone(),
+                        ..StageOutcome::default()
+                    });
+                }
+            }
+            results.update_totals();
+        })
+    });
+    if let Err(e) = noted {
+        tracing::info!("the verdicts were not noted in the run: {e}");
+    }
+}
+
+pub fn require(level: Require) -> dsperse_types::Require {
+    match level {
+        Require::Proven => dsperse_types::Require::Proven,
+        Require::Checked => dsperse_types::Require::Checked,
+        Require::Any => dsperse_types::Require::Any,
+    }
+}
+
+/// 0 only when the demand is met.
+pub fn exit(report: &VerificationReport) -> Exit {
+    if report.accepted {
+        Exit::Done
+    } else {
+        Exit::Failed
+    }
+}
+
+/// Verdict per slice, what the proofs offer, and the whole.
+pub fn text(report: &VerificationReport) -> String {
+    let mut table = Table::new(
+        &["slice", "verdict", "backend", "time", "memory", "note"],
+        &[0, 3, 4],
+    );
+    for s in &report.slices {
+        let backend = match (&s.backend, &s.backend_version) {
+            (Some(name), Some(version)) => format!("{name} {version}"),
+            _ => "-".to_owned(),
+        };
+        table.row(vec![
+            s.index.to_string(),
+            s.verdict.to_string(),
+            backend,
+            numbers::seconds(s.usage.seconds),
+            numbers::bytes(s.usage.peak_bytes),
+            s.reason.clone().unwrap_or_default(),
+        ]);
+    }
+    let mut out = table.render();
+    for failure in &report.failures {
+        let _ = writeln!(out, "failed: {failure}");
+    }
+    for line in proofs(&report.slices) {
+        let _ = writeln!(out, "{line}");
+    }
+    let mut warnings: Vec<&String> = report.slices.iter().flat_map(|s| &s.warnings).collect();
+    warnings.sort_unstable();
+    warnings.dedup();
+    for warning in warnings {
+        let _ = writeln!(out, "warning: {warning}");
+    }
+    let mut hints: Vec<&String> = report
+        .slices
+        .iter()
+        .filter(|s| !report.require.accepts(s.verdict))
+        .filter_map(|s| s.hint.as_ref())
+        .collect();
+    hints.sort_unstable();
+    hints.dedup();
+    for hint in hints {
+        let _ = writeln!(out, "hint: {hint}");
+    }
+    if let Some(f) = &report.fidelity {
+        let _ = writeln!(out, "fidelity, as the prover measured it: {}", fidelity(f));
+    }
+    let _ = writeln!(out, "model identity {}", report.model_identity);
+    let c = &report.counts;
+    let share = |s: Option<f64>| s.map_or_else(|| "no".to_owned(), numbers::percent);
+    let _ = writeln!(
+        out,
+        "{} proven, {} recomputed, {} unchecked, {} failed; proven: {} of parameters, {} of multiply-accumulates",
+        c.proven,
+        c.recomputed,
+        c.unchecked,
+        c.failed,
+        share(report.proven_by_parameters),
+        share(report.proven_by_macs)
+    );
+    let verdict = if report.accepted {
+        "accepted"
+    } else {
+        "NOT accepted"
+    };
+    let _ = writeln!(
+        out,
+        "verdict: {verdict} (--require {})",
+        report.require.as_str()
+    );
+    out
+}
+
+/// One line per backend that proved something: what its proofs offer.
+fn proofs(slices: &[SliceVerdict]) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for s in slices.iter().filter(|s| s.verdict == Verdict::Proven) {
+        let (Some(name), Some(p)) = (&s.backend, &s.proof) else {
+            continue;
+        };
+        let yes = |b| if b { "yes" } else { "no" };
+        let bits = p
+            .security_bits
+            .map_or_else(String::new, |b| format!(", {b} bits of soundness"));
+        let line = format!(
+            "proofs of {name}: zero knowledge {}, hides weights {}, post-quantum {}, binding {}{bits}",
+            yes(p.zero_knowledge),
+            yes(p.hides_weights),
+            yes(p.post_quantum),
+            format!("{:?}", p.binds_public_io).to_lowercase()
+        );
+        if !lines.contains(&line) {
+            lines.push(line);
+            lines.extend(p.caveats.iter().map(|c| format!("  note: {c}")));
+        }
+    }
+    lines
+}

@@ -1,0 +1,77 @@
+//! The one error that users see: cause, expectation, hint, exit code.
+
+use crate::exit::Exit;
+use dsperse_pipeline::ErrorClass;
+use serde_json::{Value, json};
+
+/// A command that did not end well.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct UserError {
+    /// Decides the exit code.
+    pub exit: Exit,
+    /// What went wrong: names the thing, what was expected and what was found.
+    pub message: String,
+    /// What to do or type next.
+    pub hint: Option<String>,
+}
+
+/// Result of a command.
+pub type Result<T, E = UserError> = std::result::Result<T, E>;
+
+impl UserError {
+    /// A wrong or missing argument.
+    pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::Usage,
+            message: message.into(),
+            hint: Some(hint.into()),
+        }
+    }
+
+    /// The text for stderr, without colours.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut text = format!("error: {}", self.message);
+        if let Some(hint) = &self.hint {
+            text.push_str("\n  hint: ");
+            text.push_str(hint);
+        }
+        text
+    }
+
+    /// The document for `--json`.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({
+            "schema": crate::output::SCHEMA,
+            "error": {
+                "exit_code": self.exit as u8,
+                "message": self.message,
+                "hint": self.hint,
+            },
+        })
+    }
+}
+
+impl From<dsperse_pipeline::Error> for UserError {
+    fn from(e: dsperse_pipeline::Error) -> Self {
+        Self {
+            exit: match e.class {
+                ErrorClass::Usage => Exit::Usage,
+                ErrorClass::BadInput => Exit::BadInput,
+                ErrorClass::Backend => Exit::Backend,
+                ErrorClass::Failed => Exit::Failed,
+                ErrorClass::Interrupted => Exit::Interrupted,
+            },
+            message: e.message,
+            hint: e.hint,
+        }
+    }
+}
+
+impl From<dsperse_router::SpecError> for UserError {
+    fn from(e: dsperse_router::SpecError) -> Self {
+        dsperse_pipeline::Error::from(e).into()
+    }
+}
