@@ -36,7 +36,7 @@ pub struct Run {
 
 impl Bench {
     /// A slice from a model's bytes, with concrete input and output shapes.
-    pub fn new(model: &[u8], inputs: &[&[u64]], outputs: &[&[u64]]) -> Self {
+    pub fn new(model: &[u8], inputs: &[Vec<u64>], outputs: &[Vec<u64>]) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("slice.onnx");
         std::fs::write(&path, model).expect("written");

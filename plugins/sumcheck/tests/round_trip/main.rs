@@ -3,4 +3,5 @@
 
 mod bench;
 mod models;
+mod operators;
 mod tampering;

@@ -25,7 +25,7 @@ pub fn held_out(name: &str, array: &str) -> Vec<Vec<f32>> {
 
 pub fn bench(name: &str, input: &[u64]) -> Bench {
     let model = std::fs::read(folder(name).join("model.onnx")).expect("the model is there");
-    Bench::new(&model, &[input], &[&[1, 10]])
+    Bench::new(&model, &[input.to_vec()], &[vec![1, 10]])
 }
 
 fn check(name: &str, input: &[u64]) {

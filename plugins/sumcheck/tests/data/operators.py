@@ -1,0 +1,274 @@
+"""Makes operators.zip: one small ONNX model for each case, inputs, and ONNX Runtime's answers.
+
+The cases are the reference for what the sumcheck backend's importer understands by each
+operator, so they come from another implementation. Run it again after adding a case:
+
+    python plugins/sumcheck/tests/data/operators.py
+
+Needs numpy, onnx and onnxruntime. The archive holds, for each case, `CASE/model.onnx` and
+`CASE/SAMPLE/{input,output}_I.npy` for four samples.
+"""
+
+import io
+import pathlib
+import zipfile
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnx import TensorProto, helper, numpy_helper
+
+RNG = np.random.default_rng(7)
+SAMPLES = 4
+CASES = []
+
+
+def f(*shape, scale=1.0):
+    return (RNG.standard_normal(shape) * scale).astype(np.float32)
+
+
+def ints(*values):
+    return np.array(values, dtype=np.int64)
+
+
+def case(name, nodes, inputs, consts=None, outputs=("y",), opset=17, low=None, high=None):
+    """`nodes` are (op, inputs, outputs, attributes); `inputs` are name -> shape."""
+    made = [
+        helper.make_node(op, ins, outs, name=f"n{i}", **attrs)
+        for i, (op, ins, outs, attrs) in enumerate(nodes)
+    ]
+    graph = helper.make_graph(
+        made,
+        name,
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in inputs.items()],
+        [helper.make_tensor_value_info(o, TensorProto.FLOAT, None) for o in outputs],
+        [numpy_helper.from_array(np.asarray(v), k) for k, v in (consts or {}).items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+    model.ir_version = 8 if opset < 19 else 9
+    model = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    onnx.checker.check_model(model, full_check=True)
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    samples = []
+    for _ in range(SAMPLES):
+        feed = {}
+        for n, s in inputs.items():
+            x = f(*s)
+            if low is not None:
+                x = RNG.uniform(low, high, s).astype(np.float32)
+            feed[n] = x
+        samples.append((list(feed.values()), session.run(list(outputs), feed)))
+    CASES.append((name, model, samples))
+
+
+def one(name, op, shape, consts=None, opset=17, extra=(), low=None, high=None, **attrs):
+    """One node that reads `x` and then the constants, in order."""
+    consts = consts or {}
+    names = ["x", *extra, *consts]
+    case(name, [(op, names, ["y"], attrs)], {"x": shape}, consts, opset=opset, low=low, high=high)
+
+
+# Linear layers
+one("gemm", "Gemm", [1, 12], {"w": f(12, 5), "b": f(5)})
+one("gemm_flipped", "Gemm", [7, 3], {"w": f(4, 7), "b": f(3, 1)}, transA=1, transB=1, alpha=0.5, beta=2.0)
+one("gemm_scalar_bias", "Gemm", [2, 6], {"w": f(6, 4), "b": np.float32(0.7)}, alpha=-1.5)
+one("gemm_no_bias", "Gemm", [3, 6], {"w": f(4, 6)}, transB=1)
+one("gemm_full_bias", "Gemm", [3, 6], {"w": f(6, 4), "b": f(3, 4)})
+case("gemm_computed", [("Gemm", ["x", "z"], ["y"], {"transB": 1, "alpha": 0.3})], {"x": [3, 5], "z": [4, 5]})
+one("matmul", "MatMul", [3, 8], {"w": f(8, 5)})
+one("matmul_3d", "MatMul", [2, 3, 8], {"w": f(8, 5)})
+one("matmul_vector", "MatMul", [8], {"w": f(8, 5)})
+one("matmul_column", "MatMul", [4, 8], {"w": f(8)})
+one("matmul_batched_weight", "MatMul", [2, 3, 4], {"w": f(2, 4, 5)})
+case("matmul_weight_left", [("MatMul", ["w", "x"], ["y"], {})], {"x": [6, 4]}, {"w": f(3, 6)})
+case("matmul_computed", [("MatMul", ["x", "z"], ["y"], {})], {"x": [2, 3, 4], "z": [2, 4, 5]})
+case("matmul_broadcast", [("MatMul", ["x", "z"], ["y"], {})], {"x": [2, 1, 3, 4], "z": [3, 4, 5]})
+case("matmul_self", [("Transpose", ["x"], ["t"], {}), ("MatMul", ["x", "t"], ["y"], {})], {"x": [3, 4]})
+
+# Convolutions: fixed corners, then random attributes
+one("conv_1x1", "Conv", [1, 4, 5, 5], {"w": f(6, 4, 1, 1), "b": f(6)})
+one("conv_1x1_strided", "Conv", [1, 4, 5, 5], {"w": f(6, 4, 1, 1)}, strides=[2, 2], pads=[1, 0, 1, 0])
+one("conv_same_upper", "Conv", [1, 2, 7, 6], {"w": f(3, 2, 3, 3)}, auto_pad="SAME_UPPER", strides=[2, 2])
+one("conv_same_lower", "Conv", [1, 2, 7, 6], {"w": f(3, 2, 2, 2)}, auto_pad="SAME_LOWER")
+one("conv_valid", "Conv", [1, 2, 7, 6], {"w": f(3, 2, 3, 2)}, auto_pad="VALID")
+one("conv_depthwise", "Conv", [1, 4, 6, 6], {"w": f(4, 1, 3, 3), "b": f(4)}, group=4, pads=[1, 1, 1, 1])
+one("conv_groups", "Conv", [2, 6, 5, 5], {"w": f(4, 3, 3, 3), "b": f(4)}, group=2)
+one("conv_1d", "Conv", [1, 3, 17], {"w": f(4, 3, 5), "b": f(4)}, strides=[2], pads=[2, 1], dilations=[2])
+one("conv_1d_groups", "Conv", [1, 4, 9], {"w": f(8, 1, 3)}, group=4, pads=[1, 1])
+for i in range(8):
+    k = RNG.integers(1, 4, 2)
+    g = int(RNG.choice([1, 1, 2]))
+    c = g * int(RNG.integers(1, 3))
+    one(
+        f"conv_random_{i}", "Conv", [int(RNG.integers(1, 3)), c, int(RNG.integers(7, 11)), int(RNG.integers(7, 11))],
+        {"w": f(g * 2, c // g, *k)},
+        group=g, strides=RNG.integers(1, 4, 2).tolist(), dilations=RNG.integers(1, 3, 2).tolist(),
+        pads=RNG.integers(0, 3, 4).tolist(),
+    )
+
+
+def bn(n):
+    return {"s": f(n), "t": f(n), "m": f(n), "v": np.abs(f(n)) + np.float32(0.3)}
+
+
+one("batch_norm", "BatchNormalization", [1, 3, 4, 4], bn(3), epsilon=1e-3)
+one("batch_norm_2d", "BatchNormalization", [2, 5], bn(5))
+p = bn(4)
+case("batch_norm_folded", [("Conv", ["x", "w"], ["c"], {}), ("BatchNormalization", ["c", *p], ["y"], {})],
+     {"x": [1, 2, 5, 5]}, {"w": f(4, 2, 3, 3), **p})
+case("batch_norm_folded_groups", [("Conv", ["x", "w", "b"], ["c"], {"group": 2}), ("BatchNormalization", ["c", *p], ["y"], {})],
+     {"x": [1, 4, 5, 5]}, {"w": f(4, 2, 3, 3), "b": f(4), **p})
+case("batch_norm_not_folded",
+     [("Conv", ["x", "w"], ["c"], {}), ("BatchNormalization", ["c", *p], ["n"], {}), ("Add", ["c", "n"], ["y"], {})],
+     {"x": [1, 2, 5, 5]}, {"w": f(4, 2, 3, 3), **p})
+case("batch_norm_gemm", [("Gemm", ["x", "w"], ["c"], {}), ("BatchNormalization", ["c", *p], ["y"], {})],
+     {"x": [2, 6]}, {"w": f(6, 4), **p})
+
+# Element by element
+one("relu", "Relu", [2, 3, 4])
+one("leaky_relu", "LeakyRelu", [2, 9], alpha=0.1)
+one("clip", "Clip", [2, 9], {"lo": np.float32(-0.5), "hi": np.float32(0.8)})
+case("clip_upper", [("Clip", ["x", "", "hi"], ["y"], {})], {"x": [9]}, {"hi": np.float32(0.3)})
+one("clip_old", "Clip", [2, 9], opset=10, min=0.0, max=6.0)
+one("neg", "Neg", [5])
+one("add_constant", "Add", [2, 3, 4], {"b": f(3, 1)})
+one("add_scalar", "Add", [2, 3], {"b": np.float32(1.25)})
+case("add_computed", [("Add", ["x", "z"], ["y"], {})], {"x": [2, 3, 4], "z": [3, 1]})
+case("sub_computed", [("Sub", ["x", "z"], ["y"], {})], {"x": [4], "z": [2, 3, 1]})
+case("sub_from_constant", [("Sub", ["c", "x"], ["y"], {})], {"x": [2, 3]}, {"c": f(2, 3)})
+case("add_twice", [("Add", ["x", "x"], ["y"], {})], {"x": [2, 3]})
+one("mul_constant", "Mul", [2, 3, 4], {"b": f(3, 1)})
+one("mul_scalar", "Mul", [2, 3], {"b": np.float32(-0.37)})
+case("mul_computed", [("Mul", ["x", "z"], ["y"], {})], {"x": [2, 3, 4], "z": [1, 3, 1]})
+case("mul_square", [("Mul", ["x", "x"], ["y"], {})], {"x": [7]})
+one("div_constant", "Div", [2, 3], {"b": np.abs(f(3)) + np.float32(0.5)})
+one("div_scalar", "Div", [2, 3], {"b": np.float32(8.0)})
+one("pow_square", "Pow", [2, 3], {"e": np.float32(2.0)})
+one("pow_cube", "Pow", [2, 3], {"e": np.float32(3.0)})
+one("sigmoid", "Sigmoid", [3, 5], low=-6, high=6)
+one("tanh", "Tanh", [3, 5], low=-3, high=3)
+one("erf", "Erf", [3, 5], low=-2, high=2)
+one("exp", "Exp", [3, 5], low=-4, high=1)
+one("sqrt", "Sqrt", [3, 5], low=0.0, high=4)
+one("gelu", "Gelu", [3, 5], opset=20)
+one("gelu_tanh", "Gelu", [3, 5], opset=20, approximate="tanh")
+case("gelu_by_erf",
+     [("Div", ["x", "r"], ["a"], {}), ("Erf", ["a"], ["e"], {}), ("Add", ["e", "one"], ["p"], {}),
+      ("Mul", ["x", "p"], ["q"], {}), ("Mul", ["q", "half"], ["y"], {})],
+     {"x": [4, 6]}, {"r": np.float32(2 ** 0.5), "one": np.float32(1), "half": np.float32(0.5)})
+case("silu", [("Sigmoid", ["x"], ["s"], {}), ("Mul", ["x", "s"], ["y"], {})], {"x": [4, 6]})
+
+# Pooling
+one("max_pool", "MaxPool", [1, 3, 6, 6], kernel_shape=[2, 2], strides=[2, 2])
+one("max_pool_padded", "MaxPool", [1, 2, 7, 5], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+one("max_pool_ceil", "MaxPool", [1, 2, 7, 8], kernel_shape=[3, 2], strides=[2, 3], ceil_mode=1)
+one("max_pool_dilated", "MaxPool", [1, 2, 9, 9], kernel_shape=[3, 2], dilations=[2, 3])
+one("max_pool_1d", "MaxPool", [1, 2, 12], kernel_shape=[5], strides=[2], pads=[2, 0])
+one("max_pool_same", "MaxPool", [1, 2, 5, 5], kernel_shape=[2, 2], auto_pad="SAME_UPPER")
+one("average_pool", "AveragePool", [1, 3, 6, 6], kernel_shape=[2, 2], strides=[2, 2])
+one("average_pool_padded", "AveragePool", [1, 2, 7, 5], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+one("average_pool_with_pads", "AveragePool", [1, 2, 7, 5], kernel_shape=[3, 3], pads=[1, 0, 2, 1], count_include_pad=1)
+one("average_pool_ceil", "AveragePool", [1, 2, 7, 8], kernel_shape=[3, 2], strides=[2, 3], ceil_mode=1)
+one("average_pool_1d", "AveragePool", [1, 2, 12], kernel_shape=[3], strides=[2], pads=[1, 1])
+one("global_average_pool", "GlobalAveragePool", [1, 3, 5, 4])
+one("reduce_mean", "ReduceMean", [2, 3, 5], axes=[1, -1])
+one("reduce_mean_all", "ReduceMean", [2, 3], keepdims=0)
+one("reduce_mean_input", "ReduceMean", [2, 3, 4], {"axes": ints(0, 2)}, opset=18, keepdims=0)
+one("reduce_sum", "ReduceSum", [2, 3, 5], {"axes": ints(1)}, keepdims=0)
+one("reduce_sum_old", "ReduceSum", [2, 3, 5], opset=11, axes=[0, 2])
+
+# Movement
+case("concat", [("Concat", ["x", "z", "c"], ["y"], {"axis": 1})], {"x": [2, 3, 2], "z": [2, 1, 2]}, {"c": f(2, 2, 2)})
+case("concat_scales", [("Mul", ["x", "k"], ["a"], {}), ("Concat", ["a", "x"], ["y"], {"axis": -1})],
+     {"x": [2, 3]}, {"k": np.float32(100.0)})
+case("split", [("Split", ["x"], ["a", "b"], {"axis": 1}), ("Sub", ["a", "b"], ["y"], {})], {"x": [2, 6]})
+case("split_uneven", [("Split", ["x", "s"], ["y", "z"], {"axis": -1})], {"x": [2, 5]}, {"s": ints(2, 3)}, outputs=("y", "z"))
+case("split_old", [("Split", ["x"], ["y", "z"], {"axis": 0, "split": [1, 3]})], {"x": [4, 2]}, outputs=("y", "z"), opset=11)
+one("slice", "Slice", [5, 6, 3], {"s": ints(1, -5), "e": ints(4, 2**62), "a": ints(0, 1), "t": ints(1, 2)})
+one("slice_reverse", "Slice", [5, 6], {"s": ints(-1, 4), "e": ints(-(2**62), 0), "a": ints(0, 1), "t": ints(-1, -2)})
+one("slice_old", "Slice", [5, 6], opset=9, starts=[1], ends=[-1], axes=[1])
+one("gather", "Gather", [5, 3], {"i": np.array([[0, -1], [2, 2]], dtype=np.int64)})
+one("gather_scalar", "Gather", [2, 5, 3], {"i": np.int64(3)}, axis=1)
+one("pad", "Pad", [2, 3], {"p": ints(1, 0, 2, 1)})
+one("pad_value", "Pad", [2, 3], {"p": ints(0, 1, 1, 2), "v": np.float32(1.5)})
+one("pad_reflect", "Pad", [2, 4], {"p": ints(0, 3, 0, 2)}, mode="reflect")
+one("pad_edge", "Pad", [2, 4], {"p": ints(1, 2, 0, 1)}, mode="edge")
+one("pad_crop", "Pad", [4, 4], {"p": ints(-1, 0, 0, -2)})
+one("pad_axes", "Pad", [4, 4], {"p": ints(1, 2), "v": np.float32(0), "a": ints(1)}, opset=18)
+one("flatten", "Flatten", [2, 3, 4], axis=2)
+one("reshape", "Reshape", [2, 3, 4], {"s": ints(0, -1, 2)})
+one("reshape_groups", "Reshape", [2, 12, 1, 5], {"s": ints(1, 2, 3, 4, 5)})
+one("transpose", "Transpose", [2, 3, 4], perm=[2, 0, 1])
+one("transpose_default", "Transpose", [2, 3])
+one("squeeze", "Squeeze", [2, 1, 3, 1], {"a": ints(1)})
+one("squeeze_all", "Squeeze", [2, 1, 3, 1])
+one("unsqueeze", "Unsqueeze", [2, 3], {"a": ints(0, -1)})
+one("unsqueeze_old", "Unsqueeze", [2, 3], opset=11, axes=[1])
+one("identity", "Identity", [2, 3])
+case("constant", [("Constant", [], ["c"], {"value": numpy_helper.from_array(f(3))}), ("Add", ["x", "c"], ["y"], {})], {"x": [2, 3]})
+
+# Division by computed numbers
+one("softmax", "Softmax", [3, 7], low=-4, high=4)
+one("softmax_axis", "Softmax", [2, 5, 3], axis=1, low=-4, high=4)
+one("softmax_old", "Softmax", [2, 3, 4], opset=11, axis=1, low=-4, high=4)
+one("softmax_wide", "Softmax", [1, 17], low=-30, high=30)
+one("layer_norm", "LayerNormalization", [2, 3, 16], {"s": f(16), "b": f(16)})
+one("layer_norm_axes", "LayerNormalization", [2, 3, 5], {"s": f(3, 5)}, axis=1, epsilon=1e-3)
+one("layer_norm_long", "LayerNormalization", [2, 300], {"s": f(300), "b": f(300)})
+one("layer_norm_small", "LayerNormalization", [3, 8], {"s": f(8), "b": f(8)}, low=-0.01, high=0.01)
+for square in ("Pow", "Mul"):
+    case(f"layer_norm_by_{square.lower()}",
+         [("ReduceMean", ["x"], ["m"], {"axes": [-1]}), ("Sub", ["x", "m"], ["d"], {}),
+          (square, ["d", "two" if square == "Pow" else "d"], ["q"], {}),
+          ("ReduceMean", ["q"], ["v"], {"axes": [-1]}), ("Add", ["v", "eps"], ["w"], {}),
+          ("Sqrt", ["w"], ["r"], {}), ("Div", ["d", "r"], ["n"], {}), ("Mul", ["n", "g"], ["k"], {}),
+          ("Add", ["k", "b"], ["y"], {})],
+         {"x": [2, 4, 12]}, {"two": np.float32(2), "eps": np.float32(1e-5), "g": f(12), "b": f(12)})
+
+# Small networks
+case("folded_shape",
+     [("Shape", ["x"], ["s"], {}), ("Gather", ["s", "i"], ["d"], {}), ("Unsqueeze", ["d", "zero"], ["u"], {}),
+      ("Concat", ["u", "rest"], ["t"], {"axis": 0}), ("Reshape", ["x", "t"], ["y"], {})],
+     {"x": [3, 2, 4]}, {"i": np.int64(0), "zero": ints(0), "rest": ints(-1)})
+case("folded_weights", [("Transpose", ["w"], ["t"], {}), ("Mul", ["t", "k"], ["v"], {}), ("MatMul", ["x", "v"], ["y"], {})],
+     {"x": [2, 6]}, {"w": f(4, 6), "k": np.float32(0.5)})
+case("residual",
+     [("Conv", ["x", "w", "b"], ["c"], {"pads": [1, 1, 1, 1]}), ("Add", ["c", "x"], ["s"], {}), ("Relu", ["s"], ["y"], {})],
+     {"x": [1, 3, 5, 5]}, {"w": f(3, 3, 3, 3, scale=0.3), "b": f(3)})
+case("conv_flatten_gemm",
+     [("Conv", ["x", "w"], ["c"], {}), ("Relu", ["c"], ["r"], {}), ("MaxPool", ["r"], ["p"], {"kernel_shape": [2, 2], "strides": [2, 2]}),
+      ("Flatten", ["p"], ["f"], {}), ("Gemm", ["f", "v", "b"], ["y"], {"transB": 1})],
+     {"x": [1, 2, 6, 6]}, {"w": f(3, 2, 3, 3), "v": f(4, 12), "b": f(4)})
+case("two_outputs", [("Gemm", ["x", "w"], ["y"], {}), ("Relu", ["y"], ["z"], {})], {"x": [2, 4]}, {"w": f(4, 3)}, outputs=("y", "z"))
+case("output_copied", [("Relu", ["x"], ["y"], {}), ("Identity", ["y"], ["z"], {})], {"x": [5]}, outputs=("y", "z"))
+case("attention",
+     [("MatMul", ["x", "wq"], ["q"], {}), ("MatMul", ["x", "wk"], ["k"], {}), ("MatMul", ["x", "wv"], ["v"], {}),
+      ("Transpose", ["k"], ["kt"], {"perm": [0, 2, 1]}), ("MatMul", ["q", "kt"], ["a"], {}), ("Mul", ["a", "scale"], ["b"], {}),
+      ("Softmax", ["b"], ["p"], {}), ("MatMul", ["p", "v"], ["o"], {}), ("Add", ["x", "o"], ["y"], {})],
+     {"x": [1, 5, 8]}, {"wq": f(8, 8, scale=0.4), "wk": f(8, 8, scale=0.4), "wv": f(8, 8, scale=0.4), "scale": np.float32(8 ** -0.5)})
+
+
+def npy(array):
+    out = io.BytesIO()
+    np.save(out, np.ascontiguousarray(array, dtype=np.float32))
+    return out.getvalue()
+
+
+def main():
+    path = pathlib.Path(__file__).with_name("operators.zip")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        def put(name, data):
+            # A fixed date, so that the same cases give the same bytes.
+            archive.writestr(zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0)), data, zipfile.ZIP_DEFLATED)
+
+        for name, model, samples in CASES:
+            put(f"{name}/model.onnx", model.SerializeToString())
+            for s, (inputs, outputs) in enumerate(samples):
+                for kind, arrays in (("input", inputs), ("output", outputs)):
+                    for i, a in enumerate(arrays):
+                        put(f"{name}/{s}/{kind}_{i}.npy", npy(a))
+    print(f"{len(CASES)} cases, {path.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main()
