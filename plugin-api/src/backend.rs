@@ -7,9 +7,9 @@ use crate::{
 
 /// A proof system or executor.
 ///
-/// One value is opened per worker process. Every method runs in a worker of its own
-/// unless the descriptor says `reusable_worker`; nothing a method keeps in memory may
-/// change what a later call returns. A panic is reported to the host as an internal
+/// One value is opened for each call, and every call runs in a process of its own unless
+/// the descriptor says `reusable_worker`; nothing a method keeps in memory (a cache in a
+/// static, say) may change what a later call returns. A panic is reported to the host as an internal
 /// error of this call and costs one slice, not the run.
 ///
 /// All files a method writes go below [`Cx::dir`], and each one that matters is
@@ -19,7 +19,7 @@ pub trait Backend: Sized {
     /// and the same answer at every call; the host caches it by the library's digest.
     fn describe() -> Descriptor;
 
-    /// Prepares the backend in a fresh worker. Keep it cheap: it precedes every call.
+    /// Prepares the backend for one call. Keep it cheap.
     ///
     /// # Errors
     /// Any error is reported as the outcome of the operation that was asked for.

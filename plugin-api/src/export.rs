@@ -12,6 +12,7 @@
 #[macro_export]
 macro_rules! export_backend {
     ($backend:ty) => {
+        #[allow(unsafe_code)] // the names of exported symbols
         const _: () = {
             static TABLE: $crate::abi::BackendV1 = $crate::abi::BackendV1 {
                 struct_size: ::std::mem::size_of::<$crate::abi::BackendV1>(),

@@ -29,6 +29,7 @@ pub use caller::{Caller, InProcess};
 pub use samples::SampleSlice;
 
 use crate::Descriptor;
+use serde::Serialize;
 use std::fmt;
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ use std::time::Duration;
 pub const CANCEL_GRACE: Duration = Duration::from_secs(5);
 
 /// One check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Check {
     /// Its number: never reused, so that a report stays readable.
     pub number: u32,
@@ -136,7 +137,8 @@ pub const CHECKS: &[Check] = &[
 ];
 
 /// What became of a check.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "outcome", content = "details")]
 pub enum Outcome {
     /// The backend does what is asked.
     Passed,
@@ -147,16 +149,18 @@ pub enum Outcome {
 }
 
 /// The result of a check.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CheckResult {
     /// Which check.
+    #[serde(flatten)]
     pub check: Check,
     /// What became of it.
+    #[serde(flatten)]
     pub outcome: Outcome,
 }
 
 /// Results of all checks.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
     /// What the backend says of itself, when it says something readable.
     pub descriptor: Option<Descriptor>,
@@ -280,5 +284,42 @@ impl Book {
                 outcome,
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_unique_and_a_report_reads_well_in_both_forms() {
+        let mut numbers: Vec<u32> = CHECKS.iter().map(|c| c.number).collect();
+        numbers.dedup();
+        assert_eq!(numbers.len(), CHECKS.len());
+
+        let mut book = Book::default();
+        book.enter(1, Vec::new());
+        book.enter(2, vec!["the summary is empty".into()]);
+        book.rest("not asked");
+        let report = Report {
+            descriptor: None,
+            results: book.results,
+            claimed: Vec::new(),
+        };
+        assert!(!report.passed());
+        let text = report.to_string();
+        assert!(
+            text.starts_with("  1  ok       describe is deterministic\n  2  FAILED"),
+            "{text}"
+        );
+        assert!(
+            text.contains("\n     the summary is empty\n  3  skipped"),
+            "{text}"
+        );
+        let json = serde_json::to_value(&report).expect("JSON");
+        assert_eq!(json["results"][0]["outcome"], "passed");
+        assert_eq!(json["results"][1]["details"][0], "the summary is empty");
+        assert_eq!(json["results"][2]["number"], 3);
+        assert_eq!(json["results"][2]["details"], "not asked");
     }
 }
