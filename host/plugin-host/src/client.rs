@@ -69,6 +69,8 @@ pub(crate) enum End {
 #[derive(Debug)]
 pub(crate) struct Observed {
     pub(crate) loaded: Option<Loaded>,
+    /// The plugin's function was called.
+    pub(crate) begun: bool,
     /// Every reply; more than one is a fault.
     pub(crate) replies: Vec<(ReplyHead, Vec<u8>)>,
     pub(crate) panics: Vec<String>,
@@ -195,6 +197,7 @@ impl Worker {
         self.cpu_before = cpu;
         Observed {
             loaded: watch.loaded,
+            begun: watch.begun,
             replies: watch.replies,
             panics: watch.panics,
             stop: watch.stop,
@@ -275,6 +278,10 @@ impl Worker {
                 watch.loaded = Some(loaded);
                 None
             }),
+            Kind::Begun => {
+                watch.begun = true;
+                Ok(None)
+            }
             Kind::Event => from_bytes(payload).map(|event| {
                 watch.event(&event);
                 None
@@ -375,6 +382,7 @@ struct Watch<'a> {
     job: &'a Job<'a>,
     start: Instant,
     loaded: Option<Loaded>,
+    begun: bool,
     replies: Vec<(ReplyHead, Vec<u8>)>,
     panics: Vec<String>,
     stop: Option<Stop>,
@@ -390,6 +398,7 @@ impl<'a> Watch<'a> {
             job,
             start: Instant::now(),
             loaded,
+            begun: false,
             replies: Vec::new(),
             panics: Vec::new(),
             stop: None,

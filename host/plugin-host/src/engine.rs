@@ -123,26 +123,31 @@ impl Engine {
     }
 
     fn run_in_worker(&self, task: &Task<'_>) -> Ran {
-        let reused = if task.reuse {
-            self.take_idle(task.digest)
-        } else {
-            None
-        };
-        let mut worker = match reused {
-            Some(worker) => worker,
-            None => match Worker::start(&self.program, task.library, &self.policy) {
-                Ok(worker) => worker,
-                Err(e) => {
-                    return Ran {
-                        result: Err(start_error(&self.program, &e)),
-                        cpu_seconds: 0.0,
-                        peak_bytes: 0,
-                        parts: CallParts::default(),
-                        tail: String::new(),
-                    };
-                }
+        if task.reuse
+            && let Some(worker) = self.take_idle(task.digest)
+        {
+            let (seen, worker) = Self::run_with(worker, task);
+            // It may have died of anything between two calls; that is not this call's end.
+            if seen.begun || seen.stop.is_some() {
+                return self.conclude(task, seen, worker);
+            }
+        }
+        match Worker::start(&self.program, task.library, &self.policy) {
+            Ok(worker) => {
+                let (seen, worker) = Self::run_with(worker, task);
+                self.conclude(task, seen, worker)
+            }
+            Err(e) => Ran {
+                result: Err(start_error(&self.program, &e)),
+                cpu_seconds: 0.0,
+                peak_bytes: 0,
+                parts: CallParts::default(),
+                tail: String::new(),
             },
-        };
+        }
+    }
+
+    fn run_with(mut worker: Worker, task: &Task<'_>) -> (Observed, Worker) {
         let seen = worker.run(&Job {
             op: task.op,
             request: task.request,
@@ -153,6 +158,11 @@ impl Engine {
             events: task.events,
             last: !task.reuse,
         });
+        (seen, worker)
+    }
+
+    /// Judges what was seen; keeps the worker for another call, or ends it.
+    fn conclude(&self, task: &Task<'_>, seen: Observed, worker: Worker) -> Ran {
         let result = judge(task.op, &seen);
         report_left_behind(task, &seen);
         if task.reuse && behaved(&seen, &result) {

@@ -228,6 +228,7 @@ mod tests {
         };
         Observed {
             loaded: ready(),
+            begun: true,
             replies: vec![(head, b"{}".to_vec()); replies],
             panics: Vec::new(),
             stop: None,

@@ -34,6 +34,8 @@ pub(crate) enum Kind {
     Idle = 9,
     /// Supervisor to host: how the worker ended. The last frame.
     Exit = 10,
+    /// Worker to host: the plugin's function is called now.
+    Begun = 11,
 }
 
 impl Kind {
@@ -49,6 +51,7 @@ impl Kind {
             8 => Self::Reply,
             9 => Self::Idle,
             10 => Self::Exit,
+            11 => Self::Begun,
             _ => return None,
         })
     }

@@ -180,6 +180,7 @@ fn call_loop(
         if !std::mem::take(&mut first) {
             usage::reset_high_water();
         }
+        sender.send(Kind::Begun, b"");
         let start = Instant::now();
         let reply = match enter(&head) {
             Err(error) => Err(error),

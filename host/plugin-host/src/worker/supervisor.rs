@@ -343,7 +343,7 @@ impl Supervisor {
         match frame.kind {
             // A host that does not keep up loses events, never replies.
             Kind::Event if self.to_host.len() > EVENT_BACKLOG => {}
-            Kind::Event | Kind::Loaded => self.send(frame.kind, &frame.payload),
+            Kind::Event | Kind::Loaded | Kind::Begun => self.send(frame.kind, &frame.payload),
             Kind::Reply => {
                 // What was started and not waited for is seen here at the latest.
                 self.look();
