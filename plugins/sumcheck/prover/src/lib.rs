@@ -14,4 +14,6 @@ mod sumcheck;
 mod witness;
 mod zero;
 
-pub use prove::{ProveError, ProvingKey, choose_parameters, compile, compile_with, prove};
+pub use prove::{
+    ProveError, ProvingKey, choose_parameters, compile, compile_with, prove, prove_once,
+};

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use dsperse_sumcheck_verifier::commit::{EF, F};
 use dsperse_sumcheck_verifier::key::VerifyingKey;
 use dsperse_sumcheck_verifier::layout::{Atom, Linear};
-use dsperse_sumcheck_verifier::lookup::Fingerprint;
-use dsperse_sumcheck_verifier::mle::{eq_table, num_vars, pad_index, suffix};
+use dsperse_sumcheck_verifier::lookup::{Fingerprint, LeafClaims, leaf_claims};
+use dsperse_sumcheck_verifier::mle::{eq_table, num_vars, pad_index};
 use p3_field::{Field, PrimeCharacteristicRing};
 
 use crate::sender::Sender;
@@ -24,32 +24,20 @@ struct Layer {
     q: Vec<EF>,
 }
 
-/// Proves all lookups; returns the point and the values of the lookup atoms.
+/// Proves all lookups; returns what is left to be shown.
 pub fn prove_lookups(
     sender: &mut Sender<'_>,
     key: &VerifyingKey,
     atoms: &AtomValues,
-) -> (Vec<EF>, Vec<EF>) {
+) -> Result<LeafClaims, String> {
     let layout = &key.layout;
     let fingerprint = Fingerprint {
         alpha: sender.transcript.challenge(),
         gamma: sender.transcript.challenge(),
     };
     let leaves = leaves(key, atoms, fingerprint);
-    let point = prove_fractions(sender, leaves, layout.leaf_vars);
-    let mut tables: BTreeMap<usize, Vec<EF>> = BTreeMap::new();
-    let values = layout
-        .lookup_atoms
-        .iter()
-        .map(|&atom| {
-            let n = num_vars(layout.shape(&key.checked, atom));
-            let eq = tables
-                .entry(n)
-                .or_insert_with(|| eq_table(suffix(&point, n)));
-            sender.send(inner(eq, &atoms[&atom]))
-        })
-        .collect();
-    (point, values)
+    let (point, num, den) = prove_fractions(sender, leaves, layout.leaf_vars);
+    leaf_claims(&key.program, layout, fingerprint, point, num, den)
 }
 
 /// `sum eq * values`.
@@ -138,16 +126,17 @@ fn parent(child: &Layer) -> Layer {
     Layer { p, q }
 }
 
-fn prove_fractions(sender: &mut Sender<'_>, leaves: Layer, vars: usize) -> Vec<EF> {
+fn prove_fractions(sender: &mut Sender<'_>, leaves: Layer, vars: usize) -> (Vec<EF>, EF, EF) {
     // layers[k] has up to 2^(vars - k) fractions.
     let mut layers = vec![leaves];
     for k in 0..vars - 1 {
         let next = parent(&layers[k]);
         layers.push(next);
     }
-    let Some(top) = layers.pop() else {
-        return vec![];
-    };
+    let top = layers.pop().unwrap_or(Layer {
+        p: vec![],
+        q: vec![],
+    });
     let get = |v: &[EF], i: usize, pad: EF| v.get(i).copied().unwrap_or(pad);
     let p0 = sender.send(get(&top.p, 0, EF::ZERO));
     let p1 = sender.send(get(&top.p, 1, EF::ZERO));
@@ -165,7 +154,7 @@ fn prove_fractions(sender: &mut Sender<'_>, leaves: Layer, vars: usize) -> Vec<E
         next.push(mu);
         point = next;
     }
-    point
+    (point, p, q)
 }
 
 /// The sumcheck of one layer: returns the new point and p0, p1, q0, q1 there.
@@ -207,8 +196,8 @@ fn prove_layer(
         let pairs = p0.len() / 2;
         let (mut at_zero, mut quadratic) = (EF::ZERO, EF::ZERO);
         let mut head = EF::ZERO;
-        for j in 0..pairs {
-            let (i, e) = (2 * j, eq[j]);
+        for (j, &e) in eq.iter().take(pairs).enumerate() {
+            let i = 2 * j;
             let zero = q1[i] * (p0[i] + q0[i]) + p1[i] * q0[i];
             let (dp0, dp1) = (p0[i + 1] - p0[i], p1[i + 1] - p1[i]);
             let (dq0, dq1) = (q0[i + 1] - q0[i], q1[i + 1] - q1[i]);

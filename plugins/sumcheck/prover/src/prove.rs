@@ -1,14 +1,14 @@
 //! Compiling and proving.
 
-use std::collections::BTreeMap;
-
 use dsperse_sumcheck_verifier::claims::{Claim, Claims};
 use dsperse_sumcheck_verifier::commit::{
-    Challenger, Commitment, EF, F, FOLDING, Opening, Pcs, ProverData, pcs, protocol,
+    Challenger, Commitment, EF, F, Opening, Pcs, ProverData, default_rate, first_fold, pcs,
+    protocol,
 };
 use dsperse_sumcheck_verifier::eval::{EvalError, evaluate};
 use dsperse_sumcheck_verifier::key::{KeyError, Parameters, VerifyingKey, to_root};
 use dsperse_sumcheck_verifier::layout::Atom;
+use dsperse_sumcheck_verifier::lookup::LeafClaims;
 use dsperse_sumcheck_verifier::mle::{eq_table, num_vars, suffix};
 use dsperse_sumcheck_verifier::program::{Program, Tensor};
 use dsperse_sumcheck_verifier::proof::Proof;
@@ -51,29 +51,28 @@ fn internal(e: impl ToString) -> ProveError {
     ProveError::Internal(e.to_string())
 }
 
-/// A commitment together with what is needed to open it.
-struct Committed {
+/// A commitment; what opens it is kept apart, because opening consumes it.
+pub(crate) struct Committed {
     scheme: Pcs,
     commitment: Commitment,
-    data: ProverData,
     vars: usize,
 }
 
 impl Committed {
-    fn new(values: Vec<F>, vars: usize, rate: u8) -> Result<Self, ProveError> {
+    fn new(values: Vec<F>, vars: usize, rate: u8) -> Result<(Self, ProverData), ProveError> {
         let scheme = pcs(vars, rate.into()).map_err(internal)?;
         let table = Table::new(RowMajorMatrix::new(values, 1 << vars));
-        let witness = PrefixProver::<F, EF>::new_witness(vec![table], FOLDING);
+        let witness = PrefixProver::<F, EF>::new_witness(vec![table], first_fold(vars));
         // The library's commitment absorbs the root; ours is absorbed with the
         // rest of the statement, so this sponge is thrown away.
         let mut unused = Challenger::new(HashChallenger::new(vec![], Blake3));
         let (commitment, data) = scheme.commit(witness, &mut unused).map_err(internal)?;
-        Ok(Self {
+        let committed = Self {
             scheme,
             commitment,
-            data,
             vars,
-        })
+        };
+        Ok((committed, data))
     }
 
     fn open(
@@ -109,7 +108,7 @@ pub struct ProvingKey {
     weights: Vec<Tensor>,
     columns: Vec<Vec<i64>>,
     weight_stack: Vec<F>,
-    committed: Option<Committed>,
+    committed: Option<(Committed, ProverData)>,
 }
 
 impl ProvingKey {
@@ -147,17 +146,10 @@ pub fn choose_parameters(program: &Program) -> Result<Parameters, KeyError> {
         // Leaves cost most; columns are committed as well.
         let cost = 2 * l.leaves + (1 << l.activation_vars);
         if best.is_none_or(|(c, _)| cost < c) {
-            // Small stacks take a low rate, which makes shorter proofs.
-            let rate = |vars: usize| match vars {
-                0..=17 => 4,
-                18..=19 => 3,
-                20..=21 => 2,
-                _ => 1,
-            };
             let parameters = Parameters {
                 limb_bits,
-                weight_rate: rate(l.weight_vars.unwrap_or(0)),
-                activation_rate: rate(l.activation_vars),
+                weight_rate: default_rate(l.weight_vars.unwrap_or(0)),
+                activation_rate: default_rate(l.activation_vars),
             };
             best = Some((cost, parameters));
         }
@@ -201,25 +193,13 @@ pub fn compile_with(
     for (id, w) in key.program.weights().into_iter().zip(&weights) {
         tensors[id as usize] = w.clone();
     }
-    let is_weight: Vec<bool> = key.layout.columns.iter().map(|c| c.is_weight).collect();
-    let only_weights = |key: &VerifyingKey| -> Vec<Vec<i64>> {
-        let mut partial = key.clone();
-        for (c, w) in partial.layout.columns.iter_mut().zip(&is_weight) {
-            if !w {
-                c.node = 0;
-                c.shape = vec![0];
-                c.source = dsperse_sumcheck_verifier::layout::Source::Multiplicity(0);
-            }
-        }
-        fill_columns(&partial, &tensors)
-    };
-    let columns = only_weights(&key);
+    let columns = fill_columns(&key, &tensors, true);
     let (weight_stack, committed) = match key.layout.weight_vars {
         None => (vec![], None),
         Some(vars) => {
             let values = stack(&key, &columns, true, vars);
             let committed = Committed::new(values.clone(), vars, parameters.weight_rate)?;
-            key.weights = Some(committed.root()?);
+            key.weights = Some(committed.0.root()?);
             (values, Some(committed))
         }
     };
@@ -276,30 +256,58 @@ pub fn prove(
     context: &[u8; 32],
     inputs: &[Tensor],
 ) -> Result<(Vec<Tensor>, Vec<u8>), ProveError> {
-    let tensors = evaluate(&pk.key.program, &pk.key.checked, &pk.weights, inputs)?;
-    let outputs: Vec<Tensor> = pk
-        .key
-        .program
-        .outputs
-        .iter()
-        .map(|&t| tensors[t as usize].clone())
-        .collect();
-    let proof = prove_with(pk, context, inputs, &outputs, tensors, &mut Honest)?;
+    prove_honestly(pk, None, context, inputs)
+}
+
+/// The same for a key that is not needed again, which saves a copy of the
+/// weights' commitment.
+pub fn prove_once(
+    mut pk: ProvingKey,
+    context: &[u8; 32],
+    inputs: &[Tensor],
+) -> Result<(Vec<Tensor>, Vec<u8>), ProveError> {
+    let taken = pk.committed.take();
+    prove_honestly(&pk, taken, context, inputs)
+}
+
+fn prove_honestly(
+    pk: &ProvingKey,
+    taken: Option<(Committed, ProverData)>,
+    context: &[u8; 32],
+    inputs: &[Tensor],
+) -> Result<(Vec<Tensor>, Vec<u8>), ProveError> {
+    let program = &pk.key.program;
+    let tensors = evaluate(program, &pk.key.checked, &pk.weights, inputs)?;
+    let ids = program.outputs.iter();
+    let outputs: Vec<Tensor> = ids.map(|&t| tensors[t as usize].clone()).collect();
+    let statement = Statement {
+        context,
+        inputs,
+        outputs: &outputs,
+    };
+    let proof = prove_with(pk, taken, &statement, tensors, &mut Honest)?;
     Ok((outputs, proof))
 }
 
-/// Proves given tensors, with an adversary looking on.
+/// What a proof is about, besides the key.
+pub(crate) struct Statement<'a> {
+    pub(crate) context: &'a [u8; 32],
+    pub(crate) inputs: &'a [Tensor],
+    pub(crate) outputs: &'a [Tensor],
+}
+
+/// Proves given tensors, with an adversary looking on. `taken` is the weights'
+/// commitment if the key may be used up.
 pub(crate) fn prove_with(
     pk: &ProvingKey,
-    context: &[u8; 32],
-    inputs: &[Tensor],
-    outputs: &[Tensor],
+    taken: Option<(Committed, ProverData)>,
+    statement: &Statement<'_>,
     tensors: Vec<Tensor>,
     adversary: &mut dyn Adversary,
 ) -> Result<Vec<u8>, ProveError> {
     let key = &pk.key;
     let layout = &key.layout;
-    let mut columns = fill_columns(key, &tensors);
+    let mut columns = fill_columns(key, &tensors, false);
     for (i, c) in layout.columns.iter().enumerate() {
         if c.is_weight {
             columns[i].clone_from(&pk.columns[i]);
@@ -310,14 +318,15 @@ pub(crate) fn prove_with(
     fill_multiplicities(key, &mut witness, adversary.persists()).map_err(internal)?;
     let mut activation_stack = stack(key, &witness.columns, false, layout.activation_vars);
     adversary.stack(layout, &mut activation_stack);
-    let committed = Committed::new(
+    let (committed, data) = Committed::new(
         activation_stack.clone(),
         layout.activation_vars,
         key.parameters.activation_rate,
     )?;
     let root = committed.root()?;
-    let public = PublicTensors::new(key, inputs, outputs).map_err(internal)?;
-    let mut sender = Sender::new(start(key, context, &public, &root), adversary);
+    let public = PublicTensors::new(key, statement.inputs, statement.outputs).map_err(internal)?;
+    let transcript = start(key, statement.context, &public, &root);
+    let mut sender = Sender::new(transcript, adversary);
 
     let atoms: AtomValues = layout
         .atoms
@@ -341,12 +350,12 @@ pub(crate) fn prove_with(
             (atom, values)
         })
         .collect();
-    let (lookup_point, lookup_values) = if layout.leaves == 0 {
-        (vec![], vec![])
+    let leaves = if layout.leaves == 0 {
+        LeafClaims::default()
     } else {
-        prove_lookups(&mut sender, key, &atoms)
+        prove_lookups(&mut sender, key, &atoms).map_err(internal)?
     };
-    let (point, values) = prove_equations(&mut sender, key, &atoms, &lookup_point, &lookup_values);
+    let (point, values) = prove_equations(&mut sender, key, &atoms, &leaves);
     drop(atoms);
     let mut claims = Claims::new(key.program.nodes.len(), layout.columns.len());
     for (&atom, value) in layout.atoms.iter().zip(values) {
@@ -369,39 +378,19 @@ pub(crate) fn prove_with(
     drop(witness);
 
     let activation_point = reduce_columns(key, &mut sender, &claims, false, activation_stack);
-    let weight_point = match layout.weight_vars {
-        Some(_) => Some(reduce_columns(
-            key,
-            &mut sender,
-            &claims,
-            true,
-            pk.weight_stack.clone(),
-        )),
-        None => None,
-    };
+    let weight_point = layout
+        .weight_vars
+        .map(|_| reduce_columns(key, &mut sender, &claims, true, pk.weight_stack.clone()));
     let Sender {
         mut transcript,
         messages,
         ..
     } = sender;
-    let Committed {
-        scheme,
-        commitment,
-        data,
-        vars,
-    } = committed;
-    let empty = Committed {
-        scheme,
-        commitment,
-        data,
-        vars,
-    };
-    let activations = {
-        let data = empty.data.clone();
-        empty.open(data, &activation_point, transcript.challenger())?
-    };
-    let weights = match (&pk.committed, weight_point) {
-        (Some(c), Some(point)) => Some(c.open(c.data.clone(), &point, transcript.challenger())?),
+    let sponge = transcript.challenger();
+    let activations = committed.open(data, &activation_point, sponge)?;
+    let weights = match (taken, &pk.committed, weight_point) {
+        (Some((c, data)), _, Some(point)) => Some(c.open(data, &point, sponge)?),
+        (None, Some((c, data)), Some(point)) => Some(c.open(data.clone(), &point, sponge)?),
         _ => None,
     };
     Proof {
@@ -427,22 +416,21 @@ fn reduce_columns(
     let mut weight = vec![EF::ZERO; values.len()];
     let (mut claim, mut power) = (EF::ZERO, EF::ONE);
     // Equal points share their table of weights.
-    let mut tables: BTreeMap<usize, Vec<(Vec<EF>, Vec<EF>)>> = BTreeMap::new();
+    let mut tables: Vec<(&[EF], Vec<EF>)> = vec![];
     for (column, claims) in key.layout.columns.iter().zip(&claims.columns) {
         if column.is_weight != weights {
             continue;
         }
         let n = num_vars(&column.shape);
         for Claim { point, value } in claims {
-            let known = tables.entry(n).or_default();
-            let i = known.iter().position(|k| k.0 == *point).unwrap_or_else(|| {
-                known.push((point.clone(), eq_table(point)));
-                known.len() - 1
+            let i = tables.iter().position(|t| t.0 == point).unwrap_or_else(|| {
+                tables.push((point, eq_table(point)));
+                tables.len() - 1
             });
             let block = &mut weight[column.offset..column.offset + (1 << n)];
             block
                 .iter_mut()
-                .zip(&known[i].1)
+                .zip(&tables[i].1)
                 .for_each(|(w, &e)| *w += power * e);
             claim += power * *value;
             power *= alpha;

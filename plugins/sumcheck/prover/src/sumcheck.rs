@@ -191,7 +191,7 @@ pub fn prove_batch(
     // For each instance that is over: its value times the challenges since.
     let mut over: Vec<Option<EF>> = instances
         .iter()
-        .map(|i| (i.weight.len() == 1).then(|| i.claim))
+        .map(|i| (i.weight.len() == 1).then_some(i.claim))
         .collect();
     for _ in 0..rounds {
         let mut total = vec![EF::ZERO; degree + 1];

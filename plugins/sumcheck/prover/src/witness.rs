@@ -16,10 +16,16 @@ pub struct Witness {
     pub columns: Vec<Vec<i64>>,
 }
 
-/// Fills all columns but the multiplicities.
-pub fn fill_columns(key: &VerifyingKey, tensors: &[Tensor]) -> Vec<Vec<i64>> {
-    let columns = &key.layout.columns;
-    columns.iter().map(|c| fill(key, tensors, c)).collect()
+/// Fills the columns of the weights, or all others but the multiplicities; the
+/// rest stay empty.
+pub fn fill_columns(key: &VerifyingKey, tensors: &[Tensor], weights: bool) -> Vec<Vec<i64>> {
+    let columns = key.layout.columns.iter();
+    columns
+        .map(|c| match c.is_weight == weights {
+            true => fill(key, tensors, c),
+            false => vec![],
+        })
+        .collect()
 }
 
 fn fill(key: &VerifyingKey, tensors: &[Tensor], column: &Column) -> Vec<i64> {
@@ -53,8 +59,7 @@ fn fill(key: &VerifyingKey, tensors: &[Tensor], column: &Column) -> Vec<i64> {
                     let scaled = i128::from(x[i]) * i128::from(*multiplier) + half;
                     scaled.rem_euclid(1 << shift)
                 }),
-                Source::Excess => Box::new(move |i| below(i).abs()),
-                _ => Box::new(move |i| i128::from(below(i) > 0)),
+                _ => Box::new(move |i| below(i).abs()),
             }
         }
         (Op::Max { inputs }, Source::Gap(k)) => {

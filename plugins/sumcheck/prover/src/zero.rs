@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use dsperse_sumcheck_verifier::commit::EF;
 use dsperse_sumcheck_verifier::key::VerifyingKey;
 use dsperse_sumcheck_verifier::layout::{Atom, Gadget, Linear};
+use dsperse_sumcheck_verifier::lookup::LeafClaims;
 use dsperse_sumcheck_verifier::mle::{eq_table, num_vars, outer, split, suffix};
 use dsperse_sumcheck_verifier::zero::batch_shape;
 use p3_field::PrimeCharacteristicRing;
@@ -18,8 +19,7 @@ pub fn prove_equations(
     sender: &mut Sender<'_>,
     key: &VerifyingKey,
     atoms: &AtomValues,
-    lookup_point: &[EF],
-    lookup_values: &[EF],
+    leaves: &LeafClaims,
 ) -> (Vec<EF>, Vec<EF>) {
     let layout = &key.layout;
     let (rounds, degree) = batch_shape(layout, &key.checked);
@@ -27,29 +27,30 @@ pub fn prove_equations(
     let lambda = sender.transcript.challenge();
     let vars = |atom: Atom| num_vars(layout.shape(&key.checked, atom));
 
-    // The lookup argument's claims: for each size one combined array.
-    let mut power = EF::ONE;
-    let mut combined: BTreeMap<usize, (Vec<EF>, EF)> = BTreeMap::new();
-    for (&atom, &value) in layout.lookup_atoms.iter().zip(lookup_values) {
+    // The lookup argument's equations: for each size one combined array.
+    let mut combined: BTreeMap<usize, Vec<EF>> = BTreeMap::new();
+    for (&atom, [first, second]) in layout.lookup_atoms.iter().zip(&leaves.coefficients) {
         let n = vars(atom);
-        let (sum, claim) = combined
-            .entry(n)
-            .or_insert_with(|| (vec![EF::ZERO; 1 << n], EF::ZERO));
+        let sum = combined.entry(n).or_insert_with(|| vec![EF::ZERO; 1 << n]);
+        let c = *first + lambda * *second;
         sum.iter_mut()
             .zip(&atoms[&atom])
-            .for_each(|(s, &v)| *s += power * v);
-        *claim += power * value;
-        power *= lambda;
+            .for_each(|(s, &v)| *s += c * v);
     }
     let mut instances: Vec<Instance> = combined
         .into_iter()
-        .map(|(n, (sum, claim))| Instance {
-            weight: eq_table(suffix(lookup_point, n)),
-            arrays: Arrays::Ext(vec![sum]),
-            products: vec![(EF::ONE, vec![Form::array(0)])],
-            claim,
+        .map(|(n, sum)| {
+            let weight = eq_table(suffix(&leaves.point, n));
+            let claim = weight.iter().zip(&sum).map(|(&w, &s)| w * s).sum();
+            Instance {
+                weight,
+                arrays: Arrays::Ext(vec![sum]),
+                products: vec![(EF::ONE, vec![Form::array(0)])],
+                claim,
+            }
         })
         .collect();
+    let mut power = lambda.square();
     let mut gadget_atoms = vec![];
     for gadget in &layout.gadgets {
         let (instance, used) = gadget_instance(gadget, atoms, &tau, lambda, &mut power);

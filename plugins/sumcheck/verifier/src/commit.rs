@@ -44,18 +44,36 @@ pub type ProverData = <Pcs as MultilinearPcs<EF, Challenger>>::ProverData;
 /// An opening proof.
 pub type Opening = <Pcs as MultilinearPcs<EF, Challenger>>::Proof;
 
-/// Variables folded per round.
-pub const FOLDING: usize = 4;
+/// Variables folded in the first round, for a stack of `num_vars`: chosen such
+/// that rounds of three end at the 6 variables that are sent in the clear,
+/// which makes the shortest proofs.
+pub fn first_fold(num_vars: usize) -> usize {
+    4 + (num_vars + 2) % 3
+}
+
+/// Variables folded in every later round.
+pub const FOLDING: usize = 3;
 /// Fewest variables of a stack.
 pub const MIN_STACK: usize = 8;
 /// Most variables of a stack.
 pub const MAX_STACK: usize = 26;
 /// Most rate bits of a commitment.
-pub const MAX_LOG_INV_RATE: usize = 5;
+pub const MAX_LOG_INV_RATE: usize = 6;
 /// The target of each error term of an opening, in bits.
 pub const SECURITY_LEVEL: usize = 104;
 /// Bits of grinding at most.
 pub const GRINDING_BITS: usize = 16;
+
+/// The rate bits that a compiler should choose for a stack of `num_vars`: small
+/// stacks can afford long codewords, which make short proofs.
+pub fn default_rate(num_vars: usize) -> u8 {
+    match num_vars {
+        0..=17 => 5,
+        18..=19 => 3,
+        20..=21 => 2,
+        _ => 1,
+    }
+}
 
 /// The commitment scheme for a stack of `num_vars` variables at rate
 /// `2^-log_inv_rate`; an error for sizes outside the supported ones.
@@ -68,15 +86,22 @@ pub fn pcs(num_vars: usize, log_inv_rate: usize) -> Result<Pcs, String> {
     if !(1..=MAX_LOG_INV_RATE).contains(&log_inv_rate) {
         return Err(format!("a rate of 2^-{log_inv_rate} is not supported"));
     }
-    let folding_factor = FoldingFactor::Constant(FOLDING);
+    let folding_factor = FoldingFactor::ConstantFromSecondRound(first_fold(num_vars), FOLDING);
     let schedule = folding_factor
         .compute_folding_schedule(num_vars)
         .map_err(|e| e.to_string())?;
-    // The domain halves each round while the message shrinks by 2^folding.
+    // At most `step - 1` bits more per round are possible (then the domain only
+    // halves). For large stacks the first step is shorter, which keeps the later
+    // codewords, over the extension field, small beside the first.
+    let first = if num_vars > 17 { 1 } else { 2 };
     let mut rate = log_inv_rate;
     let mut round_log_inv_rates = Vec::new();
-    for &step in schedule.iter().take(schedule.len().saturating_sub(1)) {
-        rate += step - 1;
+    for (i, &step) in schedule
+        .iter()
+        .take(schedule.len().saturating_sub(1))
+        .enumerate()
+    {
+        rate += (step - 1).min(if i == 0 { first } else { 2 });
         round_log_inv_rates.push(rate);
     }
     let params = ProtocolParameters {

@@ -4,10 +4,11 @@
 use thiserror::Error;
 
 use crate::bytes::{ByteReader, Writer};
-use crate::commit::{Commitment, MAX_LOG_INV_RATE, pcs};
+use crate::commit::{Commitment, MAX_LOG_INV_RATE};
 use crate::encode::{read_program, write_program};
 use crate::layout::Layout;
 use crate::program::Program;
+use crate::security::{MIN_SECURITY_BITS, soundness};
 use crate::validate::{Checked, ProgramError, validate};
 
 /// First bytes of a key.
@@ -75,14 +76,12 @@ impl VerifyingKey {
             checked,
             layout,
         };
-        // Also refuses sizes for which the target security cannot be reached.
-        pcs(
-            key.layout.activation_vars,
-            parameters.activation_rate.into(),
-        )
-        .map_err(KeyError::Parameters)?;
-        if let Some(vars) = key.layout.weight_vars {
-            pcs(vars, parameters.weight_rate.into()).map_err(KeyError::Parameters)?;
+        // Also refuses sizes for which the library has no parameters.
+        let bits = soundness(&key).map_err(KeyError::Parameters)?.total_bits;
+        if bits < MIN_SECURITY_BITS {
+            return Err(KeyError::Parameters(format!(
+                "proofs would have {bits:.1} bits of security, {MIN_SECURITY_BITS} are needed"
+            )));
         }
         Ok(key)
     }

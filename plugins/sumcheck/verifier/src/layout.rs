@@ -12,6 +12,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use p3_field::{Field, PrimeCharacteristicRing, PrimeField64};
+
 use crate::commit::{F, MAX_STACK, MIN_STACK};
 use crate::mle::{bits, field, num_vars};
 use crate::program::*;
@@ -88,6 +90,18 @@ impl Linear {
 pub struct Constraint {
     /// The summands, each a list of factors.
     pub products: Vec<Vec<Linear>>,
+    /// How far from 0 the integer value can be, where it is not just the sum
+    /// over the products.
+    bound: Option<i128>,
+}
+
+impl Constraint {
+    fn of(products: Vec<Vec<Linear>>) -> Self {
+        Self {
+            products,
+            bound: None,
+        }
+    }
 }
 
 /// The equations of one node.
@@ -120,8 +134,6 @@ pub enum Source {
     Remainder,
     /// Requant: how far the unsaturated result is outside the bounds.
     Excess,
-    /// Requant: 1 where it is below the lower bound.
-    Below,
     /// Max: the result minus operand number `.0`.
     Gap(usize),
     /// Div: `2n + d - 2qd`.
@@ -328,16 +340,12 @@ impl Builder<'_> {
     ) {
         let total = 128 - hi.leading_zeros();
         if total == 0 {
-            constraints.push(Constraint {
-                products: vec![vec![form]],
-            });
+            constraints.push(Constraint::of(vec![vec![form]]));
         } else if total <= self.limb_bits {
             self.look_up(node, u64::from(total), vec![form]);
         } else {
             let limbs = self.ranged(node, source, 0, hi);
-            constraints.push(Constraint {
-                products: vec![vec![form.plus(&limbs, -1)]],
-            });
+            constraints.push(Constraint::of(vec![vec![form.plus(&limbs, -1)]]));
         }
     }
 
@@ -425,43 +433,58 @@ impl Builder<'_> {
                     rescale(xh as i64, *multiplier, *shift),
                 );
                 let (low, high) = (vl < lo, vh > hi);
+                if lo == hi {
+                    // Whatever x is, the result is this constant.
+                    self.result(node, Some((lo, hi)), &mut cs, false);
+                    return Ok(());
+                }
                 let x = self.operand(*input);
                 let out = self.result(node, Some((lo, hi)), &mut cs, high);
                 let one = 1i128 << shift;
                 let half = one >> 1;
-                // x m + half = 2^s out + remainder + 2^s excess (1 - 2 below)
+                // x m + half = 2^s (out + sign excess) + remainder
                 let remainder = self.ranged(node, Source::Remainder, 0, one - 1);
                 let mut main = Linear::constant(half)
                     .plus(&x, i128::from(*multiplier))
                     .plus(&out, -one)
                     .plus(&remainder, -1);
+                let mut bound = self.bound(&main);
                 let mut products = vec![];
                 if low || high {
                     let most = (vh - hi).max(lo - vl).max(1);
                     let excess = self.ranged(node, Source::Excess, 0, most);
-                    let end = if low && high {
-                        let below = self.column(node, Source::Below, (0, 0, None), 1);
+                    bound = bound
+                        .zip(self.bound(&excess))
+                        .and_then(|(b, e)| b.checked_add(e.checked_mul(one)?));
+                    // Only a saturated result has an excess: a product of
+                    // factors below p is zero only if one of them is.
+                    let (from_lo, from_hi) = (out.clone().offset(-lo), out.offset(-hi));
+                    let mut ends = vec![excess.clone()];
+                    if low {
+                        ends.push(from_lo.clone());
+                    }
+                    if high {
+                        ends.push(from_hi.clone());
+                    }
+                    cs.push(Constraint::of(vec![ends]));
+                    if !low {
                         main = main.plus(&excess, -one);
-                        let twice = Linear::default().plus(&excess, 2 * one);
-                        products.push(vec![twice, below.clone()]);
-                        cs.push(Constraint {
-                            products: vec![vec![below.clone(), below.clone().offset(-1)]],
-                        });
-                        out.offset(-hi).plus(&below, hi - lo)
-                    } else if high {
-                        main = main.plus(&excess, -one);
-                        out.offset(-hi)
-                    } else {
+                    } else if !high {
                         main = main.plus(&excess, one);
-                        out.offset(-lo)
-                    };
-                    // Only a saturated result has an excess.
-                    cs.push(Constraint {
-                        products: vec![vec![excess, end]],
-                    });
+                    } else {
+                        // The sign is (2 out - lo - hi) / (hi - lo), which is
+                        // -1 or 1 at the two ends, and elsewhere the excess is 0.
+                        let scale = F::from_i128(-one) * field(hi - lo).inverse();
+                        let scale = i128::from(scale.as_canonical_u64());
+                        let sign = from_lo.plus(&from_hi, 1);
+                        products.push(vec![Linear::default().plus(&excess, scale), sign]);
+                    }
                 }
                 products.insert(0, vec![main]);
-                cs.push(Constraint { products });
+                cs.push(Constraint {
+                    products,
+                    bound: Some(bound.unwrap_or(i128::MAX)),
+                });
             }
             Op::Lookup { input, table } => {
                 let x = self.operand(*input);
@@ -481,9 +504,7 @@ impl Builder<'_> {
                     product.push(gap);
                 }
                 // Not below any operand, and equal to one of them.
-                cs.push(Constraint {
-                    products: vec![product],
-                });
+                cs.push(Constraint::of(vec![product]));
             }
             Op::Div { num, den, lo, hi } => {
                 let dh = bounds(*den).1;
@@ -496,9 +517,7 @@ impl Builder<'_> {
                 self.in_range(node, Source::DivSlack, slack, 2 * dh - 1, &mut cs);
                 let main = Linear::default().plus(&n, 2).plus(&d, 1).plus(&r, -1);
                 let times = vec![Linear::default().plus(&out, -2), d];
-                cs.push(Constraint {
-                    products: vec![vec![main], times],
-                });
+                cs.push(Constraint::of(vec![vec![main], times]));
             }
             Op::Sqrt { input } => {
                 let x = self.operand(*input);
@@ -510,9 +529,7 @@ impl Builder<'_> {
                 self.in_range(node, Source::SqrtSlack, slack, 2 * s_hi, &mut cs);
                 let minus = Linear::default().plus(&s, -1);
                 let main = Linear::default().plus(&x, 1).plus(&r, -1);
-                cs.push(Constraint {
-                    products: vec![vec![main], vec![minus, s]],
-                });
+                cs.push(Constraint::of(vec![vec![main], vec![minus, s]]));
             }
         }
         for constraint in &cs {
@@ -529,25 +546,29 @@ impl Builder<'_> {
         Ok(())
     }
 
+    /// The greatest absolute value of a form, from the ranges of its atoms.
+    fn bound(&self, form: &Linear) -> Option<i128> {
+        form.terms
+            .iter()
+            .try_fold(form.constant.abs(), |sum, &(atom, c)| {
+                let most = match atom {
+                    Atom::Column(i) => self.columns[i].bound,
+                    Atom::Tensor(t) => {
+                        let b = self.checked.bounds[t as usize];
+                        i128::from(b.lo).abs().max(i128::from(b.hi).abs())
+                    }
+                };
+                sum.checked_add(c.abs().checked_mul(most)?)
+            })
+    }
+
     /// A congruence is an equality only if both sides differ by less than p.
     /// For a single product it is enough that each factor does: the field has
     /// no zero divisors.
     fn check_bound(&self, node: TensorId, constraint: &Constraint) -> Result<(), String> {
-        let bound = |l: &Linear| {
-            l.terms
-                .iter()
-                .try_fold(l.constant.abs(), |sum, &(atom, c)| {
-                    let most = match atom {
-                        Atom::Column(i) => self.columns[i].bound,
-                        Atom::Tensor(t) => {
-                            let b = self.checked.bounds[t as usize];
-                            i128::from(b.lo).abs().max(i128::from(b.hi).abs())
-                        }
-                    };
-                    sum.checked_add(c.abs().checked_mul(most)?)
-                })
-        };
+        let bound = |l: &Linear| self.bound(l);
         let ok = match constraint.products.as_slice() {
+            _ if constraint.bound.is_some() => constraint.bound.is_some_and(|b| b < FIELD_BOUND),
             [single] => single
                 .iter()
                 .all(|l| bound(l).is_some_and(|b| b < FIELD_BOUND)),

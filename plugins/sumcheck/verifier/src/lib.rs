@@ -4,8 +4,8 @@
 //!    they compute, [`validate`](mod@validate) which of them are acceptable.
 //! 2. [`layout`] derives the proof system of a program: committed columns,
 //!    lookups, equations.
-//! 3. [`verify`](mod@verify) checks a proof; [`lookup`], [`zero`], [`linear`]
-//!    and [`commit`] are its parts. The protocol is described for reviewers in
+//! 3. [`verify`](mod@verify) checks a proof; [`lookup`], [`zero`], [`nodes`]
+//!    and [`commit`] are its parts, [`security`] its soundness. The protocol is described for reviewers in
 //!    `docs/sumcheck-protocol.md`.
 
 pub mod bytes;
@@ -18,8 +18,10 @@ pub mod layout;
 pub mod linear;
 pub mod lookup;
 pub mod mle;
+pub mod nodes;
 pub mod program;
 pub mod proof;
+pub mod security;
 pub mod transcript;
 pub mod validate;
 pub mod verify;

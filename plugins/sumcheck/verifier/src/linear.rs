@@ -20,8 +20,11 @@ pub struct WirePart<'a> {
     pub out_sizes: Vec<usize>,
     /// Offset of its output dimensions in an output point.
     pub offset: usize,
-    /// True when the coordinates pass through unchanged.
+    /// True when the coordinates pass through unchanged, followed by the bits
+    /// of `tail`.
     pub free: bool,
+    /// Constant last coordinates of the input: value and number of bits.
+    pub tail: (usize, usize),
 }
 
 impl WirePart<'_> {
@@ -68,7 +71,8 @@ pub fn wire_parts<'a>(factors: &'a [Factor], in_shape: &[usize]) -> Vec<WirePart
             let dims = factor.input_dims();
             let sizes: Vec<usize> = dims.iter().map(|&d| in_shape[d]).collect();
             let out_sizes = factor.output_sizes(&sizes).unwrap_or_default();
-            let free = passes_through(factor, &sizes, &out_sizes);
+            let tail = aligned_stride(factor, &sizes);
+            let free = tail.is_some() || passes_through(factor, &sizes, &out_sizes);
             let part = WirePart {
                 factor,
                 dims,
@@ -76,6 +80,7 @@ pub fn wire_parts<'a>(factors: &'a [Factor], in_shape: &[usize]) -> Vec<WirePart
                 out_sizes,
                 offset,
                 free,
+                tail: tail.unwrap_or((0, 0)),
             };
             offset += num_vars(&part.out_sizes);
             part
@@ -96,6 +101,24 @@ fn passes_through(factor: &Factor, sizes: &[usize], out: &[usize]) -> bool {
         }
         _ => false,
     }
+}
+
+/// A slice `out[o] = in[2^k o + start]` that never leaves the input and uses all
+/// of its bits only fixes the last `k` bits of the index: those bits.
+fn aligned_stride(factor: &Factor, sizes: &[usize]) -> Option<(usize, usize)> {
+    let Factor::Strided {
+        size, start, step, ..
+    } = factor
+    else {
+        return None;
+    };
+    let (step, start) = (usize::try_from(*step).ok()?, usize::try_from(*start).ok()?);
+    let k = step.trailing_zeros() as usize;
+    let fits = step.is_power_of_two()
+        && start < step
+        && start + step * (size - 1) < sizes[0]
+        && bits(*size) + k == bits(sizes[0]);
+    fits.then_some((start, k))
 }
 
 /// How one label of an `Einsum` is treated.
@@ -205,20 +228,21 @@ pub fn wire_input_point(
     out: &[EF],
     at: &[EF],
 ) -> Vec<EF> {
-    let mut by_dim: Vec<&[EF]> = vec![&[]; in_shape.len()];
+    let mut by_dim: Vec<Vec<EF>> = vec![vec![]; in_shape.len()];
     let mut rest = at;
     for part in parts {
         let mut coordinates = if part.free {
-            part.out_point(out)
+            let (value, k) = part.tail;
+            let tail = (0..k).rev().map(|i| EF::from_usize(value >> i & 1));
+            part.out_point(out).iter().copied().chain(tail).collect()
         } else {
             let (here, after) = rest.split_at(num_vars(&part.sizes));
             rest = after;
-            here
+            here.to_vec()
         };
         for (&dim, &size) in part.dims.iter().zip(&part.sizes) {
-            let (here, after) = coordinates.split_at(bits(size));
-            by_dim[dim] = here;
-            coordinates = after;
+            let after = coordinates.split_off(bits(size));
+            by_dim[dim] = std::mem::replace(&mut coordinates, after);
         }
     }
     by_dim.concat()

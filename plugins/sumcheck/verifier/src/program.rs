@@ -21,7 +21,9 @@
 //!   such that the requantisation is a pure shift
 //!   (`s_w = s_out / (s_in * 2^shift)`, per output channel if wanted): then
 //!   `multiplier` is 1 and the remainder has only `shift` bits.
-//!   A remainder of at most 12..16 bits is one lookup; more cost two.
+//!   A remainder of at most 12..16 bits is one lookup; more cost two. Give
+//!   weights bounds with a power of two of values (-128..=127, not
+//!   -127..=127): others cost a second lookup each, in every proof.
 //! * **Batched MatMul of activations**: `Einsum("bik, bkj -> bij")`.
 //! * **Conv**: a `Wire` with [`Factor::Window`] on each spatial dimension makes
 //!   the patches `[c, ky, oy, kx, ox]` (never materialised by the prover), then

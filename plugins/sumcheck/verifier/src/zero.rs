@@ -3,10 +3,10 @@
 //!
 //! For each node with constraints `C_j` and a random `tau`, the sum over all
 //! elements `x` of `eq(tau, x) [x is not padding] sum_j lambda^j C_j(x)` must
-//! be 0; for each atom `X` with a claim `v` at the lookup point `rho`,
-//! `sum_x eq(rho, x) X(x)` must be `v`. All are added with powers of `lambda`.
-//! A summand on `n` variables joins one on more as `x_1 .. x_m f(x_{m+1}..)`,
-//! so all end at suffixes of the same point.
+//! be 0; each of the two equations `sum_i c_i X_i(rho) = v` that the lookup
+//! argument leaves is `sum_i sum_x eq(rho, x) c_i X_i(x) = v`. All are added with
+//! powers of `lambda`, the latter two first. A summand on `n` variables joins
+//! one on more as `x_1 .. x_m f(x_{m+1}..)`, so all end at suffixes of one point.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use p3_field::PrimeCharacteristicRing;
 
 use crate::commit::EF;
 use crate::layout::{Atom, Layout};
-use crate::lookup::apply;
+use crate::lookup::{LeafClaims, apply};
 use crate::mle::{eq_eval, eq_masked, num_vars, suffix};
 use crate::transcript::{Reader, verify_sumcheck};
 use crate::validate::Checked;
@@ -42,18 +42,12 @@ pub fn verify_equations(
     reader: &mut Reader<'_>,
     checked: &Checked,
     layout: &Layout,
-    lookup_point: &[EF],
-    lookup_values: &[EF],
+    leaves: &LeafClaims,
 ) -> Result<(Vec<EF>, Vec<EF>), String> {
     let (rounds, degree) = batch_shape(layout, checked);
     let tau = reader.transcript.challenges(rounds);
     let lambda = reader.transcript.challenge();
-    let mut claim = EF::ZERO;
-    let mut power = EF::ONE;
-    for &v in lookup_values {
-        claim += power * v;
-        power *= lambda;
-    }
+    let claim = leaves.targets[0] + lambda * leaves.targets[1];
     let (point, end) = verify_sumcheck(reader, claim, rounds, degree)?;
     let values = reader.receive_many(layout.atoms.len())?;
     let by_atom: BTreeMap<Atom, EF> = layout
@@ -66,16 +60,16 @@ pub fn verify_equations(
 
     let raised = |n: usize| -> EF { point[..rounds - n].iter().copied().product() };
     let mut expected = EF::ZERO;
-    let mut power = EF::ONE;
     let mut weights: BTreeMap<usize, EF> = BTreeMap::new();
-    for &atom in &layout.lookup_atoms {
+    for (&atom, [first, second]) in layout.lookup_atoms.iter().zip(&leaves.coefficients) {
         let n = num_vars(layout.shape(checked, atom));
         let weight = *weights
             .entry(n)
-            .or_insert_with(|| raised(n) * eq_eval(suffix(lookup_point, n), suffix(&point, n)));
-        expected += power * weight * value(atom).ok_or("an atom has no value")?;
-        power *= lambda;
+            .or_insert_with(|| raised(n) * eq_eval(suffix(&leaves.point, n), suffix(&point, n)));
+        let value = value(atom).ok_or("an atom has no value")?;
+        expected += (*first + lambda * *second) * weight * value;
     }
+    let mut power = lambda.square();
     for gadget in &layout.gadgets {
         let n = num_vars(&gadget.shape);
         let mut sum = EF::ZERO;

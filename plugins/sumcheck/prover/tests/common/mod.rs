@@ -1,6 +1,5 @@
 //! Small random programs, one kind for each primitive.
 
-use dsperse_sumcheck_verifier::eval::strides;
 use dsperse_sumcheck_verifier::program::*;
 
 /// A small deterministic generator (SplitMix64).
@@ -135,7 +134,7 @@ pub const KINDS: usize = 13;
 /// A random program of a kind.
 pub fn random_case(kind: usize, seed: u64) -> Case {
     let mut b = Build::new(seed.wrapping_mul(31).wrapping_add(kind as u64));
-    let public = b.rng.next() % 2 == 0;
+    let public = b.rng.next().is_multiple_of(2);
     let last = match kind {
         // Dense layers with bias and every sort of saturation.
         0 => {
@@ -387,7 +386,7 @@ fn wires(b: &mut Build) -> TensorId {
         _ => vec![Factor::Keep { dim: 2 }],
     };
     let mut factors = third;
-    if b.rng.next() % 2 == 0 {
+    if b.rng.next().is_multiple_of(2) {
         factors.push(Factor::Keep { dim: 1 });
         factors.insert(0, Factor::Keep { dim: 0 });
     } else {
@@ -463,10 +462,4 @@ fn softmax(b: &mut Build) -> TensorId {
         lo: 0,
         hi: 255,
     })
-}
-
-/// The flat index of the first element that differs, for messages.
-pub fn first_difference(a: &Tensor, b: &Tensor) -> Option<usize> {
-    debug_assert_eq!(strides(&a.shape), strides(&b.shape));
-    a.data.iter().zip(&b.data).position(|(x, y)| x != y)
 }
