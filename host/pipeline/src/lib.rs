@@ -9,6 +9,7 @@
 //! - [`config`]: `dsperse.toml`;
 //! - [`chain`], [`fidelity`]: the float model, and how far the run is from it.
 
+pub mod analyze;
 pub mod chain;
 pub mod compile;
 pub mod config;
@@ -17,6 +18,7 @@ pub mod event;
 pub mod fidelity;
 pub mod job;
 pub mod local;
+pub mod page;
 pub mod prove;
 pub mod report;
 pub mod run;

@@ -44,5 +44,9 @@ pub enum PluginCommand {
         /// Where the crate goes [default: ./<name>]
         #[arg(short, long, value_name = "DIR")]
         output: Option<PathBuf>,
+        /// Where the crate dsperse-plugin-api is: its directory, or the URL of DSperse's
+        /// repository [default: the source tree around this program]
+        #[arg(long, value_name = "DIR|URL")]
+        api: Option<String>,
     },
 }

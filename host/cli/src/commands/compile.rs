@@ -71,7 +71,8 @@ pub fn options(
     }
 }
 
-fn policy(routing: &Routing) -> Policy {
+/// Demands on proofs from the flags.
+pub fn policy(routing: &Routing) -> Policy {
     let p = &routing.policy;
     Policy {
         proof: p.require_proof,

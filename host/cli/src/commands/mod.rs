@@ -1,11 +1,13 @@
 //! One file per verb: arguments in, pipeline call, summary out.
 
+mod analyze;
 mod compile;
 mod convert;
 mod full_run;
 mod paths;
 mod plugin;
 mod prove;
+mod report;
 mod run;
 mod slice;
 mod summary;
@@ -29,7 +31,8 @@ pub fn execute(app: &App, command: Command) -> Result<Exit> {
         Command::Prove(args) => prove::execute(app, &args),
         Command::Verify(args) => verify::execute(app, &args),
         Command::FullRun(args) => full_run::execute(app, &args),
-        Command::Analyze(_) | Command::Report(_) => Ok(Exit::Usage),
+        Command::Analyze(args) => analyze::execute(app, &args),
+        Command::Report(args) => report::execute(app, &args),
         Command::Plugin(args) => plugin::execute(app, &args.command),
     }
 }

@@ -41,6 +41,12 @@ pub fn model_dir_of(path: &Path) -> Result<PathBuf> {
     Ok(location.parent())
 }
 
+/// The newest run that a path means, if any.
+pub fn newest_run(path: &Path) -> Result<Option<PathBuf>> {
+    let runs = dsperse_bundle::find_runs(path).map_err(dsperse_pipeline::Error::from)?;
+    Ok(runs.into_iter().next())
+}
+
 /// The run and its slices. A directory of runs means its newest, or the one that the user
 /// chooses; slices that are not given are those that the run was made with.
 pub fn run_and_slices(app: &App, args: &RunOf) -> Result<(PathBuf, PathBuf)> {

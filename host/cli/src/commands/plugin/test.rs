@@ -1,0 +1,38 @@
+//! `plugin test`.
+
+use crate::app::App;
+use crate::error::{Result, UserError};
+use crate::exit::Exit;
+use crate::output::SCHEMA;
+use dsperse_plugin_api::conformance::{self, samples};
+use dsperse_plugin_host::WorkerCaller;
+use serde_json::json;
+use std::path::Path;
+
+/// Runs the conformance checks on a library, each call in a worker.
+pub fn execute(app: &App, library: &Path) -> Result<Exit> {
+    if !library.is_file() {
+        return Err(UserError {
+            exit: Exit::Backend,
+            message: format!("there is no library at \"{}\"", library.display()),
+            hint: Some("build it first: \"cargo build\"".to_owned()),
+        });
+    }
+    let caller = WorkerCaller::new(library, &app.host_options());
+    let report = conformance::run(&caller, &samples::all());
+    let verdict = if report.passed() { "passed" } else { "FAILED" };
+    app.print(
+        &format!("{report}{verdict}\n"),
+        &json!({
+            "schema": SCHEMA,
+            "command": "plugin test",
+            "passed": report.passed(),
+            "report": report,
+        }),
+    );
+    Ok(if report.passed() {
+        Exit::Done
+    } else {
+        Exit::Failed
+    })
+}
