@@ -14,6 +14,7 @@ mod shape;
 
 pub use evaluate::{evaluate, evaluate_with};
 pub use functions::Function;
+pub(crate) use shape::check as check_shape;
 
 use crate::array::Array;
 use dsperse_sumcheck_verifier::wire::Factor;

@@ -1,9 +1,26 @@
 //! Shapes of results, from the shapes of operands.
 
 use super::{Graph, Op};
+use dsperse_sumcheck_verifier::program::MAX_RANK;
 
 /// Most elements of one array: a bound against absurd models, far above what is proven.
 const MAX_ELEMENTS: usize = 1 << 28;
+
+/// Checks a shape's rank and number of elements.
+pub(crate) fn check(shape: &[usize]) -> Result<(), String> {
+    if shape.len() > MAX_RANK {
+        return Err(format!(
+            "a tensor of shape {shape:?} has more than {MAX_RANK} dimensions"
+        ));
+    }
+    match shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)) {
+        Some(0) => Err(format!("a tensor of shape {shape:?} has no elements")),
+        Some(n) if n <= MAX_ELEMENTS => Ok(()),
+        _ => Err(format!(
+            "a tensor of shape {shape:?} has more than {MAX_ELEMENTS} elements"
+        )),
+    }
+}
 
 /// The shape of an operator's result.
 pub(super) fn infer(graph: &Graph, op: &Op) -> Result<Vec<usize>, String> {
@@ -54,14 +71,8 @@ pub(super) fn infer(graph: &Graph, op: &Op) -> Result<Vec<usize>, String> {
             shape
         }
     };
-    let elements = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
-    match elements {
-        Some(0) => Err(format!("a tensor of shape {shape:?} has no elements")),
-        Some(n) if n <= MAX_ELEMENTS => Ok(shape),
-        _ => Err(format!(
-            "a tensor of shape {shape:?} has more than {MAX_ELEMENTS} elements"
-        )),
-    }
+    check(&shape)?;
+    Ok(shape)
 }
 
 fn same(a: &[usize], b: &[usize]) -> Result<(), String> {

@@ -4,7 +4,8 @@
 //! integer ones, which exporters use to compute shapes, axes and indices.
 
 use super::{Importer, Kind, Step, Value};
-use crate::array::Array;
+use crate::array::{Array, broadcast};
+use crate::graph::check_shape;
 use dsperse_onnx::{DataType, NodeProto, Tensor};
 
 impl Importer<'_> {
@@ -33,6 +34,7 @@ impl Importer<'_> {
             }
             ("ConstantOfShape", Some([(shape, Kind::Integer)])) => {
                 let shape = dims_of(shape)?;
+                check_shape(&shape)?;
                 let (value, kind) = match node.tensor("value").map_err(text)? {
                     None => (0.0, Kind::Float),
                     Some(t) => {
@@ -68,6 +70,8 @@ impl Importer<'_> {
                 if op == "Div" && b.data.contains(&0.0) {
                     return Err("it divides by zero".into());
                 }
+                let shape = broadcast(&a.shape, &b.shape).ok_or("its operands do not broadcast")?;
+                check_shape(&shape)?;
                 let out = a.zip(b, |x, y| match op {
                     "Add" => x + y,
                     "Sub" => x - y,

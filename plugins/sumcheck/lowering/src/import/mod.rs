@@ -14,8 +14,9 @@ mod reduce;
 
 use crate::array::{Array, broadcast};
 use crate::error::{LowerError, Result};
-use crate::graph::{Graph, Id, Op, Origin};
+use crate::graph::{Graph, Id, Op, Origin, check_shape};
 use dsperse_onnx::{DataType, Dim, ModelProto, NodeProto, OnnxError, Tensor};
+use dsperse_sumcheck_verifier::program::MAX_RANK;
 use dsperse_sumcheck_verifier::wire::Factor;
 use linear::Linear;
 use std::collections::HashMap;
@@ -244,6 +245,13 @@ impl<'a> Importer<'a> {
         let data = tensor.values.to_f64().ok_or_else(|| {
             LowerError::slice(format!("constant \"{}\" holds strings", proto.name()))
         })?;
+        // Empty constants are legal (an optional input left out); their use is refused.
+        if tensor.dims.len() > MAX_RANK {
+            return Err(LowerError::slice(format!(
+                "constant \"{}\" has more than {MAX_RANK} dimensions",
+                proto.name()
+            )));
+        }
         let array = Array::new(tensor.dims, data).ok_or_else(|| {
             LowerError::model(format!("constant \"{}\" has a wrong size", proto.name()))
         })?;
@@ -376,6 +384,7 @@ impl<'a> Importer<'a> {
     /// dimensions as possible (the verifier's cost is linear in what they span).
     fn reshape(&mut self, input: Id, to: &[usize]) -> Step<Id> {
         let from = self.shape(input);
+        check_shape(to)?;
         if from.iter().product::<usize>() != to.iter().product::<usize>() {
             return Err(format!("shape {from:?} can't be read as {to:?}"));
         }

@@ -2,7 +2,7 @@
 
 use super::constants::dims_of;
 use super::{Importer, Kind, Step, Value};
-use crate::graph::Id;
+use crate::graph::{Id, check_shape};
 use dsperse_onnx::NodeProto;
 use dsperse_sumcheck_verifier::wire::Factor;
 
@@ -329,6 +329,7 @@ fn target_shape(from: &[usize], wanted: &[i64], allow_zero: bool) -> Step<Vec<us
     }
     let total: usize = from.iter().product();
     if let Some(i) = rest {
+        check_shape(&to)?;
         let known: usize = to.iter().product();
         if known == 0 || !total.is_multiple_of(known) {
             return Err(format!("shape {from:?} can't be read as {wanted:?}"));

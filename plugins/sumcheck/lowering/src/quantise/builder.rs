@@ -2,7 +2,7 @@
 
 use crate::array::Array;
 use dsperse_sumcheck_verifier::program::{
-    MAX_SHIFT, MAX_TABLE, Op, Program, Table, Tensor, TensorId,
+    MAX_NODES, MAX_SHIFT, MAX_TABLE, Op, Program, Table, Tensor, TensorId,
 };
 use dsperse_sumcheck_verifier::validate::{Checked, check_next};
 
@@ -40,6 +40,9 @@ impl Default for Builder {
 impl Builder {
     /// Appends a node; the error is the reason for which the program refuses it.
     pub(super) fn push(&mut self, op: Op) -> Result<TensorId, String> {
+        if self.program.nodes.len() >= MAX_NODES {
+            return Err(format!("the program has more than {MAX_NODES} nodes"));
+        }
         let id = self.program.push(op);
         check_next(&self.program, &mut self.checked).map_err(|e| e.to_string())?;
         Ok(id)
