@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{mlp, residual};
+use common::{edits, mlp, residual};
 use dsperse_slicer::{CapabilityClass, DimOptions, Strategy, load_bytes, prepare};
 use proptest::prelude::*;
 
@@ -75,5 +75,14 @@ proptest! {
             bytes.truncate(cut.index(bytes.len()));
         }
         slice(bytes);
+    }
+
+    #[test]
+    fn models_of_wrong_structure(
+        second in any::<bool>(),
+        script in proptest::collection::vec(any::<u8>(), 4..40),
+    ) {
+        let model = if second { residual() } else { mlp(17) };
+        slice(edits::edited(model, &script).to_bytes());
     }
 }

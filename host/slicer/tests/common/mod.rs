@@ -1,6 +1,8 @@
 //! Small models for tests, and running them in tract.
 #![allow(dead_code)] // each test file uses a part
 
+pub mod edits;
+
 use dsperse_onnx::{
     DataType, Dim, GraphProto, ModelProto, NodeProto, Tensor, ValueInfoProto, Values,
 };
