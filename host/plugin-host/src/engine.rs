@@ -231,7 +231,7 @@ impl Engine {
                 }));
                 let done = std::sync::atomic::AtomicBool::new(false);
                 std::thread::scope(|scope| {
-                    scope.spawn(|| {
+                    let watch = scope.spawn(|| {
                         let start = std::time::Instant::now();
                         while !done.load(std::sync::atomic::Ordering::Acquire) {
                             let late = task.timeout.is_some_and(|limit| start.elapsed() > limit);
@@ -242,6 +242,7 @@ impl Engine {
                     let raw =
                         bridge.call(&loaded, task.op, task.request, self.policy.max_reply_bytes);
                     done.store(true, std::sync::atomic::Ordering::Release);
+                    watch.thread().unpark();
                     raw.map_err(|e| Error::internal(e.to_string()))
                 })
             }

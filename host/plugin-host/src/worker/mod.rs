@@ -18,6 +18,7 @@ pub(crate) mod frames;
 pub(crate) mod messages;
 mod output;
 mod serve;
+mod start;
 mod supervisor;
 
 /// The hidden subcommand with which the host starts itself as a worker.
@@ -34,7 +35,7 @@ pub fn is_worker() -> bool {
 /// Serves as a worker and ends the process. Call it first in `main`, before anything
 /// starts a thread.
 pub fn worker_main() -> ! {
-    match supervisor::run() {
+    match start::run() {
         Ok(()) => std::process::exit(0),
         Err(message) => {
             eprintln!("dsperse worker: {message}");

@@ -15,8 +15,8 @@ use dsperse_plugin_api::Error;
 use dsperse_plugin_api::abi::{RawReply, ReplyError};
 use rustix::process::{Pid, Signal};
 use std::ffi::OsStr;
-use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{PipeWriter, Read, Write};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -33,11 +33,11 @@ pub(crate) fn run(
     hello: &Hello,
     token: u64,
     supervisor: Pid,
-    link: UnixStream,
-    stdout: OwnedFd,
-    stderr: OwnedFd,
+    link: &UnixStream,
+    stdout: &PipeWriter,
+    stderr: &PipeWriter,
 ) -> ! {
-    match prepare(supervisor, &link, &stdout, &stderr) {
+    match prepare(supervisor, link, stdout, stderr) {
         Ok(link) => serve(hello, token, link),
         Err(error) => {
             eprintln!("dsperse worker: can't start: {error}");
@@ -50,8 +50,8 @@ pub(crate) fn run(
 fn prepare(
     supervisor: Pid,
     link: &UnixStream,
-    stdout: &OwnedFd,
-    stderr: &OwnedFd,
+    stdout: &PipeWriter,
+    stderr: &PipeWriter,
 ) -> rustix::io::Result<UnixStream> {
     rustix::process::setpgid(None, None)?;
     #[cfg(target_os = "linux")]
@@ -73,7 +73,7 @@ fn prepare(
     rustix::stdio::dup2_stderr(stderr)?;
     sys::line_buffered_stdout();
     let high = rustix::io::fcntl_dupfd_cloexec(link.as_fd(), LINK_FD)?;
-    let keep = rustix::fd::AsRawFd::as_raw_fd(&high);
+    let keep = high.as_raw_fd();
     sys::close_between(3, keep - 1);
     sys::close_between(keep + 1, i32::MAX);
     Ok(UnixStream::from(high))

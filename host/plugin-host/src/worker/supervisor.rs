@@ -2,25 +2,20 @@
 
 use super::frames::{Decoder, Frame, Kind, encode};
 use super::messages::{
-    CallHead, Ended, Exit, FRAME_SLACK, Hello, Idle, Killed, LOST, MAX_REQUEST, PROTOCOL, Started,
-    from_bytes, split, to_bytes,
+    CallHead, Ended, Exit, FRAME_SLACK, Hello, Idle, Killed, LOST, PROTOCOL, Started, from_bytes,
+    split, to_bytes,
 };
 use super::output::Output;
-use super::serve;
 use crate::call::OutputStream;
-use crate::sys::{self, Fork, Wait};
+use crate::sys::{self, Wait};
 use crate::usage::{self, Sampler};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal};
-use std::ffi::OsStr;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-/// How long the host may take with its first frame.
-const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a worker may live on after it closed its socket.
 const AFTER_CLOSE: Duration = Duration::from_secs(1);
 /// How long the last frames may take to reach the host, and the killed to disappear.
@@ -35,128 +30,6 @@ const SAMPLE_LIMIT: Duration = Duration::from_millis(20);
 /// How often to look for an end that nothing announces.
 const TICK: Duration = Duration::from_millis(20);
 
-/// Runs until the worker and everything below it is gone.
-pub(crate) fn run() -> Result<(), String> {
-    let protocol = std::env::args().nth(2).unwrap_or_default();
-    if protocol != PROTOCOL.to_string() {
-        return Err("this subcommand is started by dsperse itself and is of no use by hand".into());
-    }
-    // A host that ignores ended children hands this on, and none could be waited for.
-    sys::notice_children();
-    // The host passes its socket as standard input: the one descriptor that every way of
-    // starting a process can pass. From here on it is like any other.
-    let host = rustix::io::fcntl_dupfd_cloexec(io::stdin().as_fd(), 3)
-        .map(UnixStream::from)
-        .map_err(|e| format!("no socket: {e}"))?;
-    let mut decoder = Decoder::new(None, MAX_REQUEST + FRAME_SLACK);
-    let hello = read_hello(&host, &mut decoder)?;
-    let token = decoder.token().unwrap_or_default();
-
-    #[cfg(target_os = "linux")]
-    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
-        .map_err(|e| format!("it can't become a reaper: {e}"))?;
-
-    let describe = |what: &'static str| move |e: io::Error| format!("{what}: {e}");
-    let (ours, theirs) = UnixStream::pair().map_err(describe("no socket pair"))?;
-    let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
-    let (out_read, out_write) = pipe().map_err(|e| format!("no pipe: {e}"))?;
-    let (err_read, err_write) = pipe().map_err(|e| format!("no pipe: {e}"))?;
-    let parent = rustix::process::getpid();
-    let worker = match sys::fork().map_err(describe("no worker process"))? {
-        Fork::Child => serve::run(&hello, token, parent, theirs, out_write, err_write),
-        Fork::Parent(pid) => pid,
-    };
-    drop((theirs, out_write, err_write));
-    // Also done by the worker; whoever comes first. It keeps `kill(0, …)` in a plugin, and
-    // the host's group kill, away from the supervisor.
-    let _ = Pid::from_raw(worker).map(|pid| rustix::process::setpgid(Some(pid), Some(pid)));
-    for fd in [
-        host.as_fd(),
-        ours.as_fd(),
-        out_read.as_fd(),
-        err_read.as_fd(),
-    ] {
-        rustix::io::ioctl_fionbio(fd, true).map_err(|e| format!("no asynchronous reads: {e}"))?;
-    }
-    let mut supervisor = Supervisor {
-        token,
-        host,
-        link: Some(ours),
-        outputs: [
-            (OutputStream::Stdout, Some(out_read)),
-            (OutputStream::Stderr, Some(err_read)),
-        ],
-        pidfd: pidfd(worker),
-        worker,
-        from_host: decoder,
-        from_worker: Decoder::new(Some(token), hello.max_reply + FRAME_SLACK),
-        to_host: Vec::new(),
-        to_worker: Vec::new(),
-        output: Output::new(hello.tail, hello.max_output),
-        ended: None,
-        killed: None,
-        closed_at: None,
-        cpu: Duration::ZERO,
-        max_rss: 0,
-        call: None,
-        peak: 0,
-        children_peak: 0,
-        children_seen: false,
-        left_behind: 0,
-        sampler: Sampler::default(),
-        buffer: vec![0; 64 << 10],
-    };
-    supervisor.send(
-        Kind::Started,
-        &to_bytes(&Started {
-            protocol: PROTOCOL,
-            worker,
-        }),
-    );
-    supervisor.run();
-    let _ = std::fs::remove_dir_all(OsStr::from_bytes(&hello.temp));
-    supervisor.say_goodbye();
-    Ok(())
-}
-
-fn read_hello(host: &UnixStream, decoder: &mut Decoder) -> Result<Hello, String> {
-    host.set_read_timeout(Some(HELLO_TIMEOUT))
-        .map_err(|e| format!("no socket: {e}"))?;
-    let mut buffer = [0; 16 << 10];
-    let mut reader = host;
-    loop {
-        if let Some(frame) = decoder.next().map_err(|e| format!("the host sent {e}"))? {
-            if frame.kind != Kind::Hello {
-                return Err("the host did not begin with a hello".into());
-            }
-            let hello: Hello = from_bytes(&frame.payload)?;
-            if hello.protocol != PROTOCOL {
-                return Err(format!(
-                    "the host speaks worker protocol {}, this program {PROTOCOL}",
-                    hello.protocol
-                ));
-            }
-            return Ok(hello);
-        }
-        match reader.read(&mut buffer) {
-            Ok(0) => return Err("the host closed its socket".into()),
-            Ok(n) => decoder.push(buffer.get(..n).unwrap_or_default()),
-            Err(e) => return Err(format!("the host sent nothing: {e}")),
-        }
-    }
-}
-
-/// A descriptor that wakes the loop when the worker ends; elsewhere the tick does.
-#[cfg(target_os = "linux")]
-fn pidfd(pid: i32) -> Option<OwnedFd> {
-    rustix::process::pidfd_open(Pid::from_raw(pid)?, rustix::process::PidfdFlags::empty()).ok()
-}
-
-#[cfg(not(target_os = "linux"))]
-fn pidfd(_: i32) -> Option<OwnedFd> {
-    None
-}
-
 /// A call that the worker is busy with.
 struct Running {
     memory: Option<u64>,
@@ -164,7 +37,8 @@ struct Running {
     interval: Duration,
 }
 
-struct Supervisor {
+/// The state of the loop.
+pub(crate) struct Supervisor {
     token: u64,
     host: UnixStream,
     /// The worker's socket, until it closes.
@@ -191,11 +65,68 @@ struct Supervisor {
     buffer: Vec<u8>,
 }
 
+/// What a supervisor begins with.
+pub(crate) struct Parts<'a> {
+    pub(crate) token: u64,
+    pub(crate) host: UnixStream,
+    pub(crate) link: UnixStream,
+    pub(crate) stdout: OwnedFd,
+    pub(crate) stderr: OwnedFd,
+    /// Becomes readable when the worker ends, where the system has such a thing.
+    pub(crate) pidfd: Option<OwnedFd>,
+    pub(crate) worker: i32,
+    /// May hold frames that came right behind the hello.
+    pub(crate) from_host: Decoder,
+    pub(crate) hello: &'a Hello,
+}
+
 /// The host is gone: nobody is left to report to.
 struct HostGone;
 
 impl Supervisor {
-    fn run(&mut self) {
+    pub(crate) fn new(parts: Parts<'_>) -> Self {
+        let hello = parts.hello;
+        Self {
+            token: parts.token,
+            host: parts.host,
+            link: Some(parts.link),
+            outputs: [
+                (OutputStream::Stdout, Some(parts.stdout)),
+                (OutputStream::Stderr, Some(parts.stderr)),
+            ],
+            pidfd: parts.pidfd,
+            worker: parts.worker,
+            from_host: parts.from_host,
+            from_worker: Decoder::new(Some(parts.token), hello.max_reply + FRAME_SLACK),
+            to_host: Vec::new(),
+            to_worker: Vec::new(),
+            output: Output::new(hello.tail, hello.max_output),
+            ended: None,
+            killed: None,
+            closed_at: None,
+            cpu: Duration::ZERO,
+            max_rss: 0,
+            call: None,
+            peak: 0,
+            children_peak: 0,
+            children_seen: false,
+            left_behind: 0,
+            sampler: Sampler::default(),
+            buffer: vec![0; 64 << 10],
+        }
+    }
+
+    /// Tells the host which process the worker is.
+    pub(crate) fn announce(&mut self) {
+        let started = Started {
+            protocol: PROTOCOL,
+            worker: self.worker,
+        };
+        self.send(Kind::Started, &to_bytes(&started));
+    }
+
+    /// Runs until the worker and everything below it is gone.
+    pub(crate) fn run(&mut self) {
         let host_is_there = self.serve().is_ok();
         self.end_everything();
         if host_is_there {
@@ -206,7 +137,6 @@ impl Supervisor {
     /// Relays until the worker has ended.
     fn serve(&mut self) -> Result<(), HostGone> {
         while self.ended.is_none() {
-            self.wait_for_something();
             self.read_host()?;
             self.write_worker();
             self.read_outputs();
@@ -223,6 +153,9 @@ impl Supervisor {
                 self.kill(Killed::Protocol("it closed its connection".into()));
             }
             self.write_host()?;
+            if self.ended.is_none() {
+                self.wait_for_something();
+            }
         }
         Ok(())
     }
@@ -562,7 +495,7 @@ impl Supervisor {
     }
 
     /// Tells the host how it ended, if there is a host.
-    fn say_goodbye(&mut self) {
+    pub(crate) fn say_goodbye(&mut self) {
         let (events, tail) = self.output.finish();
         self.send_events(&events);
         // Without children the kernel's figure is the worker's own, and it is final.
