@@ -20,12 +20,6 @@ impl Prompt {
         }
     }
 
-    /// Whether questions may be asked.
-    #[must_use]
-    pub fn enabled(self) -> bool {
-        self.enabled
-    }
-
     /// The value, or what the user answers.
     ///
     /// # Errors

@@ -3,10 +3,12 @@
 //! A stage is a function over a [`Session`] (plugins, limits, a listener) and files on
 //! disk; it knows no command line. Where is what decided?
 //!
+//! - [`mod@slice`], [`mod@compile`], [`mod@run`], [`mod@prove`], [`mod@verify`]: the stages
+//!   in their order, [`mod@analyze`] and [`page`] beside them;
 //! - [`job`]: the unit of work and the [`job::Executor`] that carries it out;
 //!   [`local`] runs jobs in plugin workers on this machine;
 //! - [`schedule`]: how many jobs run at the same time;
-//! - [`config`]: `dsperse.toml`;
+//! - [`config`]: what stands in `dsperse.toml`;
 //! - [`chain`], [`fidelity`]: the float model, and how far the run is from it.
 
 pub mod analyze;

@@ -14,9 +14,7 @@ use dsperse_router::{Policy, Spec};
 use std::path::Path;
 
 pub fn execute(app: &App, args: &Compile) -> Result<Exit> {
-    let path = app
-        .prompt
-        .path(args.path.slices.clone(), "the slices", "-s PATH")?;
+    let path = paths::slices(app, args.path.slices.clone())?;
     let report = app.with_session(Some(&args.limits), |session| {
         let calibration = match &args.input {
             Some(file) => Calibration::Given(file.clone()),

@@ -35,6 +35,27 @@ pub fn usual_input(model_dir: &Path) -> Option<PathBuf> {
     Some(model_dir.join("input.json")).filter(|p| p.is_file())
 }
 
+/// The slices that a flag means. In a terminal a model without slices is sliced when the
+/// user says so.
+pub fn slices(app: &App, given: Option<PathBuf>) -> Result<PathBuf> {
+    let path = app.prompt.path(given, "the slices", "-s PATH")?;
+    let missing = match dsperse_bundle::resolve(&path) {
+        Ok(_) => return Ok(path),
+        Err(e) => dsperse_pipeline::Error::from(e),
+    };
+    let question = format!(
+        "There are no slices at \"{}\". Slice the model now?",
+        path.display()
+    );
+    if dsperse_pipeline::slice::model_file(&path).is_ok()
+        && app.prompt.confirm(&question) == Some(true)
+    {
+        super::slice::with_defaults(app, &path)?;
+        return Ok(dsperse_pipeline::slice::model_dir(&path));
+    }
+    Err(missing.into())
+}
+
 /// The directory beside the slices that a path means.
 pub fn model_dir_of(path: &Path) -> Result<PathBuf> {
     let location = dsperse_bundle::resolve(path).map_err(dsperse_pipeline::Error::from)?;

@@ -16,9 +16,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 pub fn execute(app: &App, args: &Run) -> Result<Exit> {
-    let path = app
-        .prompt
-        .path(args.path.slices.clone(), "the slices", "-s PATH")?;
+    let path = paths::slices(app, args.path.slices.clone())?;
     let dir = paths::model_dir_of(&path)?;
     let options = RunOptions {
         input: paths::model_input(app, args.input.as_deref(), &dir)?,

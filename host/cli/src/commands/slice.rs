@@ -8,10 +8,12 @@ use crate::console::table::Table;
 use crate::error::Result;
 use crate::exit::Exit;
 use crate::output::SCHEMA;
+use dsperse_bundle::Shape;
 use dsperse_pipeline::slice::{self, Cut, SliceOptions, Sliced};
+use dsperse_slicer::DimOptions;
 use serde_json::json;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub fn execute(app: &App, args: &SliceArgs) -> Result<Exit> {
     let model = app
@@ -55,6 +57,20 @@ pub fn execute(app: &App, args: &SliceArgs) -> Result<Exit> {
         }),
     );
     Ok(Exit::Done)
+}
+
+/// Slices a model as `slice -m PATH` does.
+pub fn with_defaults(app: &App, model: &Path) -> Result<()> {
+    let options = SliceOptions {
+        cut: Cut::default(),
+        dims: DimOptions::default(),
+        shape: Shape::Dsperse,
+        output: slice::model_dir(model).join("slices"),
+        analysis: None,
+    };
+    let sliced = app.with_session(None, |session| Ok(slice::slice(session, model, &options)?))?;
+    app.note(&summary(&sliced, None));
+    Ok(())
 }
 
 /// Table and place.

@@ -37,6 +37,8 @@ pub fn text(report: &StageReport) -> String {
         ],
         &[0, 4, 5, 6],
     );
+    // The same few reasons repeat over many slices, so they stand once below the table.
+    let mut reasons: Vec<String> = Vec::new();
     for line in &report.slices {
         let ran = matches!(line.outcome, Outcome::Done | Outcome::UpToDate);
         let cell = |text: String| if ran { text } else { String::new() };
@@ -52,10 +54,13 @@ pub fn text(report: &StageReport) -> String {
             } else {
                 numbers::bytes(line.artefact_bytes)
             }),
-            note(line),
+            note(line, &mut reasons),
         ]);
     }
     let mut out = table.render();
+    for (at, reason) in reasons.iter().enumerate() {
+        let _ = writeln!(out, "({}) {reason}", at + 1);
+    }
     let mut warnings: Vec<&String> = report.slices.iter().flat_map(|l| &l.warnings).collect();
     warnings.sort_unstable();
     warnings.dedup();
@@ -82,20 +87,34 @@ pub fn text(report: &StageReport) -> String {
     out
 }
 
-/// Why a slice failed, or why the backends before the chosen one fell through.
-fn note(line: &SliceLine) -> String {
-    if let Some(error) = &line.error {
-        return error.clone();
-    }
-    let reasons: Vec<String> = line
-        .fallbacks
+/// Numbers of the reasons why a slice failed, or why the backends before the chosen one
+/// fell through.
+fn note(line: &SliceLine, reasons: &mut Vec<String>) -> String {
+    let all = line.fallbacks.iter().map(|f| match (&f.node, &f.op) {
+        (Some(node), Some(op)) => {
+            format!(
+                "{} fell through: {} (node \"{node}\", {op})",
+                f.backend, f.reason
+            )
+        }
+        _ => format!("{} fell through: {}", f.backend, f.reason),
+    });
+    // The error of a slice that nobody could do repeats what each backend said.
+    let error = line
+        .error
         .iter()
-        .map(|f| match (&f.node, &f.op) {
-            (Some(node), Some(op)) => {
-                format!("{}: {} (node \"{node}\", {op})", f.backend, f.reason)
-            }
-            _ => format!("{}: {}", f.backend, f.reason),
+        .filter(|_| line.fallbacks.is_empty())
+        .cloned();
+    let numbers: Vec<String> = all
+        .chain(error)
+        .map(|reason| {
+            let known = reasons.iter().position(|r| *r == reason);
+            let at = known.unwrap_or_else(|| {
+                reasons.push(reason);
+                reasons.len() - 1
+            });
+            format!("({})", at + 1)
         })
         .collect();
-    reasons.join("; ")
+    numbers.join(" ")
 }

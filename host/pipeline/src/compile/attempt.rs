@@ -85,7 +85,7 @@ impl Stage<'_> {
                 continue;
             };
             if !self.options.force {
-                if self.fresh(&slice, &backend) {
+                if self.fresh(&slice, &backend)? {
                     work.decision = Decision::UpToDate(name);
                     return Ok(work);
                 }
@@ -178,7 +178,7 @@ impl Stage<'_> {
             backend_version: backend.descriptor.version.to_string(),
             plugin_sha256: backend.digest.to_owned(),
             options_sha256: compile_options_digest(backend.descriptor, backend.options),
-            calibration_sha256: self.samples.digest(index),
+            calibration_sha256: self.samples.get()?.digest(index),
             payload_sha256: slice.payload.sha256.clone(),
             artefacts: done.artefacts,
             proof: capabilities.proof.clone(),
@@ -206,7 +206,7 @@ impl Stage<'_> {
 
     fn compile_job(&self, slice: &SliceMetadata, backend: &Loaded<'_>) -> Result<(Job, Files)> {
         let (mut job, mut files) = slices::job(self.store, slice, Operation::Compile, backend)?;
-        self.samples.add(slice, &mut job, &mut files)?;
+        self.samples.get()?.add(slice, &mut job, &mut files)?;
         Ok((job, files))
     }
 
@@ -219,9 +219,9 @@ impl Stage<'_> {
 
     /// Whether the backend's compilation was made from the same payload, options and
     /// calibration, by the same backend or one whose artefacts it can still use.
-    fn fresh(&self, slice: &SliceMetadata, backend: &Loaded<'_>) -> bool {
+    fn fresh(&self, slice: &SliceMetadata, backend: &Loaded<'_>) -> Result<bool> {
         let Some(c) = slice.compilations.get(backend.name()) else {
-            return false;
+            return Ok(false);
         };
         let version = backend.descriptor.version.to_string();
         let same_build = c.backend_version == version && c.plugin_sha256 == backend.digest;
@@ -231,12 +231,12 @@ impl Stage<'_> {
             let made_by = semver::Version::parse(&c.backend_version).ok();
             wanted.zip(made_by).is_some_and(|(w, v)| w.matches(&v))
         };
-        c.payload_sha256 == slice.payload.sha256
+        Ok(c.payload_sha256 == slice.payload.sha256
             && c.options_sha256 == compile_options_digest(backend.descriptor, backend.options)
+            && (same_build || compatible())
             && self
                 .samples
-                .still_fits(slice.index, c.calibration_sha256.as_deref())
-            && (same_build || compatible())
+                .still_fits(slice.index, c.calibration_sha256.as_deref())?)
     }
 
     /// An earlier refusal of the very same job. A missing tool is always looked for again.

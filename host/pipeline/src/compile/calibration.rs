@@ -1,7 +1,6 @@
 //! Calibration tensors: what each slice receives when the float model runs on the
 //! calibration input.
 
-use super::CompileOptions;
 use crate::chain::{self, Tensors};
 use crate::error::Result;
 use crate::job::{Files, Job, TensorRef};
@@ -12,6 +11,7 @@ use dsperse_router::Routes;
 use dsperse_types::{SliceMetadata, digest::FieldHasher};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// Where calibration data comes from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,18 +40,12 @@ impl Calibration {
 pub(crate) struct Samples {
     tensors: Tensors,
     digests: BTreeMap<usize, String>,
-    strict: bool,
 }
 
 impl Samples {
     /// Digest of a slice's calibration tensors.
     pub(super) fn digest(&self, index: usize) -> Option<String> {
         self.digests.get(&index).cloned()
-    }
-
-    /// Whether a compilation made with this calibration is still the right one.
-    pub(super) fn still_fits(&self, index: usize, calibration: Option<&str>) -> bool {
-        !self.strict || self.digests.get(&index).map(String::as_str) == calibration
     }
 
     /// Adds the slice's sample to a job.
@@ -77,55 +71,83 @@ impl Samples {
     }
 }
 
-/// Runs the float chain on the calibration input, when some slice has a backend in its
-/// chain that may want the tensors.
-pub(super) fn prepare(
-    session: &Session<'_>,
-    store: &SliceStore,
-    options: &CompileOptions,
-    routes: &Routes,
-    selected: &[usize],
-    scratch: &Path,
-) -> Result<Samples> {
-    let Some(path) = options.calibration.path() else {
-        return Ok(Samples::default());
-    };
-    let model = store.require_model()?;
-    let inputs = read_inputs(path, &model.inputs)?;
-    // An executor computes in floats and has nothing to calibrate.
-    let wanted: Vec<usize> = selected
-        .iter()
-        .copied()
-        .filter(|i| {
-            routes.chain(*i).is_some_and(|c| {
+/// Calibration tensors that are computed when the first slice needs them: a compile that
+/// finds everything up to date runs nothing.
+pub(crate) struct Lazy<'a> {
+    pub session: &'a Session<'a>,
+    pub store: &'a SliceStore,
+    pub calibration: &'a Calibration,
+    pub routes: &'a Routes,
+    pub selected: &'a [usize],
+    pub scratch: &'a Path,
+    pub cell: OnceLock<Result<Samples>>,
+}
+
+impl Lazy<'_> {
+    /// The tensors.
+    ///
+    /// # Errors
+    /// When data that the user asked for is wrong or the float chain can't run on it.
+    pub(super) fn get(&self) -> Result<&Samples> {
+        let made = self.cell.get_or_init(|| match self.prepare() {
+            Err(e) if matches!(self.calibration, Calibration::Offered(_)) => {
+                self.session.check_cancelled()?;
+                self.session.warn(
+                    format!("compiling goes on without calibration data: {e}"),
+                    e.hint,
+                );
+                Ok(Samples::default())
+            }
+            other => other,
+        });
+        made.as_ref().map_err(Clone::clone)
+    }
+
+    /// Whether a compilation made with this calibration is still the right one.
+    pub(super) fn still_fits(&self, index: usize, made_with: Option<&str>) -> Result<bool> {
+        match self.calibration {
+            Calibration::Given(_) => Ok(self.get()?.digest(index).as_deref() == made_with),
+            _ => Ok(true),
+        }
+    }
+
+    /// Runs the float chain on the calibration input, up to the slices that have a backend
+    /// in their chain which may want the tensors.
+    fn prepare(&self) -> Result<Samples> {
+        let Some(path) = self.calibration.path() else {
+            return Ok(Samples::default());
+        };
+        let model = self.store.require_model()?;
+        let inputs = read_inputs(path, &model.inputs)?;
+        // An executor computes in floats and has nothing to calibrate.
+        let calibrates = |index: usize| {
+            self.routes.chain(index).is_some_and(|c| {
                 c.backends
                     .iter()
-                    .filter_map(|b| session.loaded(b))
+                    .filter_map(|b| self.session.loaded(b))
                     .any(|b| !b.is_executor())
             })
-        })
-        .collect();
-    if wanted.is_empty() {
-        return Ok(Samples::default());
-    }
-    let held = chain::hold(scratch, &inputs)?;
-    let tensors = chain::run(session, store, held, &wanted, scratch)?;
-    let mut digests = BTreeMap::new();
-    for index in wanted {
-        let slice = store.slice(index)?;
-        let refs: Vec<TensorRef> = chain::pick(&tensors, &slice.inputs)?
-            .into_iter()
-            .map(|h| h.tensor)
+        };
+        let wanted: Vec<usize> = self
+            .selected
+            .iter()
+            .copied()
+            .filter(|i| calibrates(*i))
             .collect();
-        let mut hasher = FieldHasher::new("dsperse/calibration/1");
-        for t in &refs {
-            hasher.tensor(&t.info).text(&t.sha256);
+        if wanted.is_empty() {
+            return Ok(Samples::default());
         }
-        digests.insert(index, hasher.finish());
+        let held = chain::hold(self.scratch, &inputs)?;
+        let tensors = chain::run(self.session, self.store, held, &wanted, self.scratch)?;
+        let mut digests = BTreeMap::new();
+        for index in wanted {
+            let slice = self.store.slice(index)?;
+            let mut hasher = FieldHasher::new("dsperse/calibration/1");
+            for held in chain::pick(&tensors, &slice.inputs)? {
+                hasher.tensor(&held.tensor.info).text(&held.tensor.sha256);
+            }
+            digests.insert(index, hasher.finish());
+        }
+        Ok(Samples { tensors, digests })
     }
-    Ok(Samples {
-        tensors,
-        digests,
-        strict: matches!(options.calibration, Calibration::Given(_)),
-    })
 }

@@ -67,8 +67,15 @@ pub fn compile(
         stage: "compile",
         slices: selected.len(),
     });
-    let samples =
-        calibration::prepare(session, store, options, &routes, &selected, scratch.path())?;
+    let samples = calibration::Lazy {
+        session,
+        store,
+        calibration: &options.calibration,
+        routes: &routes,
+        selected: &selected,
+        scratch: scratch.path(),
+        cell: std::sync::OnceLock::new(),
+    };
     let stage = Stage {
         session,
         store,
@@ -90,7 +97,7 @@ pub(crate) struct Stage<'a> {
     pub store: &'a SliceStore,
     pub options: &'a CompileOptions,
     pub routes: &'a Routes,
-    pub samples: &'a calibration::Samples,
+    pub samples: &'a calibration::Lazy<'a>,
     pub scratch: &'a std::path::Path,
 }
 
@@ -162,6 +169,7 @@ impl Stage<'_> {
 
     fn carry_out(&self, index: usize, mut work: Work, line: &mut SliceLine) -> Result<()> {
         loop {
+            self.in_chain_order(index, &mut work.fallbacks);
             match work.decision {
                 Decision::UpToDate(ref backend) => {
                     let backend = backend.clone();
@@ -200,6 +208,13 @@ impl Stage<'_> {
                     return Err(nobody(index, &work.fallbacks));
                 }
             }
+        }
+    }
+
+    /// Refusals are found in several steps; people read them in the order of the chain.
+    fn in_chain_order(&self, index: usize, fallbacks: &mut [Fallback]) {
+        if let Some(chain) = self.routes.chain(index) {
+            fallbacks.sort_by_key(|f| chain.backends.iter().position(|b| *b == f.backend));
         }
     }
 
