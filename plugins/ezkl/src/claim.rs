@@ -30,6 +30,15 @@ pub struct Settings {
     pub model_output_scales: Vec<i32>,
     /// EZKL's version.
     pub version: String,
+    /// The arguments that the circuit was made with.
+    pub run_args: RunArgs,
+}
+
+/// The part of EZKL's run arguments that matters here.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunArgs {
+    /// Rows as a power of two.
+    pub logrows: u32,
 }
 
 impl Settings {

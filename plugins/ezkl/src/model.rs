@@ -15,7 +15,7 @@ const OPERATORS: &[(&str, &str)] = &[
     ("Clip", ""),
     ("Concat", ""),
     ("Constant", ""),
-    ("Conv", "constant weights"),
+    ("Conv", "constant weights, no dilations"),
     ("Div", "by a constant"),
     ("Erf", ""),
     ("Exp", ""),
@@ -27,11 +27,11 @@ const OPERATORS: &[(&str, &str)] = &[
     ("LeakyRelu", ""),
     ("MatMul", ""),
     ("Max", "of computed tensors"),
-    ("MaxPool", "no padding"),
+    ("MaxPool", "no padding or dilations"),
     ("Min", "of computed tensors"),
     ("Mul", ""),
     ("Neg", ""),
-    ("Pad", "constant pads"),
+    ("Pad", "constant mode and pads"),
     ("ReduceMean", ""),
     ("ReduceSum", ""),
     ("Relu", ""),
@@ -128,7 +128,15 @@ fn refusal(node: &NodeProto, constants: &Constants) -> Result<Option<String>> {
         ));
     }
     let no = |why: &str| Ok(Some(why.to_owned()));
+    let dilated = node
+        .ints("dilations")
+        .map_err(invalid)?
+        .is_some_and(|d| d.iter().any(|d| *d != 1));
     match node.op_type() {
+        "Conv" | "MaxPool" | "AveragePool" if dilated => no("a dilated window"),
+        "Pad" if node.string_or("mode", "constant").map_err(invalid)? != "constant" => {
+            no("a mode of padding other than \"constant\"")
+        }
         "Conv" if !fixed(1) => no("the weight is not a constant"),
         "Div" if !fixed(1) => no("EZKL computes a division by a tensor wrongly"),
         "Max" | "Min" if (0..node.input.len()).any(fixed) => {

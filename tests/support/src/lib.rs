@@ -3,12 +3,14 @@
 //! - [`build_cident`] and [`Fault::build`] compile the C fixtures with the system's `cc`;
 //! - [`cdylib`] finds the shared library of a workspace crate that cargo has built;
 //! - [`junk`], [`truncated`] and [`wrong_architecture`] make files that are no plugins;
+//! - [`operators`] are small slices with results computed by definition;
 //! - [`stages`] calls a backend's stages directly, without a host;
 //! - [`load::open`] opens a library in this very process (good ones only).
 //!
 //! All of them panic with a reason when something is missing: they serve tests only.
 
 pub mod load;
+pub mod operators;
 pub mod stages;
 
 use std::path::{Path, PathBuf};

@@ -50,7 +50,8 @@ pub struct Slice<B> {
     pub circuit: Vec<ArtefactRef>,
     /// What `compile` reported.
     pub done: Done,
-    options: Options,
+    /// The backend's options, for all further stages.
+    pub options: Options,
     backend: PhantomData<B>,
 }
 
@@ -77,43 +78,21 @@ impl<B: Backend> Slice<B> {
     /// When the backend does not support the slice.
     pub fn compile(model: &ModelProto, options: Options, calibration: &[Sample]) -> Result<Self> {
         let dir = tempfile::tempdir().expect("a directory can be made");
-        let path = dir.path().join("slice.onnx");
-        std::fs::write(&path, model.to_bytes()).expect("a model can be written");
-        let graph = model.main_graph().expect("the model has a graph");
+        let job = compile_job(dir.path(), model, options, calibration);
         let mut slice = Self {
-            info: SliceInfo {
-                index: 0,
-                model: Some(path.display().to_string()),
-                sha256: String::new(),
-                model_sha256: String::new(),
-                inputs: ports(&graph.input),
-                outputs: ports(&graph.output),
-            },
+            info: job.slice.clone(),
             dir,
             circuit: vec![],
             done: Done::default(),
-            options,
+            options: job.options.clone(),
             backend: PhantomData,
         };
-        let job = SupportsJob {
+        let ask = SupportsJob {
             slice: slice.info.clone(),
             options: slice.options.clone(),
         };
-        let support = slice.stage("supports", |b: &B, cx| b.supports(&job, cx))?;
+        let support = slice.stage("supports", |b: &B, cx| b.supports(&ask, cx))?;
         assert!(matches!(support, Support::Yes { .. }), "{support:?}");
-        let files = |what: &str, infos: &[TensorInfo], pick: fn(&Sample) -> &Vec<Vec<f32>>| {
-            calibration
-                .iter()
-                .enumerate()
-                .map(|(i, s)| slice.write(&format!("{what}{i}"), infos, pick(s)))
-                .collect()
-        };
-        let job = CompileJob {
-            slice: slice.info.clone(),
-            calibration: files("calibration", &slice.info.inputs, |s| &s.inputs),
-            calibration_outputs: files("expected", &slice.info.outputs, |s| &s.outputs),
-            options: slice.options.clone(),
-        };
         let done = slice.stage("compile", |b: &B, cx| b.compile(&job, cx))?;
         slice.circuit = slice.refs("compile", &done);
         slice.done = done;
@@ -123,7 +102,7 @@ impl<B: Backend> Slice<B> {
     /// The slice's input tensors from plain floats.
     #[must_use]
     pub fn inputs(&self, name: &str, data: &[Vec<f32>]) -> Vec<TensorFile> {
-        self.write(name, &self.info.inputs, data)
+        tensors(self.dir.path(), name, &self.info.inputs, data)
     }
 
     /// Makes a witness and a proof; `name` keeps the files of several runs apart.
@@ -179,16 +158,27 @@ impl<B: Backend> Slice<B> {
     /// # Errors
     /// Those of the backend.
     pub fn verify_with(&self, run: &Run, options: Options) -> Result<Verdict> {
+        self.verify_circuit(run, self.circuit.clone(), options)
+    }
+
+    /// The verdict with other artefacts of the circuit, of which the verifier gets its own.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub fn verify_circuit(
+        &self,
+        run: &Run,
+        circuit: Vec<ArtefactRef>,
+        options: Options,
+    ) -> Result<Verdict> {
         let job = VerifyJob {
             slice: SliceInfo {
                 model: None,
                 ..self.info.clone()
             },
-            circuit: self
-                .circuit
-                .iter()
+            circuit: circuit
+                .into_iter()
                 .filter(|a| matches!(a.role, Role::Verifying | Role::Public))
-                .cloned()
                 .collect(),
             proof: run.proof.clone(),
             inputs: run.inputs.clone(),
@@ -255,22 +245,62 @@ impl<B: Backend> Slice<B> {
             })
             .collect()
     }
+}
 
-    fn write(&self, name: &str, infos: &[TensorInfo], data: &[Vec<f32>]) -> Vec<TensorFile> {
-        infos
+/// Writes a model and calibration samples into a directory and asks for their compilation.
+///
+/// # Panics
+/// When files can't be written, or the model has no graph with concrete shapes.
+#[must_use]
+pub fn compile_job(
+    dir: &Path,
+    model: &ModelProto,
+    options: Options,
+    calibration: &[Sample],
+) -> CompileJob {
+    let path = dir.join("slice.onnx");
+    std::fs::write(&path, model.to_bytes()).expect("a model can be written");
+    let graph = model.main_graph().expect("the model has a graph");
+    let slice = SliceInfo {
+        index: 0,
+        model: Some(path.display().to_string()),
+        sha256: String::new(),
+        model_sha256: String::new(),
+        inputs: ports(&graph.input),
+        outputs: ports(&graph.output),
+    };
+    let files = |what: &str, infos: &[TensorInfo], pick: fn(&Sample) -> &Vec<Vec<f32>>| {
+        calibration
             .iter()
-            .zip(data)
             .enumerate()
-            .map(|(i, (info, data))| {
-                let bytes: Vec<u8> = data.iter().flat_map(|v| v.to_le_bytes()).collect();
-                TensorFile {
-                    info: info.clone(),
-                    path: self.written(&format!("{name}_{i}.bin"), &bytes),
-                    sha256: String::new(),
-                }
-            })
+            .map(|(i, s)| tensors(dir, &format!("{what}{i}"), infos, pick(s)))
             .collect()
+    };
+    CompileJob {
+        calibration: files("calibration", &slice.inputs, |s| &s.inputs),
+        calibration_outputs: files("expected", &slice.outputs, |s| &s.outputs),
+        slice,
+        options,
     }
+}
+
+/// Writes plain tensors as `<name>_<i>.bin`.
+fn tensors(dir: &Path, name: &str, infos: &[TensorInfo], data: &[Vec<f32>]) -> Vec<TensorFile> {
+    infos
+        .iter()
+        .zip(data)
+        .enumerate()
+        .map(|(i, (info, data))| {
+            let bytes: Vec<u8> = data.iter().flat_map(|v| v.to_le_bytes()).collect();
+            let path = dir.join(format!("{name}_{i}.bin"));
+            std::fs::write(&path, bytes).expect("a tensor can be written");
+            TensorFile {
+                info: info.clone(),
+                path: path.display().to_string(),
+                sha256: String::new(),
+            }
+        })
+        .collect()
 }
 
 fn ports(ports: &[ValueInfoProto]) -> Vec<TensorInfo> {
