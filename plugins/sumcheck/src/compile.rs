@@ -9,6 +9,7 @@ use dsperse_plugin_api::{
 use dsperse_sumcheck_lowering::array::Array;
 use dsperse_sumcheck_lowering::quantise::Port;
 use dsperse_sumcheck_lowering::{Calibration, Lowered, default_samples, lower};
+use dsperse_sumcheck_verifier::security::soundness;
 use dsperse_sumcheck_verifier::verify::PROTOCOL;
 use serde_json::{Map, Value, json};
 
@@ -168,6 +169,7 @@ fn facts(lowered: &Lowered, key: &SliceKey, target: f64) -> Map<String, Value> {
             "target": target,
             "met": lowered.meets_target,
         },
+        "security_bits": soundness(&key.key).ok().map(|s| s.total_bits),
         "program_nodes": q.program.nodes.len(),
         "weights": q.weights.iter().map(|w| w.data.len()).sum::<usize>(),
         "limb_bits": key.key.parameters.limb_bits,

@@ -6,9 +6,7 @@ use dsperse_plugin_api::{
 };
 use dsperse_sumcheck_lowering::Settings;
 use dsperse_sumcheck_lowering::quantise::scale::{BOUNDARY_BITS, HEADROOM};
-use dsperse_sumcheck_verifier::commit::{MAX_STACK, SECURITY_LEVEL};
-use dsperse_sumcheck_verifier::program::{MAX_ELEMENTS, MAX_NODES, MAX_RANK, MAX_TABLE};
-use dsperse_sumcheck_verifier::verify::PROTOCOL;
+use dsperse_sumcheck_verifier::security::info;
 use serde_json::json;
 
 /// Operators with their limits in words.
@@ -83,6 +81,8 @@ pub fn descriptor() -> Descriptor {
         dtypes: vec!["float".into(), "int64".into()],
         ..operator(op, "on constants only")
     };
+    // Computed by the proof system's own account; without one nothing is claimed.
+    let info = info().ok();
     d.capabilities = Capabilities {
         stages: vec![Stage::Compile, Stage::Witness, Stage::Prove, Stage::Verify],
         operators: OPERATORS
@@ -98,7 +98,7 @@ pub fn descriptor() -> Descriptor {
             binds_public_io: BindsPublicIo::Strong,
             post_quantum: true,
             reproducible_compile: true,
-            security_bits: Some(SECURITY_LEVEL as u32),
+            security_bits: info.as_ref().map(|i| i.security_bits.floor() as u32),
             caveats: vec![
                 "proofs are not zero-knowledge: they reveal something of weights and activations"
                     .into(),
@@ -132,17 +132,49 @@ pub fn descriptor() -> Descriptor {
             affects_compile: true,
         },
     ];
-    for (key, value) in [
-        ("protocol", json!(PROTOCOL)),
-        ("boundary_bits", json!(BOUNDARY_BITS)),
-        ("headroom", json!(HEADROOM)),
-        ("max_program_nodes", json!(MAX_NODES)),
-        ("max_rank", json!(MAX_RANK)),
-        ("max_table_entries", json!(MAX_TABLE)),
-        ("max_elements_per_tensor", json!(MAX_ELEMENTS)),
-        ("max_committed_values_log2", json!(MAX_STACK)),
-    ] {
-        d.facts.insert(key.into(), value);
+    d.facts.insert("boundary_bits".into(), json!(BOUNDARY_BITS));
+    d.facts.insert("headroom".into(), json!(HEADROOM));
+    if let Some(i) = info {
+        for (key, value) in [
+            ("protocol", json!(i.protocol)),
+            ("security_bits", json!(i.security_bits)),
+            ("min_security_bits", json!(i.min_security_bits)),
+            ("grinding_bits", json!(i.grinding_bits)),
+            ("max_committed_values_log2", json!(i.max_stack_vars)),
+            ("max_elements_per_tensor", json!(i.max_elements)),
+            ("max_program_nodes", json!(i.max_nodes)),
+            ("max_rank", json!(i.max_rank)),
+            ("max_table_entries", json!(i.max_table)),
+        ] {
+            d.facts.insert(key.into(), value);
+        }
     }
     d
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn security_is_computed_and_at_least_a_hundred_bits() {
+        let d = descriptor();
+        let proof = d.capabilities.proof.expect("it makes proofs");
+        assert!(
+            proof.security_bits >= Some(100),
+            "{:?}",
+            proof.security_bits
+        );
+        assert!(!proof.zero_knowledge && !proof.hides_weights);
+        assert_eq!(proof.binds_public_io, BindsPublicIo::Strong);
+        assert_eq!(d.facts["protocol"], "dsperse-sumcheck/1");
+    }
+
+    #[test]
+    fn operators_are_named_once() {
+        let ops = descriptor().capabilities.operators;
+        let names: std::collections::BTreeSet<_> = ops.iter().map(|o| &o.op).collect();
+        assert_eq!(names.len(), ops.len());
+        assert!(ops.len() >= 40);
+    }
 }

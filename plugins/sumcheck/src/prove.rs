@@ -8,7 +8,7 @@ use dsperse_plugin_api::{
     Artefact, ArtefactRef, Cx, Done, Encoding, Error, ProveJob, Result, Role, TensorFile,
     TensorInfo, Verdict, VerifyJob, WitnessJob,
 };
-use dsperse_sumcheck_prover::ProvingKey;
+use dsperse_sumcheck_prover::{ProvingKey, prove_once};
 use dsperse_sumcheck_verifier::eval;
 use dsperse_sumcheck_verifier::program::Tensor;
 use serde_json::{Map, Value};
@@ -104,8 +104,8 @@ pub fn prove(job: &ProveJob, cx: &Cx) -> Result<Done> {
         .map_err(|e| Error::invalid_input(e.to_string()).with_hint("compile the slice again"))?;
     cx.check_cancelled()?;
     cx.progress(0.3, "proving");
-    let (outputs, proof) = dsperse_sumcheck_prover::prove(&key, &context, &inputs)
-        .map_err(|e| Error::internal(e.to_string()))?;
+    let (outputs, proof) =
+        prove_once(key, &context, &inputs).map_err(|e| Error::internal(e.to_string()))?;
     if outputs != claimed {
         return Err(Error::invalid_input(format!(
             "the claimed outputs of slice {} are not what it computes on the claimed inputs",

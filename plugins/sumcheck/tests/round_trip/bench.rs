@@ -139,10 +139,20 @@ impl Bench {
 
     /// Compile, witness, prove.
     pub fn run(&self, calibration: Vec<Vec<TensorFile>>, inputs: Vec<TensorFile>) -> Run {
+        self.run_with_outputs(calibration, Vec::new(), inputs)
+    }
+
+    /// The same with the float model's outputs of the calibration samples.
+    pub fn run_with_outputs(
+        &self,
+        calibration: Vec<Vec<TensorFile>>,
+        calibration_outputs: Vec<Vec<TensorFile>>,
+        inputs: Vec<TensorFile>,
+    ) -> Run {
         let compile = CompileJob {
             slice: self.slice.clone(),
             calibration,
-            calibration_outputs: Vec::new(),
+            calibration_outputs,
             options: self.options.clone(),
         };
         let compiled = self

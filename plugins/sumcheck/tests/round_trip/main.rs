@@ -2,6 +2,7 @@
 //! check of `verify`.
 
 mod bench;
+mod chain;
 mod models;
 mod operators;
 mod tampering;

@@ -185,3 +185,41 @@ fn artefacts_can_not_be_swapped_cut_or_dropped() {
         reason(&bench, &job);
     }
 }
+
+/// A slice that was split between two compilations: the second reads what the first
+/// proved, bit for bit, when both were calibrated with the same tensor.
+#[test]
+fn slices_meet_at_the_same_exponent() {
+    use crate::chain;
+    let (first, second) = chain::halves();
+    let images = chain::images();
+    let middle = |x: &[f32]| chain::first_half(x);
+    let calibration: Vec<Vec<f32>> = images[..2].to_vec();
+    let inputs: Vec<_> = (0..2)
+        .map(|s| first.inputs(&format!("c{s}"), &calibration[s..=s]))
+        .collect();
+    let between: Vec<_> = (0..2)
+        .map(|s| second.inputs(&format!("c{s}"), &[middle(&calibration[s])]))
+        .collect();
+    let a = first.run_with_outputs(
+        inputs,
+        between.clone(),
+        first.inputs("input", &images[2..3]),
+    );
+    // What the first slice proved is the second one's claimed input, as it is.
+    let b = second.run(between, a.job.outputs.clone());
+    assert!(matches!(first.verify(&a.job), Verdict::Valid { .. }));
+    assert!(matches!(second.verify(&b.job), Verdict::Valid { .. }));
+    let exponent = |facts: &serde_json::Value| facts[0]["exponent"].clone();
+    assert_eq!(
+        exponent(&a.compiled.facts["outputs"]),
+        exponent(&b.compiled.facts["inputs"])
+    );
+    // One integer of the tensor in between changed: neither slice's claim holds.
+    let mut forged = b.job.clone();
+    forged.inputs[0] = rewritten(&second, &b.job.inputs[0], |bytes| bytes[0] ^= 1);
+    assert!(reason(&second, &forged).contains("does not hold"));
+    let mut forged_first = a.job.clone();
+    forged_first.outputs[0] = forged.inputs[0].clone();
+    assert!(reason(&first, &forged_first).contains("does not hold"));
+}

@@ -217,10 +217,15 @@ impl Graph {
 
     /// Appends a constant.
     pub fn constant_node(&mut self, array: Array) -> Id {
+        self.shared_constant(Rc::new(array))
+    }
+
+    /// Appends a constant that somebody else keeps as well.
+    pub fn shared_constant(&mut self, array: Rc<Array>) -> Id {
         let origin = self.origins.len().saturating_sub(1);
         self.nodes.push(Node {
             shape: array.shape.clone(),
-            op: Op::Const(Rc::new(array)),
+            op: Op::Const(array),
             origin,
         });
         self.nodes.len() - 1
@@ -239,6 +244,16 @@ impl Graph {
     #[must_use]
     pub fn shape(&self, id: Id) -> &[usize] {
         &self.nodes[id].shape
+    }
+
+    /// Frees the constants that nothing depends on: weights before they were folded.
+    pub fn drop_unused_constants(&mut self) {
+        let needed = self.needed();
+        for (node, needed) in self.nodes.iter_mut().zip(needed) {
+            if !needed && matches!(node.op, Op::Const(_)) {
+                node.op = Op::Const(Rc::new(Array::filled(vec![0], 0.0)));
+            }
+        }
     }
 
     /// Which nodes the outputs depend on.

@@ -7,6 +7,7 @@ use crate::graph::{Id, Op};
 use crate::import::pool::Windows;
 use dsperse_onnx::NodeProto;
 use dsperse_sumcheck_verifier::wire::Factor;
+use std::rc::Rc;
 
 /// A layer with constant weights, kept so that a BatchNormalization can be folded in.
 #[derive(Clone, Debug)]
@@ -14,7 +15,7 @@ pub(super) struct Linear {
     input: Id,
     input_labels: Vec<u8>,
     /// Row-major; the leading dimensions are the output channels.
-    weight: Array,
+    weight: Rc<Array>,
     weight_labels: Vec<u8>,
     out_labels: Vec<u8>,
     /// One value for each output channel.
@@ -30,7 +31,7 @@ impl Importer<'_> {
     /// Appends the layer's nodes.
     fn emit(&mut self, linear: Linear) -> Step<Id> {
         let (input, input_labels, weight, weight_labels) = self.unflattened(&linear);
-        let weight = self.graph.constant_node(weight);
+        let weight = self.graph.shared_constant(weight);
         let mut id = self.graph.add(Op::Einsum {
             a: input,
             b: weight,
@@ -52,7 +53,7 @@ impl Importer<'_> {
 
     /// Reads the input before a flattening, with the weight in the unflattened shape:
     /// the same sum, without a wiring that spans all elements.
-    fn unflattened(&self, linear: &Linear) -> (Id, Vec<u8>, Array, Vec<u8>) {
+    fn unflattened(&self, linear: &Linear) -> (Id, Vec<u8>, Rc<Array>, Vec<u8>) {
         let same = (
             linear.input,
             linear.input_labels.clone(),
@@ -96,8 +97,8 @@ impl Importer<'_> {
         shape.splice(at..=at, sizes);
         let mut weight_labels = linear.weight_labels.clone();
         weight_labels.splice(at..=at, fresh);
-        match linear.weight.clone().reshaped(shape) {
-            Some(weight) => (*input, labels, weight, weight_labels),
+        match linear.weight.as_ref().clone().reshaped(shape) {
+            Some(weight) => (*input, labels, Rc::new(weight), weight_labels),
             None => same,
         }
     }
@@ -145,7 +146,7 @@ impl Importer<'_> {
         let id = self.emit(Linear {
             input: a,
             input_labels: a_labels,
-            weight,
+            weight: Rc::new(weight),
             weight_labels: b"nk".to_vec(),
             out_labels: b"mn".to_vec(),
             bias,
@@ -195,7 +196,7 @@ impl Importer<'_> {
             return self.emit(Linear {
                 input: a,
                 input_labels: a_labels,
-                weight,
+                weight: Rc::new(weight),
                 weight_labels: vec![n, k],
                 out_labels,
                 bias: None,
@@ -316,7 +317,7 @@ impl Importer<'_> {
         self.emit(Linear {
             input,
             input_labels: x_labels,
-            weight,
+            weight: Rc::new(weight),
             weight_labels: w_labels,
             out_labels,
             bias,
@@ -363,9 +364,11 @@ impl Importer<'_> {
         {
             let mut linear = linear.clone();
             let per_channel = linear.weight.data.len() / channels;
-            for (i, w) in linear.weight.data.iter_mut().enumerate() {
+            let mut weight = linear.weight.as_ref().clone();
+            for (i, w) in weight.data.iter_mut().enumerate() {
                 *w *= scale[i / per_channel];
             }
+            linear.weight = Rc::new(weight);
             let old = linear.bias.unwrap_or_else(|| vec![0.0; channels]);
             linear.bias = Some(
                 (0..channels)

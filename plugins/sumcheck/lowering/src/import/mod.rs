@@ -142,7 +142,9 @@ pub fn import(model: &ModelProto, shapes: Option<&[Vec<usize>]>) -> Result<Graph
     if importer.graph.outputs.is_empty() {
         return Err(LowerError::model("it has no outputs"));
     }
-    Ok(importer.graph)
+    let mut graph = importer.graph;
+    graph.drop_unused_constants();
+    Ok(graph)
 }
 
 fn own_shape(name: &str, dims: Option<Vec<Dim>>) -> Result<Vec<usize>> {
