@@ -16,6 +16,16 @@ impl Importer<'_> {
         self.sum_of(a, 1.0, b, sign)
     }
 
+    /// Sum of any number of tensors, with broadcasting.
+    pub(super) fn sum_of_all(&mut self, node: &NodeProto) -> Step<Id> {
+        let mut sum = self.input(node, 0)?;
+        for i in 1..node.input.len() {
+            let next = self.input(node, i)?;
+            sum = self.sum_of(sum, 1.0, next, 1.0)?;
+        }
+        Ok(sum)
+    }
+
     /// `ca·a + cb·b` with broadcasting; a constant that is the same everywhere becomes
     /// the constant of the sum.
     pub(super) fn sum_of(&mut self, a: Id, ca: f64, b: Id, cb: f64) -> Step<Id> {

@@ -191,6 +191,7 @@ impl<'a> Importer<'a> {
             "Conv" => self.conv(node)?,
             "BatchNormalization" => self.batch_normalization(node)?,
             "Add" | "Sub" => self.add_sub(node)?,
+            "Sum" => self.sum_of_all(node)?,
             "Mul" => self.mul(node)?,
             "Div" => self.div(node)?,
             "Neg" => {
@@ -213,7 +214,8 @@ impl<'a> Importer<'a> {
             "Pad" => self.pad(node)?,
             "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => self.reshape_like(node)?,
             "Transpose" => self.transpose(node)?,
-            "Identity" => self.input(node, 0)?,
+            // Outside of training, a Dropout drops nothing.
+            "Identity" | "Dropout" => self.input(node, 0)?,
             other => return Err(format!("the operator \"{other}\" is not supported")),
         };
         let value = Value {
