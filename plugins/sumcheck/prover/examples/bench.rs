@@ -254,7 +254,7 @@ fn row(name: &str, net: Net, repeat: usize) -> f64 {
         layout.activation_vars,
         layout.weight_vars.unwrap_or(0),
     );
-    wall
+    proved
 }
 
 fn main() {
@@ -281,10 +281,10 @@ fn main() {
     if which.is_empty() || which == "growth" {
         // Slope of log(time) against log(weights + activations).
         let mut points = vec![];
-        for (channels, size) in [(16, 14), (16, 28), (32, 28), (32, 56), (64, 56)] {
+        for (channels, size) in [(16, 28), (32, 28), (32, 56), (64, 56), (64, 112)] {
             let elements = (channels * channels * 9 + 2 * channels * size * size) as f64;
-            let wall = row(&format!("conv {channels} {size}"), conv(channels, size), 1);
-            points.push((elements.ln(), wall.ln()));
+            let seconds = row(&format!("conv {channels} {size}"), conv(channels, size), 1);
+            points.push((elements.ln(), seconds.ln()));
         }
         let n = points.len() as f64;
         let (mx, my) = points

@@ -8,6 +8,8 @@
 mod backwards;
 mod contract;
 mod lookup;
+#[cfg(test)]
+mod malicious;
 mod prove;
 mod sender;
 mod sumcheck;

@@ -1,0 +1,618 @@
+//! The malicious prover: takes the honest one, departs from it at one place,
+//! over all places of a small slice, and must never be believed.
+//!
+//! Each test covers one of the traps listed in the protocol's description:
+//! committed values, messages, statements, openings, keys, encodings.
+
+use dsperse_sumcheck_verifier::commit::{EF, F};
+use dsperse_sumcheck_verifier::eval::evaluate;
+use dsperse_sumcheck_verifier::key::{Parameters, VerifyingKey};
+use dsperse_sumcheck_verifier::layout::{Layout, Source};
+use dsperse_sumcheck_verifier::mle::pad_index;
+use dsperse_sumcheck_verifier::program::*;
+use dsperse_sumcheck_verifier::proof::Proof;
+use dsperse_sumcheck_verifier::{Reject, verify};
+use p3_field::PrimeCharacteristicRing;
+
+use crate::prove::{ProvingKey, Statement, compile_with, prove, prove_with};
+use crate::sender::{Adversary, Honest};
+
+const CONTEXT: [u8; 32] = [3; 32];
+
+/// A slice with every primitive, small enough to attack everywhere.
+struct Slice {
+    pk: ProvingKey,
+    vk: Vec<u8>,
+    inputs: Vec<Tensor>,
+    tensors: Vec<Tensor>,
+    outputs: Vec<Tensor>,
+    proof: Vec<u8>,
+}
+
+fn slice() -> Slice {
+    let mut p = Program::default();
+    let x = p.push(Op::Input {
+        shape: vec![2, 5],
+        lo: -128,
+        hi: 127,
+    });
+    let w = p.push(Op::Weight {
+        shape: vec![3, 2, 2],
+        lo: -100,
+        hi: 100,
+    });
+    let window = Factor::Window {
+        dim: 1,
+        kernel: 2,
+        size: 4,
+        stride: 1,
+        dilation: 1,
+        pad: 0,
+    };
+    let patches = p.push(Op::Wire {
+        input: x,
+        factors: vec![Factor::Keep { dim: 0 }, window],
+    });
+    let acc = p.push(Op::Einsum {
+        a: patches,
+        b: w,
+        a_labels: b"cyp".to_vec(),
+        b_labels: b"ocy".to_vec(),
+        out_labels: b"op".to_vec(),
+    });
+    // 0..=200 is not a power of two of values, and both ends saturate.
+    let y = p.push(Op::Requant {
+        input: acc,
+        multiplier: 3,
+        shift: 7,
+        lo: 0,
+        hi: 200,
+    });
+    let views: Vec<TensorId> = (0..2)
+        .map(|start| {
+            let half = Factor::Strided {
+                dim: 1,
+                size: 2,
+                start,
+                step: 2,
+            };
+            p.push(Op::Wire {
+                input: y,
+                factors: vec![Factor::Keep { dim: 0 }, half],
+            })
+        })
+        .collect();
+    let m = p.push(Op::Max { inputs: views });
+    let values = (0..256).map(|v| v * v / 64 + 1).collect();
+    p.tables.push(Table { lo: 0, values });
+    let t = p.push(Op::Lookup { input: m, table: 0 });
+    let square = p.push(Op::Einsum {
+        a: t,
+        b: t,
+        a_labels: b"ij".to_vec(),
+        b_labels: b"ij".to_vec(),
+        out_labels: b"ij".to_vec(),
+    });
+    let sum = p.push(Op::Wire {
+        input: square,
+        factors: vec![
+            Factor::Keep { dim: 0 },
+            Factor::Sum { dim: 1 },
+            Factor::Repeat { size: 2 },
+        ],
+    });
+    let root = p.push(Op::Sqrt { input: sum });
+    let den = p.push(Op::Affine {
+        terms: vec![(root, 1)],
+        constant: 1,
+    });
+    let num = p.push(Op::Affine {
+        terms: vec![(t, 100), (m, -7)],
+        constant: 3,
+    });
+    let q = p.push(Op::Div {
+        num,
+        den,
+        lo: -500,
+        hi: 500,
+    });
+    let mixed = p.push(Op::Affine {
+        terms: vec![(q, 2), (t, 1)],
+        constant: -5,
+    });
+    let last = p.push(Op::Requant {
+        input: mixed,
+        multiplier: 1,
+        shift: 1,
+        lo: -128,
+        hi: 127,
+    });
+    p.outputs = vec![mixed, last];
+    let tensor = |s: &[usize], d: &[i64]| Tensor {
+        shape: s.to_vec(),
+        data: d.to_vec(),
+    };
+    let weights = vec![tensor(
+        &[3, 2, 2],
+        &[100, -100, 50, 7, 3, 99, -20, 60, -1, 0, 88, -90],
+    )];
+    let inputs = vec![tensor(
+        &[2, 5],
+        &[127, -128, 5, 90, -30, 11, 64, -7, 100, 3],
+    )];
+    let parameters = Parameters {
+        limb_bits: 6,
+        weight_rate: 3,
+        activation_rate: 3,
+    };
+    let pk = compile_with(p, parameters, weights).expect("compiles");
+    let key = pk.verifying_key();
+    let tensors = evaluate(&key.program, &key.checked, pk.weights(), &inputs).expect("evaluates");
+    let (outputs, proof) = prove(&pk, &CONTEXT, &inputs).expect("proves");
+    let vk = key.to_bytes();
+    assert_eq!(verify(&vk, &CONTEXT, &inputs, &outputs, &proof), Ok(()));
+    // The attacks below are worth something only if saturation, several limbs
+    // and every sort of column occur.
+    assert!(tensors[y as usize].data.contains(&0) && tensors[y as usize].data.contains(&200));
+    Slice {
+        pk,
+        vk,
+        inputs,
+        tensors,
+        outputs,
+        proof,
+    }
+}
+
+impl Slice {
+    /// What becomes of a proof that an adversary makes.
+    fn attack(&self, tensors: Vec<Tensor>, adversary: &mut dyn Adversary) -> Option<Reject> {
+        self.attack_on(tensors, &self.outputs, adversary)
+    }
+
+    fn attack_on(
+        &self,
+        tensors: Vec<Tensor>,
+        outputs: &[Tensor],
+        adversary: &mut dyn Adversary,
+    ) -> Option<Reject> {
+        let statement = Statement {
+            context: &CONTEXT,
+            inputs: &self.inputs,
+            outputs,
+        };
+        match prove_with(&self.pk, None, &statement, tensors, adversary) {
+            // Where even the dishonest prover gets stuck there is no proof.
+            Err(e) => Some(Reject::Proof(e.to_string())),
+            Ok(proof) => verify(&self.vk, &CONTEXT, &self.inputs, outputs, &proof).err(),
+        }
+    }
+
+    fn layout(&self) -> &Layout {
+        &self.pk.verifying_key().layout
+    }
+}
+
+/// Adds something to one message and goes on honestly from there.
+struct OneMessage {
+    at: usize,
+    add: EF,
+}
+
+impl Adversary for OneMessage {
+    fn message(&mut self, index: usize, value: EF) -> EF {
+        if index == self.at {
+            value + self.add
+        } else {
+            value
+        }
+    }
+
+    fn persists(&self) -> bool {
+        true
+    }
+}
+
+/// Adds to cells (column, element) before multiplicities are counted.
+struct Cells(Vec<(usize, usize, i64)>);
+
+impl Adversary for Cells {
+    fn columns(&mut self, _layout: &Layout, columns: &mut [Vec<i64>]) {
+        for &(column, i, add) in &self.0 {
+            columns[column][i] += add;
+        }
+    }
+
+    fn persists(&self) -> bool {
+        true
+    }
+}
+
+/// Adds to one element of the padded stack, multiplicities included.
+struct StackCell {
+    at: usize,
+    add: F,
+}
+
+impl Adversary for StackCell {
+    fn stack(&mut self, _layout: &Layout, stack: &mut [F]) {
+        stack[self.at] += self.add;
+    }
+
+    fn persists(&self) -> bool {
+        true
+    }
+}
+
+/// Goes on where an honest prover would give up.
+struct Persist;
+
+impl Adversary for Persist {
+    fn persists(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn every_changed_message_is_rejected() {
+    let s = slice();
+    let n = Proof::from_bytes(&s.proof, true)
+        .expect("parses")
+        .messages
+        .len();
+    assert!(n > 250, "the slice sends {n} messages");
+    for at in 0..n {
+        // Replaced in a finished proof.
+        let mut proof = Proof::from_bytes(&s.proof, true).expect("parses");
+        proof.messages[at] += EF::ONE;
+        let bytes = proof.to_bytes().expect("encodes");
+        let got = verify(&s.vk, &CONTEXT, &s.inputs, &s.outputs, &bytes);
+        assert!(
+            matches!(got, Err(Reject::Proof(_))),
+            "message {at}: {got:?}"
+        );
+        // Sent by a prover who stands by it afterwards.
+        let got = s.attack(
+            s.tensors.clone(),
+            &mut OneMessage {
+                at,
+                add: EF::from_u64(5),
+            },
+        );
+        assert!(
+            matches!(got, Some(Reject::Proof(_))),
+            "message {at}, adaptive: {got:?}"
+        );
+    }
+}
+
+#[test]
+fn every_changed_cell_is_rejected() {
+    let s = slice();
+    let mut seen = vec![];
+    for (c, column) in s.layout().columns.iter().enumerate() {
+        if column.is_weight {
+            continue;
+        }
+        seen.push(std::mem::discriminant(&column.source));
+        for i in 0..column.shape.iter().product() {
+            for add in [1, -1] {
+                // With multiplicities that fit as far as they can.
+                let got = match column.source {
+                    Source::Multiplicity(_) => None,
+                    _ => Some(s.attack(s.tensors.clone(), &mut Cells(vec![(c, i, add)]))),
+                };
+                if let Some(got) = got {
+                    assert!(
+                        got.is_some(),
+                        "{:?} of node {}, element {i}",
+                        column.source,
+                        column.node
+                    );
+                }
+                // In the stack alone.
+                let at = column.offset + pad_index(i, &column.shape);
+                let mut adversary = StackCell {
+                    at,
+                    add: F::from_i64(add),
+                };
+                let got = s.attack(s.tensors.clone(), &mut adversary);
+                assert!(
+                    got.is_some(),
+                    "{:?} of node {}, stack {at}",
+                    column.source,
+                    column.node
+                );
+            }
+        }
+    }
+    seen.sort_by_key(|d| format!("{d:?}"));
+    seen.dedup();
+    assert!(
+        seen.len() >= 8,
+        "the slice has {} sorts of column",
+        seen.len()
+    );
+}
+
+#[test]
+fn every_changed_tensor_value_is_rejected() {
+    // The witness is computed from a false intermediate or final value, so that
+    // remainders, slacks and gaps are as consistent as they can be.
+    let s = slice();
+    let key = s.pk.verifying_key();
+    for node in 1..s.tensors.len() {
+        if matches!(key.program.nodes[node], Op::Weight { .. }) {
+            continue;
+        }
+        for i in 0..s.tensors[node].data.len() {
+            for add in [1, -1] {
+                let mut tensors = s.tensors.clone();
+                tensors[node].data[i] += add;
+                let outputs: Vec<Tensor> = key
+                    .program
+                    .outputs
+                    .iter()
+                    .map(|&t| tensors[t as usize].clone())
+                    .collect();
+                let got = s.attack_on(tensors, &outputs, &mut Persist);
+                assert!(got.is_some(), "node {node}, element {i}, {add}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_remainder_outside_its_range_does_not_move_the_result() {
+    // q - 1 and r + 2^s satisfy the equation; so do q + 1 and r - 2^s, the
+    // latter as a field element that is no small integer.
+    let s = slice();
+    let layout = s.layout();
+    let key = s.pk.verifying_key();
+    let Some((node, shift)) = key
+        .program
+        .nodes
+        .iter()
+        .enumerate()
+        .find_map(|(n, op)| match op {
+            Op::Requant { shift, .. } => Some((n as TensorId, *shift)),
+            _ => None,
+        })
+    else {
+        panic!("the slice has a requantisation")
+    };
+    let column = |source, limb: u32| {
+        layout
+            .columns
+            .iter()
+            .position(|c| c.node == node && c.source == source && c.shift == limb)
+            .expect("the column exists")
+    };
+    let value = column(Source::Value, 0);
+    let remainder = column(Source::Remainder, 0);
+    let slack = column(Source::HighSlack, 0);
+    for i in 0..12 {
+        for sign in [1, -1] {
+            let attack = vec![
+                (value, i, -sign),
+                (slack, i, sign),
+                (remainder, i, sign << shift),
+            ];
+            let got = s.attack(s.tensors.clone(), &mut Cells(attack));
+            assert!(got.is_some(), "element {i}, {sign}");
+        }
+    }
+}
+
+#[test]
+fn other_statements_are_rejected() {
+    let s = slice();
+    let check = |inputs: &[Tensor], outputs: &[Tensor], context: &[u8; 32]| {
+        verify(&s.vk, context, inputs, outputs, &s.proof)
+    };
+    for i in 0..s.inputs[0].data.len() {
+        let mut inputs = s.inputs.clone();
+        inputs[0].data[i] -= i64::from(inputs[0].data[i] > -128);
+        if inputs != s.inputs {
+            let got = check(&inputs, &s.outputs, &CONTEXT);
+            assert!(matches!(got, Err(Reject::Proof(_))), "input {i}: {got:?}");
+        }
+    }
+    for k in 0..2 {
+        for i in 0..s.outputs[k].data.len() {
+            let mut outputs = s.outputs.clone();
+            outputs[k].data[i] -= 1;
+            let got = check(&s.inputs, &outputs, &CONTEXT);
+            assert!(got.is_err(), "output {k}, element {i}");
+        }
+    }
+    let mut context = CONTEXT;
+    context[31] ^= 1;
+    assert!(matches!(
+        check(&s.inputs, &s.outputs, &context),
+        Err(Reject::Proof(_))
+    ));
+    // Wrong numbers, shapes and ranges of public tensors.
+    assert!(matches!(
+        check(&[], &s.outputs, &CONTEXT),
+        Err(Reject::Public(_))
+    ));
+    let swapped: Vec<Tensor> = s.outputs.iter().rev().cloned().collect();
+    assert!(check(&s.inputs, &swapped, &CONTEXT).is_err());
+    let mut flat = s.inputs.clone();
+    flat[0].shape = vec![10];
+    assert!(matches!(
+        check(&flat, &s.outputs, &CONTEXT),
+        Err(Reject::Public(_))
+    ));
+    let mut far = s.inputs.clone();
+    far[0].data[0] = 128;
+    assert!(matches!(
+        check(&far, &s.outputs, &CONTEXT),
+        Err(Reject::Public(_))
+    ));
+}
+
+#[test]
+fn every_flipped_byte_of_the_proof_is_rejected() {
+    let s = slice();
+    for at in 0..s.proof.len() {
+        let mut proof = s.proof.clone();
+        proof[at] ^= 1 << (at % 8);
+        let got = verify(&s.vk, &CONTEXT, &s.inputs, &s.outputs, &proof);
+        assert!(got.is_err(), "byte {at} of {}", s.proof.len());
+    }
+}
+
+#[test]
+fn proofs_of_any_other_length_are_rejected() {
+    let s = slice();
+    for n in (0..s.proof.len()).step_by(7) {
+        let got = verify(&s.vk, &CONTEXT, &s.inputs, &s.outputs, &s.proof[..n]);
+        assert!(matches!(got, Err(Reject::Proof(_))), "{n} bytes: {got:?}");
+    }
+    let mut longer = s.proof.clone();
+    longer.push(0);
+    let got = verify(&s.vk, &CONTEXT, &s.inputs, &s.outputs, &longer);
+    assert!(matches!(got, Err(Reject::Proof(_))), "{got:?}");
+    // One message more, in its place.
+    let mut proof = Proof::from_bytes(&s.proof, true).expect("parses");
+    proof.messages.push(EF::ZERO);
+    let bytes = proof.to_bytes().expect("encodes");
+    let got = verify(&s.vk, &CONTEXT, &s.inputs, &s.outputs, &bytes);
+    assert!(matches!(got, Err(Reject::Proof(_))), "{got:?}");
+}
+
+#[test]
+fn every_flipped_bit_of_the_key_is_rejected() {
+    let s = slice();
+    for at in 0..s.vk.len() {
+        for bit in 0..8 {
+            let mut vk = s.vk.clone();
+            vk[at] ^= 1 << bit;
+            let got = verify(&vk, &CONTEXT, &s.inputs, &s.outputs, &s.proof);
+            assert!(got.is_err(), "bit {bit} of byte {at} of the key");
+        }
+    }
+    for n in 0..s.vk.len() {
+        let got = verify(&s.vk[..n], &CONTEXT, &s.inputs, &s.outputs, &s.proof);
+        assert!(
+            matches!(got, Err(Reject::Key(_))),
+            "{n} bytes of the key: {got:?}"
+        );
+    }
+}
+
+#[test]
+fn parts_of_other_proofs_do_not_fit() {
+    let s = slice();
+    let (outputs, other) = prove(&s.pk, &[4; 32], &s.inputs).expect("proves");
+    assert_eq!(outputs, s.outputs);
+    let parse = |bytes: &[u8]| Proof::from_bytes(bytes, true).expect("parses");
+    let judge = |proof: Proof| {
+        let bytes = proof.to_bytes().expect("encodes");
+        verify(&s.vk, &CONTEXT, &s.inputs, &s.outputs, &bytes)
+    };
+    let mut proof = parse(&s.proof);
+    proof.activations = parse(&other).activations;
+    assert!(matches!(judge(proof), Err(Reject::Proof(_))));
+    let mut proof = parse(&s.proof);
+    proof.weights = parse(&other).weights;
+    assert!(matches!(judge(proof), Err(Reject::Proof(_))));
+    let mut proof = parse(&s.proof);
+    proof.weights = None;
+    assert!(matches!(judge(proof), Err(Reject::Proof(_))));
+    let mut proof = parse(&s.proof);
+    proof.root = [0; 32];
+    assert!(matches!(judge(proof), Err(Reject::Proof(_))));
+    let mut proof = parse(&s.proof);
+    proof.messages = parse(&other).messages;
+    assert!(matches!(judge(proof), Err(Reject::Proof(_))));
+    assert_eq!(judge(parse(&s.proof)), Ok(()));
+}
+
+#[test]
+fn other_weights_than_the_committed_ones_are_rejected() {
+    let s = slice();
+    for i in 0..12 {
+        let mut weights = s.pk.weights().to_vec();
+        weights[0].data[i] += if weights[0].data[i] > 0 { -1 } else { 1 };
+        let key = s.pk.verifying_key();
+        let mut other =
+            compile_with(key.program.clone(), key.parameters, weights.clone()).expect("compiles");
+        // Rebuilding the proving key notices by itself.
+        assert!(ProvingKey::from_key(&s.vk, weights).is_err());
+        // A prover who claims the key nevertheless opens the wrong commitment.
+        other.pretend(key.weights);
+        let (outputs, proof) = prove(&other, &CONTEXT, &s.inputs).expect("proves");
+        let got = verify(&s.vk, &CONTEXT, &s.inputs, &outputs, &proof);
+        assert!(matches!(got, Err(Reject::Proof(_))), "weight {i}: {got:?}");
+    }
+}
+
+#[test]
+fn keys_that_could_overflow_are_refused() {
+    // The same bytes as an acceptable key, but for the bounds.
+    let key = |hi: i64| {
+        let mut p = Program::default();
+        let x = p.push(Op::Input {
+            shape: vec![4],
+            lo: 0,
+            hi,
+        });
+        let y = p.push(Op::Einsum {
+            a: x,
+            b: x,
+            a_labels: vec![0],
+            b_labels: vec![0],
+            out_labels: vec![],
+        });
+        let y = p.push(Op::Requant {
+            input: y,
+            multiplier: 1,
+            shift: 8,
+            lo: 0,
+            hi: 255,
+        });
+        p.outputs = vec![y];
+        VerifyingKey::new(
+            p,
+            Parameters {
+                limb_bits: 8,
+                weight_rate: 1,
+                activation_rate: 1,
+            },
+        )
+    };
+    assert!(key(1 << 28).is_ok());
+    assert!(key(1 << 32).is_err());
+    let good = key(1 << 28).expect("acceptable").to_bytes();
+    let needle = (1i64 << 28).to_le_bytes();
+    let at = good
+        .windows(8)
+        .position(|w| w == needle)
+        .expect("the bound is in the key");
+    let mut bad = good.clone();
+    bad[at..at + 8].copy_from_slice(&(1i64 << 32).to_le_bytes());
+    assert!(VerifyingKey::from_bytes(&good).is_ok());
+    let got = verify(&bad, &CONTEXT, &[], &[], &[]);
+    assert!(matches!(got, Err(Reject::Key(_))), "{got:?}");
+}
+
+#[test]
+fn an_honest_adversary_is_believed() {
+    // The harness itself: without a change the attacks above succeed.
+    let s = slice();
+    assert_eq!(s.attack(s.tensors.clone(), &mut Honest), None);
+    assert_eq!(s.attack(s.tensors.clone(), &mut Cells(vec![])), None);
+    assert_eq!(
+        s.attack(
+            s.tensors.clone(),
+            &mut StackCell {
+                at: 0,
+                add: F::ZERO
+            }
+        ),
+        None
+    );
+}

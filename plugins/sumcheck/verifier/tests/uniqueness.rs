@@ -1,0 +1,184 @@
+//! The equations and lookups of a gadget admit exactly one assignment of its
+//! columns, and that is the evaluator's result. Checked by trying all of them,
+//! for small ranges, over all inputs: every edge of rounding, sign and clamp.
+
+use dsperse_sumcheck_verifier::commit::F;
+use dsperse_sumcheck_verifier::eval::evaluate;
+use dsperse_sumcheck_verifier::layout::{Atom, FUNCTION_TAG, Layout, Linear};
+use dsperse_sumcheck_verifier::mle::field;
+use dsperse_sumcheck_verifier::program::*;
+use dsperse_sumcheck_verifier::validate::validate;
+use p3_field::{PrimeCharacteristicRing, PrimeField64};
+
+fn apply(form: &Linear, tensors: &[Tensor], columns: &[u64]) -> F {
+    let (constant, terms) = form.in_field();
+    terms.iter().fold(constant, |sum, &(atom, c)| {
+        let value = match atom {
+            Atom::Tensor(t) => field(i128::from(tensors[t as usize].data[0])),
+            Atom::Column(i) => F::from_u64(columns[i]),
+        };
+        sum + c * value
+    })
+}
+
+/// Tries every assignment of the range-checked columns of `node` on these
+/// inputs, and returns the values of `node` in the admitted ones.
+fn admitted(program: &Program, node: TensorId, inputs: &[i64]) -> (Vec<F>, i64) {
+    let checked = validate(program).expect("valid");
+    let layout = Layout::new(program, &checked, 4).expect("has a layout");
+    let inputs: Vec<Tensor> = inputs
+        .iter()
+        .map(|&x| Tensor {
+            shape: vec![1],
+            data: vec![x],
+        })
+        .collect();
+    let tensors = evaluate(program, &checked, &[], &inputs).expect("evaluates");
+    let own: Vec<(usize, u32)> = layout
+        .columns
+        .iter()
+        .enumerate()
+        .filter_map(|(i, c)| (c.node == node).then_some((i, c.width?)))
+        .collect();
+    let bits: u32 = own.iter().map(|c| c.1).sum();
+    assert!(bits <= 20, "{bits} bits are too many to try");
+    let mut values = vec![];
+    for code in 0..1u64 << bits {
+        let mut columns = vec![0; layout.columns.len()];
+        let mut rest = code;
+        for &(i, width) in &own {
+            columns[i] = rest & ((1 << width) - 1);
+            rest >>= width;
+        }
+        let in_tables = layout.lookups.iter().all(|l| {
+            assert!(l.tag < FUNCTION_TAG, "only ranges are tried");
+            apply(&l.args[0], &tensors, &columns).as_canonical_u64() < 1 << l.tag
+        });
+        let holds = in_tables
+            && layout.gadgets.iter().flat_map(|g| &g.constraints).all(|c| {
+                let sum: F = c
+                    .products
+                    .iter()
+                    .map(|p| {
+                        p.iter()
+                            .map(|f| apply(f, &tensors, &columns))
+                            .product::<F>()
+                    })
+                    .sum();
+                sum == F::ZERO
+            });
+        if holds {
+            let value = layout.values[node as usize]
+                .as_ref()
+                .expect("the node is committed");
+            values.push(apply(value, &tensors, &columns));
+        }
+    }
+    (values, tensors[node as usize].data[0])
+}
+
+/// The node must stay committed, so an affine form of it is the output.
+fn hide(mut p: Program, node: TensorId) -> Program {
+    let out = p.push(Op::Affine {
+        terms: vec![(node, 1)],
+        constant: 0,
+    });
+    p.outputs = vec![out];
+    p
+}
+
+#[test]
+fn requantisation_admits_only_the_rounded_and_clamped_value() {
+    // (multiplier, shift, lo, hi): no saturation, either end, both ends, ranges
+    // that are and are not powers of two, no shift, negative ranges.
+    for (multiplier, shift, lo, hi) in [
+        (1, 2, -16, 15),
+        (1, 2, 0, 7),
+        (1, 3, 0, 4),
+        (3, 2, -2, 5),
+        (1, 1, -20, -3),
+        (1, 0, -3, 3),
+        (5, 3, -9, 6),
+        (1, 1, -9, 40),
+        (2, 1, 3, 4),
+        (1, 2, 1, 1),
+    ] {
+        let mut p = Program::default();
+        let x = p.push(Op::Input {
+            shape: vec![1],
+            lo: -33,
+            hi: 31,
+        });
+        let y = p.push(Op::Requant {
+            input: x,
+            multiplier,
+            shift,
+            lo,
+            hi,
+        });
+        let p = hide(p, y);
+        for x in -17..=16 {
+            // The definition in exact rationals: nearest, halves upward.
+            let rounded = ((x * multiplier) as f64 / f64::from(1 << shift) + 0.5).floor() as i64;
+            let expected = rounded.clamp(lo, hi);
+            let (values, result) = admitted(&p, y, &[x]);
+            assert_eq!(
+                result, expected,
+                "x {x}, {multiplier} >> {shift} in {lo}..={hi}"
+            );
+            assert_eq!(
+                values,
+                [field(expected.into())],
+                "x {x}, {multiplier} >> {shift}"
+            );
+        }
+    }
+}
+
+#[test]
+fn division_admits_only_the_nearest_quotient() {
+    let mut p = Program::default();
+    let n = p.push(Op::Input {
+        shape: vec![1],
+        lo: -20,
+        hi: 20,
+    });
+    let d = p.push(Op::Input {
+        shape: vec![1],
+        lo: 1,
+        hi: 7,
+    });
+    let q = p.push(Op::Div {
+        num: n,
+        den: d,
+        lo: -20,
+        hi: 20,
+    });
+    let p = hide(p, q);
+    for n in -20i64..=20 {
+        for d in 1..=7 {
+            let expected = (n as f64 / d as f64 + 0.5).floor() as i64;
+            let (values, result) = admitted(&p, q, &[n, d]);
+            assert_eq!(result, expected, "{n} / {d}");
+            assert_eq!(values, [field(expected.into())], "{n} / {d}");
+        }
+    }
+}
+
+#[test]
+fn square_roots_admit_only_the_floor() {
+    let mut p = Program::default();
+    let x = p.push(Op::Input {
+        shape: vec![1],
+        lo: 0,
+        hi: 70,
+    });
+    let s = p.push(Op::Sqrt { input: x });
+    let p = hide(p, s);
+    for x in 0..=70 {
+        let expected = (0..).take_while(|s| s * s <= x).count() as i64 - 1;
+        let (values, result) = admitted(&p, s, &[x]);
+        assert_eq!(result, expected, "sqrt {x}");
+        assert_eq!(values, [field(expected.into())], "sqrt {x}");
+    }
+}
