@@ -32,8 +32,9 @@ impl AtomicFile {
     /// When the directory can't be written to.
     pub fn create(target: &Path) -> Result<Self> {
         let dir = parent_of(target);
+        let prefix = tmp_prefix(target);
         let mut builder = tempfile::Builder::new();
-        builder.prefix(TMP_PREFIX);
+        builder.prefix(&prefix);
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
@@ -160,20 +161,35 @@ pub(crate) fn sync_tree(path: &Path) -> Result<()> {
     }
 }
 
-/// Removes temporary files that a crashed command left directly in `dir`. Call it only
-/// under the lock of what lies there.
-pub(crate) fn clean_leftovers(dir: &Path) {
-    clean_prefixed(dir, TMP_PREFIX);
+/// Prefix of the temporary files of `target`.
+pub(crate) fn tmp_prefix(target: &Path) -> String {
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    let name: String = name.chars().take(50).collect();
+    format!("{TMP_PREFIX}{name}-")
 }
 
-/// Removes what a crashed command left directly in `dir` under names that begin with
-/// `prefix`. The caller's lock says that no other command is using such names.
+/// Removes temporary files that a crashed command left in a directory that is ours as a
+/// whole. Call it only under the lock of what lies there.
+pub(crate) fn clean_leftovers(dir: &Path) {
+    clean(dir, |name| name.starts_with(TMP_PREFIX));
+}
+
+/// Removes what a crashed command left in a shared directory under names that begin with
+/// `prefix` and end in random letters. The caller's lock says that no other command is
+/// using such names.
 pub(crate) fn clean_prefixed(dir: &Path, prefix: &str) {
+    clean(dir, |name| {
+        name.strip_prefix(prefix)
+            .is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_alphanumeric()))
+    });
+}
+
+fn clean(dir: &Path, is_leftover: impl Fn(&str) -> bool) {
     let Ok(entries) = fs::read_dir(dir) else {
         return;
     };
     for entry in entries.flatten() {
-        if entry.file_name().to_string_lossy().starts_with(prefix) {
+        if is_leftover(&entry.file_name().to_string_lossy()) {
             // Another attempt is made at the next open.
             let _ = remove(&entry.path());
         }

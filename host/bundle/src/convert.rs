@@ -5,8 +5,8 @@
 //! complete and synced. Only then is the source removed, where that was asked for.
 
 use crate::archive::CHUNK;
-use crate::atomic::{document_bytes, parent_of, remove, sync_dir};
-use crate::create::{foreign_entries, prepare_target, write_target};
+use crate::atomic::{crash_point, document_bytes, parent_of, remove, sync_dir};
+use crate::create::{foreign_entries, prepare_target, staging, write_target};
 use crate::error::{BundleError, IoContext, Result};
 use crate::location::{Kind, Location, Shape, output_path};
 use crate::lock::{Lock, LockMode, canonical};
@@ -188,22 +188,34 @@ impl Plan {
 }
 
 fn remove_source(location: &Location) -> Result<()> {
+    crash_point();
     let path = &location.path;
-    if path.is_dir() && location.kind != Kind::SliceDir {
-        // Only what was converted goes away; the user's own files stay.
-        let foreign: HashSet<String> = foreign_entries(path)?.into_iter().collect();
+    let foreign = if path.is_dir() && location.kind != Kind::SliceDir {
+        foreign_entries(path)?
+    } else {
+        Vec::new()
+    };
+    // Out of sight in one step, then deleted: no half of it is ever found.
+    let trash = staging(path)?;
+    if foreign.is_empty() {
+        let name = path.file_name().unwrap_or_default();
+        fs::rename(path, trash.path().join(name)).at("remove", path)?;
+    } else {
+        // Only what was converted goes away; the user's own files stay. The document
+        // goes first, so that what is left is not taken for slices.
+        let mut names = vec![std::ffi::OsString::from("metadata.json")];
         for entry in fs::read_dir(path).at("read", path)? {
-            let entry = entry.at("read", path)?;
-            if !foreign.contains(entry.file_name().to_string_lossy().as_ref()) {
-                remove(&entry.path())?;
+            let name = entry.at("read", path)?.file_name();
+            if name != "metadata.json" && !foreign.iter().any(|f| name == **f) {
+                names.push(name);
             }
         }
-        if foreign.is_empty() {
-            fs::remove_dir(path).at("remove", path)?;
+        for name in names {
+            let from = path.join(&name);
+            fs::rename(&from, trash.path().join(&name)).at("remove", &from)?;
         }
-    } else {
-        remove(path)?;
     }
+    crash_point();
     sync_dir(&parent_of(path))
 }
 

@@ -4,7 +4,7 @@
 //! it is complete, so a target that holds slices keeps them until the new ones are there.
 
 use crate::atomic::{
-    AtomicFile, clean_prefixed, crash_point, parent_of, sync_tree, write_document,
+    AtomicFile, clean_prefixed, crash_point, parent_of, sync_tree, tmp_prefix, write_document,
 };
 use crate::convert::{Export, write_shape};
 use crate::digest::file_digest;
@@ -162,12 +162,14 @@ fn already_there(target: &Path, shape: Shape, model: &ModelMetadata) -> bool {
     )
 }
 
-/// A temporary directory beside `target`. What a dead command left is removed: the caller
-/// has the lock of `target`.
+fn staging_prefix(target: &Path) -> String {
+    format!(".{}.new-", replacement_tag(target))
+}
+
+/// A temporary directory beside `target`.
 pub(crate) fn staging(target: &Path) -> Result<tempfile::TempDir> {
     let parent = parent_of(target);
-    let prefix = format!(".{}.new-", replacement_tag(target));
-    clean_prefixed(&parent, &prefix);
+    let prefix = staging_prefix(target);
     let mut builder = tempfile::Builder::new();
     builder.prefix(&prefix);
     #[cfg(unix)]
@@ -180,9 +182,13 @@ pub(crate) fn staging(target: &Path) -> Result<tempfile::TempDir> {
         .at("create a directory in", &parent)
 }
 
-/// Refuses to replace what isn't ours. Needs the lock of `target`.
+/// Removes what a dead command left beside `target`, and refuses to replace what isn't
+/// ours. Needs the lock of `target`.
 pub(crate) fn prepare_target(target: &Path, shape: Shape) -> Result<()> {
-    transaction::recover(&parent_of(target), &replacement_tag(target))?;
+    let parent = parent_of(target);
+    transaction::recover(&parent, &replacement_tag(target))?;
+    clean_prefixed(&parent, &staging_prefix(target));
+    clean_prefixed(&parent, &tmp_prefix(target));
     let Ok(meta) = fs::symlink_metadata(target) else {
         return Ok(());
     };
@@ -253,7 +259,8 @@ pub(crate) fn write_target(
         .into_iter()
         .map(|i| Export::plan(store, i, shape, for_verify))
         .collect::<Result<_>>()?;
-    if shape == Shape::Dsperse || store.model().is_none() && shape == Shape::Dslice {
+    let single = store.model().is_none() || store.location.only.is_some();
+    if shape == Shape::Dsperse || (shape == Shape::Dslice && single) {
         let mut out = AtomicFile::create(target)?;
         let tmp = staging(target)?;
         write_shape(store, &exports, shape, Some(out.file()), tmp.path(), target)?;

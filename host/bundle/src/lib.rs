@@ -36,9 +36,17 @@ mod transaction;
 pub mod values;
 
 #[cfg(test)]
+mod archive_tests;
+#[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod input_tests;
+#[cfg(test)]
+mod lock_tests;
+#[cfg(test)]
+mod run_dir_tests;
 #[cfg(test)]
 mod store_tests;
 

@@ -8,7 +8,7 @@
 //! [`SliceStore::commit`] packs it again and replaces the archive in one step.
 
 use crate::archive::{Archive, Limits};
-use crate::atomic::{clean_leftovers, parse_document, read_document};
+use crate::atomic::{clean_leftovers, clean_prefixed, parse_document, read_document, tmp_prefix};
 use crate::digest::file_digest;
 use crate::error::{BundleError, IoContext, Result};
 use crate::location::{Kind, Location, Shape, replacement_tag, resolve, slices_in};
@@ -526,6 +526,8 @@ fn recover(location: &Location) -> Result<()> {
     }
     if location.path.is_dir() {
         clean_leftovers(&location.path);
+    } else {
+        clean_prefixed(&parent, &tmp_prefix(&location.path));
     }
     Ok(())
 }

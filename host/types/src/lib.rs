@@ -25,6 +25,9 @@ pub mod slice;
 pub mod tensors;
 pub mod verdict;
 
+#[cfg(test)]
+mod tests;
+
 pub use document::{Document, DocumentError, Extra, Schema};
 pub use dsperse_plugin_api::{
     Artefact, Encoding, Error as BackendError, ErrorKind, ProofProperties, Role, Stage, TensorInfo,
@@ -39,6 +42,6 @@ pub use run::{
 pub use slice::{Compilation, Payload, SliceMetadata};
 pub use tensors::{TensorIndex, TensorOrigin, TensorRecord};
 pub use verdict::{
-    Counts, ProvenShare, Receipt, ReceiptFile, ReceiptSlice, Require, SliceVerdict, Verdict,
-    VerificationReport,
+    Counts, KeyOrigin, ProvenShare, Receipt, ReceiptFile, ReceiptSlice, Require, SliceVerdict,
+    Verdict, VerificationReport, keys_digest,
 };

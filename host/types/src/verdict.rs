@@ -1,5 +1,6 @@
 //! What a verifier says: verdicts per slice, the report and the receipt.
 
+use crate::digest::FieldHasher;
 use crate::document::{Extra, Schema, document};
 use crate::model::ModelMetadata;
 use crate::run::{Fidelity, Usage};
@@ -38,6 +39,56 @@ impl std::fmt::Display for Verdict {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(self.as_str())
     }
+}
+
+/// Why the key of a proven slice is believed to belong to the slice's ONNX file.
+///
+/// A proof shows that the circuit behind a verifying key was computed. That this circuit
+/// is the slice is another question, which a proof can't answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyOrigin {
+    /// The key lay beside the slice. Whoever made the slices could have put the key of
+    /// another circuit there.
+    AsGiven,
+    /// The verifier compiled the slice's ONNX file and got the same key.
+    Recompiled,
+    /// The key is one that the verifier named.
+    Pinned,
+}
+
+impl KeyOrigin {
+    /// The words for tables and messages.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AsGiven => "as given",
+            Self::Recompiled => "compiled again",
+            Self::Pinned => "pinned",
+        }
+    }
+}
+
+/// Digest of the verifying artefacts of a model's slices, by which `--expect-keys` pins
+/// them. Each item is a slice's index, the backend, and the artefacts, in the order of the
+/// slices; artefacts are sorted by name here. `None` when there are no items.
+#[must_use]
+pub fn keys_digest<'a>(
+    items: impl IntoIterator<Item = (usize, &'a str, Vec<ReceiptFile>)>,
+) -> Option<String> {
+    let mut h = FieldHasher::new("dsperse/keys/1");
+    let mut any = false;
+    for (index, backend, mut files) in items {
+        any = true;
+        files.sort_by(|a, b| (&a.name, &a.sha256).cmp(&(&b.name, &b.sha256)));
+        h.number(index as u64)
+            .text(backend)
+            .number(files.len() as u64);
+        for f in &files {
+            h.text(&f.name).text(&f.sha256);
+        }
+    }
+    any.then(|| h.finish())
 }
 
 /// What the user demands of a verification (`--require`).
@@ -143,6 +194,9 @@ pub struct SliceVerdict {
     /// Properties of the proof; `None` unless proven.
     #[serde(default)]
     pub proof: Option<ProofProperties>,
+    /// Why the verifying key is believed to be the slice's; `None` unless proven.
+    #[serde(default)]
+    pub keys: Option<KeyOrigin>,
     /// Recomputed: the relative tolerance that was allowed; 0 is bit for bit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tolerance: Option<f64>,
@@ -183,6 +237,7 @@ impl SliceVerdict {
             reason: None,
             hint: None,
             proof: None,
+            keys: None,
             tolerance: None,
             fidelity: None,
             payload_sha256: payload_sha256.into(),
@@ -211,6 +266,10 @@ pub struct VerificationReport {
     pub input_sha256: String,
     /// Digest of the claimed model output tensors, computed by the verifier.
     pub output_sha256: String,
+    /// Digest of the verifying artefacts of the proven slices, see [`keys_digest`]; `None`
+    /// when nothing was proven.
+    #[serde(default)]
+    pub keys_sha256: Option<String>,
     /// What was demanded.
     pub require: Require,
     /// Whether the demand is met: every slice's verdict is accepted and nothing of the
@@ -241,7 +300,7 @@ pub struct VerificationReport {
 document!(VerificationReport, "verification report", 1, 0, 0);
 
 impl VerificationReport {
-    /// Fills counts, proven share and `accepted` from the verdicts. A slice of the model
+    /// Fills counts, proven share, the keys' digest and `accepted` from the verdicts. A slice of the model
     /// without exactly one verdict is a failure.
     pub fn conclude(&mut self, model: &ModelMetadata) {
         let mut counts = Counts::default();
@@ -281,6 +340,10 @@ impl VerificationReport {
         self.accepted = self.failures.is_empty()
             && !model.slices.is_empty()
             && self.slices.iter().all(|s| self.require.accepts(s.verdict));
+        self.keys_sha256 = keys_digest(self.slices.iter().filter_map(|s| {
+            let backend = s.backend.as_deref()?;
+            (s.verdict == Verdict::Proven).then(|| (s.index, backend, s.circuit.clone()))
+        }));
         self.counts = counts;
         self.proven_share = share;
         self.proven_by_parameters = share.by_parameters();
@@ -296,6 +359,7 @@ impl VerificationReport {
             model_sha256: self.model_sha256.clone(),
             input_sha256: self.input_sha256.clone(),
             output_sha256: self.output_sha256.clone(),
+            keys_sha256: self.keys_sha256.clone(),
             require: self.require,
             accepted: self.accepted,
             slices: self
@@ -307,6 +371,8 @@ impl VerificationReport {
                     backend: s.backend.clone(),
                     backend_version: s.backend_version.clone(),
                     plugin_sha256: s.plugin_sha256.clone(),
+                    keys: s.keys,
+                    tolerance: s.tolerance,
                     payload_sha256: s.payload_sha256.clone(),
                     circuit: s.circuit.clone(),
                     proof_files: s.proof_files.clone(),
@@ -340,6 +406,12 @@ pub struct ReceiptSlice {
     pub backend_version: Option<String>,
     /// SHA-256 of its library.
     pub plugin_sha256: Option<String>,
+    /// Proven: why the verifying key was believed to be the slice's.
+    #[serde(default)]
+    pub keys: Option<KeyOrigin>,
+    /// Recomputed: the relative tolerance that was allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tolerance: Option<f64>,
     /// SHA-256 of the slice's ONNX file.
     pub payload_sha256: String,
     /// Verifying artefacts.
@@ -367,6 +439,9 @@ pub struct Receipt {
     pub input_sha256: String,
     /// Digest of the model's output tensors.
     pub output_sha256: String,
+    /// Digest of the verifying artefacts of the proven slices.
+    #[serde(default)]
+    pub keys_sha256: Option<String>,
     /// What was demanded.
     pub require: Require,
     /// Whether it was met.
