@@ -1,11 +1,12 @@
 //! A Rust plugin for the tests of this crate: it comes through the abi_stable door, keeps
-//! its worker, and takes as much memory as a probe asks for. `stable_b` is its twin under
+//! its worker, and takes as much memory as a probe asks for, itself or by a tool. `stable_b` is its twin under
 //! another name.
 
 use dsperse_plugin_api::{
     Backend, CompileJob, Cx, Descriptor, Done, Error, Probe, ProbeJob, Result, Support,
     SupportsJob, Verdict, VerifyJob, WitnessJob, export_backend,
 };
+use std::process::Command;
 
 struct Stable;
 
@@ -25,9 +26,14 @@ impl Backend for Stable {
     }
 
     fn probe(&self, job: &ProbeJob, _: &Cx) -> Result<Probe> {
-        let mib = job.options.get("mib").and_then(serde_json::Value::as_u64);
-        let bytes = usize::try_from(mib.unwrap_or(0) << 20).unwrap_or(0);
+        let mib = |key: &str| job.options.get(key).and_then(serde_json::Value::as_u64);
+        let bytes = usize::try_from(mib("mib").unwrap_or(0) << 20).unwrap_or(0);
         drop(std::hint::black_box(vec![1u8; bytes]));
+        if let Some(mib) = mib("tool_mib") {
+            // A line without an end, all of which tail has to remember.
+            let script = format!("head -c {mib}M /dev/zero | tail > /dev/null");
+            Command::new("sh").args(["-c", &script]).status()?;
+        }
         Ok(Probe::ready())
     }
 

@@ -106,6 +106,33 @@ fn memory_is_that_of_the_call_and_not_of_the_worker() {
 }
 
 #[test]
+fn what_tools_use_is_counted_and_limited() {
+    let _alone = alone();
+    let host = PluginHost::discover(options(&[stable("a")]));
+    let ask = |mib: u64, limit: Option<u64>| {
+        let mut job = ProbeJob::default();
+        job.options.insert("tool_mib".into(), mib.into());
+        call(&host, "stable_a", Request::Probe(job), |options| {
+            options.memory = limit;
+        })
+        .outcome
+    };
+    let small = ask(1, None);
+    assert!(small.usage.peak_bytes < 64 << 20, "{:?}", small.usage);
+    let large = ask(400, None);
+    assert!(large.result.is_ok(), "{large:?}");
+    // Sampled while it grows and is written out, so not to the last byte.
+    assert!(large.usage.peak_bytes > 250 << 20, "{:?}", large.usage);
+    assert!(large.usage.peak_bytes < 900 << 20, "{:?}", large.usage);
+    assert!(large.usage.cpu_seconds > small.usage.cpu_seconds + 0.02);
+
+    let error = ask(4000, Some(300 << 20)).result.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Resource);
+    assert!(error.message.contains("limit of 300 MiB"), "{error}");
+    assert_eq!(workers(), Vec::<u32>::new());
+}
+
+#[test]
 fn a_worker_that_misbehaved_is_not_used_again() {
     let _alone = alone();
     let dir = tempfile::tempdir().unwrap();

@@ -195,6 +195,8 @@ fn call_loop(
         if head.last {
             sys::exit_now(0);
         }
+        // An idle worker holds no directory that somebody may want to remove.
+        let _ = std::env::set_current_dir("/");
         // A flag that was set for this call must not stop the next.
         bridge.set_cancelled(false);
         let idle = Idle {

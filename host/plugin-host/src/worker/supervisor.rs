@@ -450,6 +450,10 @@ impl Supervisor {
         if self.ended.is_none() {
             self.kill(Killed::Host);
         }
+        // Without lists of children the group is all that can be reached.
+        #[cfg(not(target_os = "linux"))]
+        let _ = Pid::from_raw(self.worker)
+            .map(|group| rustix::process::kill_process_group(group, Signal::KILL));
         let deadline = Instant::now() + FAREWELL;
         let mut first = true;
         let mut nap = Duration::from_micros(100);
