@@ -106,15 +106,24 @@ pub struct Verify {
     /// What every slice must be for exit code 0
     #[arg(long, value_enum, value_name = "LEVEL", default_value = "checked")]
     pub require: Require,
-    /// The model digest that the slices must have
+    /// The model identity that the slices must have; proofs then count only under keys that are expected too or can be compiled again
     #[arg(long, value_name = "SHA256")]
     pub expect_model: Option<String>,
+    /// The digest that the verifying keys of the proven slices must have
+    #[arg(long, value_name = "SHA256")]
+    pub expect_keys: Option<String>,
+    /// A receipt of somebody you trust: expects its model, keys, input and output, and no weaker verdict
+    #[arg(long, value_name = "FILE")]
+    pub expect_receipt: Option<PathBuf>,
     /// Relative tolerance of recomputations; 0 compares bit for bit
     #[arg(long, value_name = "REL", default_value_t = 0.0)]
     pub tolerance: f64,
-    /// Compile again where the backend is reproducible, and compare the verifying artefacts
+    /// Compile the slices again and compare the verifying artefacts; other proofs don't count
     #[arg(long)]
     pub recompile: bool,
+    /// The model input that the slices were compiled with, for compiling them again [default: the input of the claim]
+    #[arg(long, value_name = "FILE")]
+    pub calibration: Option<PathBuf>,
     /// Where the receipt goes [default: <run>/receipt.json]
     #[arg(long, value_name = "FILE")]
     pub receipt: Option<PathBuf>,

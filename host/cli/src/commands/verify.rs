@@ -11,7 +11,7 @@ use crate::output;
 use dsperse_bundle::{Access, RunDir, atomic};
 use dsperse_pipeline::verify::{self, VerifyOptions};
 use dsperse_pipeline::{Session, slices};
-use dsperse_types::{SliceVerdict, StageOutcome, Verdict, VerificationReport};
+use dsperse_types::{KeyOrigin, SliceVerdict, StageOutcome, Verdict, VerificationReport};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -22,8 +22,11 @@ pub fn execute(app: &App, args: &Verify) -> Result<Exit> {
         output: args.output.clone(),
         require: require(args.require),
         expect_model: args.expect_model.clone(),
+        expect_keys: args.expect_keys.clone(),
+        expect_receipt: args.expect_receipt.clone(),
         tolerance: args.tolerance,
         recompile: args.recompile,
+        calibration: args.calibration.clone(),
     };
     let report = app.with_session(Some(&args.limits), |session| {
         carry_out(session, &run, &data, &options, args.receipt.as_deref())
@@ -155,6 +158,9 @@ pub fn text(report: &VerificationReport) -> String {
         let _ = writeln!(out, "fidelity, as the prover measured it: {}", fidelity(f));
     }
     let _ = writeln!(out, "model identity {}", report.model_identity);
+    if let Some(keys) = &report.keys_sha256 {
+        let _ = writeln!(out, "verifying keys {keys}, {}", origins(&report.slices));
+    }
     let c = &report.counts;
     let share = |s: Option<f64>| s.map_or_else(|| "no".to_owned(), numbers::percent);
     let _ = writeln!(
@@ -178,6 +184,22 @@ pub fn text(report: &VerificationReport) -> String {
         report.require.as_str()
     );
     out
+}
+
+/// Where the keys of the proven slices come from.
+fn origins(slices: &[SliceVerdict]) -> String {
+    let has = |origin| slices.iter().any(|s| s.keys == Some(origin));
+    let mut words: Vec<&str> = [KeyOrigin::Pinned, KeyOrigin::Recompiled]
+        .into_iter()
+        .filter(|o| has(*o))
+        .map(KeyOrigin::as_str)
+        .collect();
+    if has(KeyOrigin::AsGiven) {
+        words.push(
+            "as they lie in these slices: when somebody else compiled them, use --expect-keys or --recompile",
+        );
+    }
+    words.join(", ")
 }
 
 /// One line per backend that proved something: what its proofs offer.

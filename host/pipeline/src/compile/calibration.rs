@@ -58,17 +58,43 @@ impl Samples {
         if !self.digests.contains_key(&slice.index) {
             return Ok(());
         }
-        let mut sample = |wanted: &[TensorInfo]| -> Result<Vec<TensorRef>> {
-            let held = chain::pick(&self.tensors, wanted)?;
-            for h in &held {
-                files.insert(&h.tensor.info.name, &h.tensor.sha256, &h.path);
-            }
-            Ok(held.into_iter().map(|h| h.tensor).collect())
-        };
-        job.calibration = vec![sample(&slice.inputs)?];
-        job.calibration_outputs = vec![sample(&slice.outputs)?];
-        Ok(())
+        add_sample(&self.tensors, slice, job, files)
     }
+}
+
+/// Adds a slice's calibration tensors, taken from the float chain, to a compile job.
+///
+/// # Errors
+/// When the chain did not compute them.
+pub(crate) fn add_sample(
+    tensors: &Tensors,
+    slice: &SliceMetadata,
+    job: &mut Job,
+    files: &mut Files,
+) -> Result<()> {
+    let mut sample = |wanted: &[TensorInfo]| -> Result<Vec<TensorRef>> {
+        let held = chain::pick(tensors, wanted)?;
+        for h in &held {
+            files.insert(&h.tensor.info.name, &h.tensor.sha256, &h.path);
+        }
+        Ok(held.into_iter().map(|h| h.tensor).collect())
+    };
+    job.calibration = vec![sample(&slice.inputs)?];
+    job.calibration_outputs = vec![sample(&slice.outputs)?];
+    Ok(())
+}
+
+/// Digest of a slice's calibration tensors, by which a later command knows whether it has
+/// the same.
+///
+/// # Errors
+/// When the chain did not compute them.
+pub(crate) fn sample_digest(tensors: &Tensors, slice: &SliceMetadata) -> Result<String> {
+    let mut hasher = FieldHasher::new("dsperse/calibration/1");
+    for held in chain::pick(tensors, &slice.inputs)? {
+        hasher.tensor(&held.tensor.info).text(&held.tensor.sha256);
+    }
+    Ok(hasher.finish())
 }
 
 /// Calibration tensors that are computed when the first slice needs them: a compile that
@@ -142,11 +168,7 @@ impl Lazy<'_> {
         let mut digests = BTreeMap::new();
         for index in wanted {
             let slice = self.store.slice(index)?;
-            let mut hasher = FieldHasher::new("dsperse/calibration/1");
-            for held in chain::pick(&tensors, &slice.inputs)? {
-                hasher.tensor(&held.tensor.info).text(&held.tensor.sha256);
-            }
-            digests.insert(index, hasher.finish());
+            digests.insert(index, sample_digest(&tensors, &slice)?);
         }
         Ok(Samples { tensors, digests })
     }

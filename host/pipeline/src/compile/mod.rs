@@ -20,6 +20,7 @@ use crate::session::Session;
 use crate::slices;
 pub(crate) use attempt::falls_through;
 use attempt::{Decision, Work};
+pub(crate) use calibration::{add_sample, sample_digest};
 use dsperse_bundle::SliceStore;
 use dsperse_router::{Policy, Routes};
 use dsperse_types::{Fallback, SliceMetadata};

@@ -1,23 +1,24 @@
 //! The verdict on one slice.
 
+use super::checks::Check;
+use super::keys::Keys;
 use super::{VerifyOptions, claims::Claims};
 use crate::chain::Held;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::job::{FileRef, Files, Job, Operation};
 use crate::session::{Loaded, Session};
-use crate::slices;
 use dsperse_bundle::{BundleError, RunDir, SliceStore};
 use dsperse_plugin_api::{Role, Stage, Verdict as Answer};
 use dsperse_router::policy::verdict_counts_as_proof;
 use dsperse_types::{
-    BackendError, Compilation, ErrorKind, ModelMetadata, ReceiptFile, RunResults, SliceMetadata,
-    SliceRun, SliceVerdict, Usage, Verdict,
+    BackendError, Compilation, ErrorKind, KeyOrigin, ModelMetadata, ReceiptFile, RunResults,
+    SliceMetadata, SliceRun, SliceVerdict, Usage, Verdict,
 };
 use std::path::Path;
 
-/// A verifier never needs more than these.
-const VERIFIER_ROLES: [Role; 2] = [Role::Verifying, Role::Public];
+/// A verdict rests on these artefacts alone, so that what pins them pins everything.
+const VERIFIER_ROLES: [Role; 1] = [Role::Verifying];
 
 pub(super) struct Judge<'a> {
     pub session: &'a Session<'a>,
@@ -28,10 +29,12 @@ pub(super) struct Judge<'a> {
     pub claims: &'a Claims,
     pub options: &'a VerifyOptions,
     pub scratch: &'a Path,
+    pub keys: Keys<'a>,
+    pub left_out: Option<Check>,
 }
 
 /// Why a slice did not become `proven`.
-enum NotProven {
+pub(super) enum NotProven {
     /// Something is wrong: the verdict is `failed`.
     Wrong(String),
     /// The proof could not be judged: the slice may still be computed again.
@@ -42,13 +45,13 @@ enum NotProven {
 }
 
 impl NotProven {
-    fn undecided(reason: impl Into<String>) -> Self {
+    pub(super) fn undecided(reason: impl Into<String>) -> Self {
         Self::Undecided {
             reason: reason.into(),
             hint: None,
         }
     }
-    fn hint(self, text: impl Into<String>) -> Self {
+    pub(super) fn hint(self, text: impl Into<String>) -> Self {
         match self {
             Self::Undecided { reason, .. } => Self::Undecided {
                 reason,
@@ -75,6 +78,10 @@ struct Claim {
 }
 
 impl Judge<'_> {
+    fn on(&self, check: Check) -> bool {
+        self.left_out != Some(check)
+    }
+
     /// Judges a slice.
     ///
     /// # Errors
@@ -117,7 +124,9 @@ impl Judge<'_> {
             Ok(slice) => slice,
             Err(e) => return Ok(Err(e.to_string())),
         };
-        if let Err(e) = self.store.payload(index) {
+        if let Err(e) = self.store.payload(index)
+            && self.on(Check::Payload)
+        {
             return Ok(Err(e.to_string()));
         }
         let claim = match (
@@ -164,7 +173,11 @@ impl Judge<'_> {
         }
         let Some(backend) = self.session.loaded(name) else {
             return Ok(Err(NotProven::undecided(format!(
-                "its proof needs backend \"{name}\", which is not loaded"
+                "its proof needs backend \"{name}\"{}, which is not loaded",
+                slice
+                    .compilations
+                    .get(name)
+                    .map_or_else(String::new, |c| format!(" {}", c.backend_version))
             ))
             .hint("see \"dsperse plugin list\"")));
         };
@@ -186,14 +199,19 @@ impl Judge<'_> {
         if let Err(e) = compatible(compilation, &backend) {
             return Ok(Err(e));
         }
-        if self.options.recompile
-            && let Err(e) = self.compile_again(slice, compilation, &backend, verdict)?
-        {
-            return Ok(Err(e));
-        }
         let prepared = self.proof_job(slice, &backend, files, claim, verdict);
         let (job, files) = match prepared {
             Ok(prepared) => prepared,
+            Err(e) => return Ok(Err(e)),
+        };
+        let origin = if self.on(Check::Recompile) {
+            self.keys
+                .origin(slice, compilation, &backend, &verdict.circuit)?
+        } else {
+            Ok(KeyOrigin::AsGiven)
+        };
+        let origin = match origin {
+            Ok(origin) => origin,
             Err(e) => return Ok(Err(e)),
         };
         let (answer, usage) = self.execute(&job, &files, &backend)?;
@@ -208,6 +226,7 @@ impl Judge<'_> {
                     ))));
                 }
                 verdict.verdict = Verdict::Proven;
+                verdict.keys = Some(origin);
                 verdict.proof.clone_from(&capabilities.proof);
                 verdict.facts.extend(facts);
                 verdict.warnings.extend(warnings);
@@ -215,7 +234,13 @@ impl Judge<'_> {
                 verdict.hint = None;
                 Ok(Ok(()))
             }
-            Ok(Answer::Invalid { reason }) => Ok(Err(NotProven::Wrong(reason))),
+            Ok(Answer::Invalid { reason }) if self.on(Check::Proof) => {
+                Ok(Err(NotProven::Wrong(reason)))
+            }
+            Ok(Answer::Invalid { .. }) => {
+                verdict.verdict = Verdict::Proven;
+                Ok(Ok(()))
+            }
             // What the backend can't read is part of the claim, and wrong.
             Err(e) if e.kind == ErrorKind::InvalidInput => Ok(Err(NotProven::Wrong(e.message))),
             Err(e) => {
@@ -268,6 +293,17 @@ impl Judge<'_> {
                 role: a.role,
                 sha256: a.sha256,
             });
+        }
+        // Of two files of one name a backend could take either.
+        for list in [&job.circuit, &job.proof] {
+            let mut names: Vec<&str> = list.iter().map(|f| f.name.as_str()).collect();
+            names.sort_unstable();
+            if let Some(twice) = names.windows(2).find(|w| w[0] == w[1]) {
+                return Err(NotProven::Wrong(format!(
+                    "the artefact \"{}\" is declared twice",
+                    twice[0]
+                )));
+            }
         }
         Ok((job, files))
     }
@@ -343,7 +379,11 @@ impl Judge<'_> {
                 verdict.warnings.extend(warnings);
                 Ok(Ok(()))
             }
-            Ok(Answer::Invalid { reason }) => Ok(Err(reason)),
+            Ok(Answer::Invalid { reason }) if self.on(Check::Recomputation) => Ok(Err(reason)),
+            Ok(Answer::Invalid { .. }) => {
+                verdict.verdict = Verdict::Recomputed;
+                Ok(Ok(()))
+            }
             Err(e) if e.kind == ErrorKind::InvalidInput => Ok(Err(e.message)),
             Err(e) => {
                 verdict.reason = also(&e.message);
@@ -355,80 +395,13 @@ impl Judge<'_> {
         }
     }
 
-    /// Compiles the slice again and compares what verifiers use.
-    fn compile_again(
-        &self,
-        slice: &SliceMetadata,
-        compilation: &Compilation,
-        backend: &Loaded<'_>,
-        verdict: &mut SliceVerdict,
-    ) -> Result<Result<(), NotProven>> {
-        let proof = backend.descriptor.capabilities.proof.as_ref();
-        if !proof.is_some_and(|p| p.reproducible_compile) {
-            verdict.warnings.push(format!(
-                "backend \"{}\" does not give the same keys when a slice is compiled again, so --recompile could not compare them",
-                backend.name()
-            ));
-            return Ok(Ok(()));
-        }
-        let prepared = slices::job(self.store, slice, Operation::Compile, backend);
-        let (job, files) = match prepared {
-            Ok(prepared) => prepared,
-            Err(e) => {
-                let reason = format!("it could not be compiled again: {e}");
-                return Ok(Err(NotProven::undecided(reason)));
-            }
-        };
-        let dir = self.job_dir()?;
-        let control = self
-            .session
-            .control(dir.path(), slice.index, backend.name(), 1);
-        let done = match self
-            .session
-            .executor()
-            .execute(&job, &files, &control)
-            .done()
-        {
-            Ok(done) => done,
-            Err(e) if e.kind == ErrorKind::Cancelled => return Err(Error::interrupted()),
-            Err(e) => {
-                let reason = format!("it could not be compiled again: {}", e.message);
-                return Ok(Err(NotProven::undecided(reason)));
-            }
-        };
-        for recorded in compilation
-            .artefacts
-            .iter()
-            .filter(|a| a.role == Role::Verifying)
-        {
-            let again = done.artefacts.iter().find(|a| a.name == recorded.name);
-            if again.is_some_and(|a| a.sha256 == recorded.sha256) {
-                continue;
-            }
-            let reason = format!(
-                "compiled again, \"{}\" of backend \"{}\" is another than the prover's",
-                recorded.name,
-                backend.name()
-            );
-            // Calibration data stays with the prover, so its keys can't be made again.
-            return Ok(Err(if compilation.calibration_sha256.is_some() {
-                NotProven::undecided(reason)
-                    .hint("the prover calibrated the slice with data that is not here")
-            } else {
-                NotProven::Wrong(reason)
-            }));
-        }
-        verdict.facts.insert("recompiled".to_owned(), true.into());
-        Ok(Ok(()))
-    }
-
     fn execute(
         &self,
         job: &Job,
         files: &Files,
         backend: &Loaded<'_>,
     ) -> Result<(std::result::Result<Answer, BackendError>, Usage)> {
-        let dir = self.job_dir()?;
+        let dir = super::job_dir(self.scratch)?;
         self.session.emit(&Event::Started {
             stage: "verify",
             slice: job.slice.index,
@@ -447,13 +420,6 @@ impl Judge<'_> {
             return Err(Error::interrupted());
         }
         Ok((answer, usage))
-    }
-
-    fn job_dir(&self) -> Result<tempfile::TempDir> {
-        tempfile::Builder::new()
-            .prefix("job-")
-            .tempdir_in(self.scratch)
-            .map_err(|e| Error::io("create a directory in", self.scratch, &e))
     }
 }
 
