@@ -25,6 +25,9 @@ pub mod slice;
 pub mod tensors;
 pub mod verdict;
 
+#[cfg(test)]
+mod tests;
+
 pub use document::{Document, DocumentError, Extra, Schema};
 pub use dsperse_plugin_api::{
     Artefact, Encoding, Error as BackendError, ErrorKind, ProofProperties, Role, Stage, TensorInfo,
