@@ -482,19 +482,19 @@ impl Supervisor {
         self.read_worker();
         let deadline = Instant::now() + FAREWELL;
         // Every writer is dead, so each pipe ends; the deadline is for what should not be.
-        while self.outputs.iter().any(|(_, fd)| fd.is_some()) && Instant::now() < deadline {
-            let before = self.to_host.len();
+        while Instant::now() < deadline {
             self.read_outputs();
-            if self.to_host.len() == before {
-                let mut fds: Vec<PollFd<'_>> = self
-                    .outputs
-                    .iter()
-                    .filter_map(|(_, fd)| fd.as_ref())
-                    .map(|fd| PollFd::new(fd, PollFlags::IN))
-                    .collect();
-                let timeout = Timespec::try_from(Duration::from_millis(100)).ok();
-                let _ = poll(&mut fds, timeout.as_ref());
+            let mut fds: Vec<PollFd<'_>> = self
+                .outputs
+                .iter()
+                .filter_map(|(_, fd)| fd.as_ref())
+                .map(|fd| PollFd::new(fd, PollFlags::IN))
+                .collect();
+            if fds.is_empty() {
+                break;
             }
+            let timeout = Timespec::try_from(TICK).ok();
+            let _ = poll(&mut fds, timeout.as_ref());
         }
     }
 
