@@ -46,14 +46,12 @@ pub fn compile(job: &CompileJob, cx: &Cx) -> Result<Done> {
     if !lowered.meets_target {
         done.warnings.push(format!(
             "slice {} misses the fidelity target: the largest relative error on {} calibration \
-             samples is {:.2e} with {} bits, wanted is {:.2e}; the largest output is at the same \
-             place in {} of them",
+             samples is {:.2e} with {} bits, wanted is {:.2e}",
             job.slice.index,
             lowered.fidelity.samples,
             lowered.fidelity.relative_error,
             lowered.precision.activation_bits,
             settings.target,
-            lowered.fidelity.same_arg_max,
         ));
     }
     cx.check_cancelled()?;

@@ -230,7 +230,7 @@ impl Quantiser<'_> {
             Op::Clamp { input, lo, hi } => self.clamp(id, *input, *lo, *hi),
             Op::Map { .. } => Err(self.refuse("a function has no table")),
             Op::MaxPool { input, windows } => self.max_pool(*input, windows),
-            Op::Softmax { input, axis } => self.softmax(*input, *axis),
+            Op::Softmax { input, axis } => self.softmax(id, *input, *axis),
             Op::Normalise {
                 input,
                 axes,

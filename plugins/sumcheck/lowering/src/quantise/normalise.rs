@@ -1,6 +1,7 @@
 //! Softmax and layer normalisation: the operators that divide by a computed number.
 
 use super::builder::Quantity;
+use super::scale::exponent_for;
 use super::{Quantiser, ir, sum_factors};
 use crate::error::Result;
 use crate::graph::{Function, Id};
@@ -19,7 +20,7 @@ const SQUARE_BITS: u32 = 58;
 
 impl Quantiser<'_> {
     /// `e^(x - max) / sum`, with the exponential from a table.
-    pub(super) fn softmax(&mut self, input: Id, axis: usize) -> Result<Quantity> {
+    pub(super) fn softmax(&mut self, id: Id, input: Id, axis: usize) -> Result<Quantity> {
         let x = self.narrow(input)?;
         let shape = self.graph.shape(input).to_vec();
         let most = self.axis_max(x.tensor, axis)?;
@@ -50,7 +51,13 @@ impl Quantiser<'_> {
             factors: sum_factors(shape.len(), &[axis]),
         })?;
         let den = self.repeat(sum, axis, shape[axis])?;
-        let fraction = bits - 2;
+        // As fine as the greatest probability deserves, as long as numerator and divisor
+        // stay exact.
+        let result = exponent_for(self.ranges.max_abs(id), self.bits(id));
+        let n_bits = usize::BITS - shape[axis].leading_zeros();
+        let most = 24u32.min(32u32.saturating_sub(n_bits));
+        let wanted = u32::try_from(-result).unwrap_or(0);
+        let fraction = wanted.max(bits - 2).min(most);
         let num = self.push(ir::Op::Affine {
             terms: vec![(exp, 1 << fraction)],
             constant: 0,
