@@ -259,6 +259,127 @@ pub fn random_case(kind: usize, seed: u64) -> Case {
     b.finish(last, public)
 }
 
+/// A slice with every primitive, small enough to attack everywhere: saturation
+/// at both ends of a range that is no power of two, virtual and committed
+/// public outputs.
+pub fn every_primitive() -> Case {
+    let mut p = Program::default();
+    let x = p.push(Op::Input {
+        shape: vec![2, 5],
+        lo: -128,
+        hi: 127,
+    });
+    let w = p.push(Op::Weight {
+        shape: vec![3, 2, 2],
+        lo: -100,
+        hi: 100,
+    });
+    let window = Factor::Window {
+        dim: 1,
+        kernel: 2,
+        size: 4,
+        stride: 1,
+        dilation: 1,
+        pad: 0,
+    };
+    let patches = p.push(Op::Wire {
+        input: x,
+        factors: vec![Factor::Keep { dim: 0 }, window],
+    });
+    let acc = p.push(Op::Einsum {
+        a: patches,
+        b: w,
+        a_labels: b"cyp".to_vec(),
+        b_labels: b"ocy".to_vec(),
+        out_labels: b"op".to_vec(),
+    });
+    // 0..=200 is not a power of two of values, and both ends saturate.
+    let y = p.push(Op::Requant {
+        input: acc,
+        multiplier: 3,
+        shift: 7,
+        lo: 0,
+        hi: 200,
+    });
+    let views: Vec<TensorId> = (0..2)
+        .map(|start| {
+            let half = Factor::Strided {
+                dim: 1,
+                size: 2,
+                start,
+                step: 2,
+            };
+            p.push(Op::Wire {
+                input: y,
+                factors: vec![Factor::Keep { dim: 0 }, half],
+            })
+        })
+        .collect();
+    let m = p.push(Op::Max { inputs: views });
+    let values = (0..256).map(|v| v * v / 64 + 1).collect();
+    p.tables.push(Table { lo: 0, values });
+    let t = p.push(Op::Lookup { input: m, table: 0 });
+    let square = p.push(Op::Einsum {
+        a: t,
+        b: t,
+        a_labels: b"ij".to_vec(),
+        b_labels: b"ij".to_vec(),
+        out_labels: b"ij".to_vec(),
+    });
+    let sum = p.push(Op::Wire {
+        input: square,
+        factors: vec![
+            Factor::Keep { dim: 0 },
+            Factor::Sum { dim: 1 },
+            Factor::Repeat { size: 2 },
+        ],
+    });
+    let root = p.push(Op::Sqrt { input: sum });
+    let den = p.push(Op::Affine {
+        terms: vec![(root, 1)],
+        constant: 1,
+    });
+    let num = p.push(Op::Affine {
+        terms: vec![(t, 100), (m, -7)],
+        constant: 3,
+    });
+    let q = p.push(Op::Div {
+        num,
+        den,
+        lo: -500,
+        hi: 500,
+    });
+    let mixed = p.push(Op::Affine {
+        terms: vec![(q, 2), (t, 1)],
+        constant: -5,
+    });
+    let last = p.push(Op::Requant {
+        input: mixed,
+        multiplier: 1,
+        shift: 1,
+        lo: -128,
+        hi: 127,
+    });
+    p.outputs = vec![mixed, last];
+    let tensor = |s: &[usize], d: &[i64]| Tensor {
+        shape: s.to_vec(),
+        data: d.to_vec(),
+    };
+    let weights = vec![tensor(
+        &[3, 2, 2],
+        &[100, -100, 50, 7, 3, 99, -20, 60, -1, 0, 88, -90],
+    )];
+    let inputs = vec![tensor(
+        &[2, 5],
+        &[127, -128, 5, 90, -30, 11, 64, -7, 100, 3],
+    )];
+    Case {
+        program: p,
+        weights,
+        inputs,
+    }
+}
+
 fn out_size(
     size: usize,
     kernel: usize,

@@ -1,0 +1,50 @@
+//! Writes the fixture that the verifier's tests must accept for ever: a key, a
+//! proof and its statement, of a slice with every primitive.
+//!
+//! `cargo run -p dsperse-sumcheck-prover --example fixture -- <folder>`
+//!
+//! Make a new folder for a new protocol version; never overwrite an old one.
+
+use std::path::PathBuf;
+
+use dsperse_sumcheck_prover::{compile_with, prove};
+use dsperse_sumcheck_verifier::key::Parameters;
+use dsperse_sumcheck_verifier::program::Tensor;
+
+#[path = "../tests/common/mod.rs"]
+#[allow(dead_code, reason = "only one program is used here")]
+mod common;
+
+/// One line for each tensor: shape, then elements.
+fn lines(tensors: &[Tensor]) -> String {
+    let words = |v: Vec<String>| v.join(" ");
+    tensors
+        .iter()
+        .map(|t| {
+            let shape = words(t.shape.iter().map(ToString::to_string).collect());
+            let data = words(t.data.iter().map(ToString::to_string).collect());
+            format!("{shape} : {data}\n")
+        })
+        .collect()
+}
+
+fn main() {
+    let folder = PathBuf::from(std::env::args().nth(1).expect("the folder to write to"));
+    let case = common::every_primitive();
+    let parameters = Parameters {
+        limb_bits: 6,
+        weight_rate: 5,
+        activation_rate: 5,
+    };
+    let pk = compile_with(case.program, parameters, case.weights).expect("compiles");
+    let context: [u8; 32] = std::array::from_fn(|i| i as u8);
+    let (outputs, proof) = prove(&pk, &context, &case.inputs).expect("proves");
+    std::fs::create_dir_all(&folder).expect("the folder can be made");
+    let write = |name: &str, bytes: &[u8]| {
+        std::fs::write(folder.join(name), bytes).expect("the file can be written");
+    };
+    write("key.bin", &pk.verifying_key().to_bytes());
+    write("proof.bin", &proof);
+    write("inputs.txt", lines(&case.inputs).as_bytes());
+    write("outputs.txt", lines(&outputs).as_bytes());
+}

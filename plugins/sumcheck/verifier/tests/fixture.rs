@@ -1,0 +1,39 @@
+//! Proofs that were made once and must verify for ever.
+
+use dsperse_sumcheck_verifier::program::Tensor;
+use dsperse_sumcheck_verifier::{Reject, verify};
+
+/// Reads lines of `shape : elements`.
+fn tensors(text: &str) -> Vec<Tensor> {
+    text.lines()
+        .map(|line| {
+            let (shape, data) = line.split_once(':').expect("a colon");
+            let shape = shape
+                .split_whitespace()
+                .map(|d| d.parse().expect("a size"))
+                .collect();
+            let data = data
+                .split_whitespace()
+                .map(|x| x.parse().expect("an integer"))
+                .collect();
+            Tensor { shape, data }
+        })
+        .collect()
+}
+
+#[test]
+fn version_1_proof_still_verifies() {
+    let key = include_bytes!("fixture/v1/key.bin");
+    let proof = include_bytes!("fixture/v1/proof.bin");
+    let inputs = tensors(include_str!("fixture/v1/inputs.txt"));
+    let mut outputs = tensors(include_str!("fixture/v1/outputs.txt"));
+    let mut context: [u8; 32] = std::array::from_fn(|i| i as u8);
+    assert_eq!(verify(key, &context, &inputs, &outputs, proof), Ok(()));
+    context[0] = 1;
+    let got = verify(key, &context, &inputs, &outputs, proof);
+    assert!(matches!(got, Err(Reject::Proof(_))), "{got:?}");
+    context[0] = 0;
+    outputs[0].data[0] += 1;
+    let got = verify(key, &context, &inputs, &outputs, proof);
+    assert!(matches!(got, Err(Reject::Proof(_))), "{got:?}");
+}
