@@ -34,8 +34,8 @@ fn probe(host: &PluginHost, name: &str) -> Probe {
 
 fn quick(dir: &Path) -> HostOptions {
     let mut options = options(&[dir]);
-    options.policy.load_timeout = Duration::from_millis(700);
-    options.policy.describe_timeout = Duration::from_millis(700);
+    options.policy.load_timeout = Duration::from_millis(2500);
+    options.policy.describe_timeout = Duration::from_millis(2500);
     options
 }
 
