@@ -98,7 +98,8 @@ fn graphs_that_make_no_sense_are_refused() {
 #[test]
 fn the_identity_covers_what_a_verdict_rests_on() {
     let m = model();
-    let changes: [(&str, fn(&mut ModelMetadata)); 12] = [
+    type Change = fn(&mut ModelMetadata);
+    let changes: [(&str, Change); 12] = [
         ("original bytes", |m| m.model.sha256 = sha('1')),
         ("external data", |m| {
             m.model.external_data.push(ExternalFile::default());
