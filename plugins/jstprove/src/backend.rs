@@ -1,10 +1,12 @@
 //! The plugin's operations.
 
+use crate::command::QUANTISED;
 use crate::files::{WitnessHeader, check_proof, public_values};
+use crate::integer;
 use crate::network::{Network, SCALE_BITS};
 use crate::normalise::normalise;
-use crate::programs::{INSTALL_HINT, LICENCE_NOTE, Programs, VERSION};
-use crate::{integer, programs};
+use crate::programs::{INSTALL_HINT, LICENCE_NOTE, VERSION};
+use crate::tools::{Tools, write_json};
 use dsperse_plugin_api::job::artefact;
 use dsperse_plugin_api::{
     Artefact, ArtefactRef, Backend, BindsPublicIo, Capabilities, CompileJob, Cost, Cx, Descriptor,
@@ -24,6 +26,8 @@ const EXPONENT: i32 = -(SCALE_BITS as i32);
 const CIRCUIT: &str = "circuit";
 const SOLVER: &str = "witness_solver";
 const SETTINGS: &str = "settings";
+/// What the `jst` command wants besides, when it makes a witness.
+const MODEL: &str = "quantised_model";
 const WITNESS: &str = "witness";
 const PROOF: &str = "proof";
 
@@ -79,13 +83,25 @@ impl Backend for Jstprove {
             reusable_worker: false,
             verify_needs_payload: false,
         };
-        d.options = vec![OptionSpec {
-            key: "programs".into(),
+        let path = |key: &str, affects_compile: bool, help: &str| OptionSpec {
+            key: key.into(),
             kind: "path".into(),
-            help: "Directory that holds onnx_generic_circuit_2-1-0 and expander-exec; the Python environments are searched when it is not set.".into(),
+            help: help.into(),
             default: None,
-            affects_compile: false,
-        }];
+            affects_compile,
+        };
+        d.options = vec![
+            path(
+                "programs",
+                false,
+                "Directory that holds onnx_generic_circuit_2-1-0 and expander-exec; the Python environments are searched when it is not set.",
+            ),
+            path(
+                "jst",
+                true,
+                "The command jst, used in place of the programs: slower, as each call starts its Python.",
+            ),
+        ];
         d
     }
 
@@ -94,10 +110,10 @@ impl Backend for Jstprove {
     }
 
     fn probe(&self, job: &ProbeJob, cx: &Cx) -> Result<Probe> {
-        let (status, problem) = match Programs::find(&job.options) {
-            Ok(programs) => {
-                let problem = programs.check(cx).err();
-                (programs.status(problem.as_ref()), problem)
+        let (status, problem) = match Tools::find(&job.options) {
+            Ok(tools) => {
+                let problem = tools.check(cx).err();
+                (tools.status(problem.as_ref()), problem)
             }
             Err(e) => {
                 let tool = e.tool.clone().unwrap_or_default();
@@ -136,7 +152,7 @@ impl Backend for Jstprove {
             }
             Err(e) => return Err(e),
         };
-        Programs::find(&job.options)?.check(cx)?;
+        Tools::find(&job.options)?.check(cx)?;
         Ok(Support::Yes {
             cost: cost(&network),
         })
@@ -144,13 +160,10 @@ impl Backend for Jstprove {
 
     fn compile(&self, job: &CompileJob, cx: &Cx) -> Result<Done> {
         let network = normalise(&payload(&job.slice)?)?;
-        let programs = Programs::find(&job.options)?;
+        let tools = Tools::find(&job.options)?;
         let scratch = Scratch::new(cx)?;
-        write_json(&scratch.file("meta.json"), &network.meta())?;
-        write_json(&scratch.file("arch.json"), &network.architecture())?;
-        write_json(&scratch.file("wandb.json"), &network.weights()?)?;
         cx.progress(0.1, "circuit");
-        programs.compile(scratch.path(), cx)?;
+        tools.compile(&network, scratch.path(), cx)?;
         // A first witness shows that circuit and integer computation agree, and tells how
         // many private values a witness has, which the verifier can't take from a prover.
         cx.progress(0.8, "trial witness");
@@ -162,8 +175,7 @@ impl Backend for Jstprove {
                 .map(|p| vec![0; p.shape.iter().product()])
                 .collect(),
         };
-        make_witness(&programs, &network, inputs, &scratch, cx)?;
-        let header = WitnessHeader::read(&std::fs::read(scratch.file("witness.bin"))?)?;
+        let (_, header) = make_witness(&tools, &network, inputs, &scratch, cx)?;
         let settings = Settings {
             jstprove: VERSION.into(),
             private: header.private,
@@ -175,19 +187,24 @@ impl Backend for Jstprove {
             &scratch.file("circuit_witness_solver.txt"),
             &cx.dir().join("witness_solver.zst"),
         )?;
+        let mut artefacts = vec![
+            Artefact::new(CIRCUIT, Role::Verifying, "circuit.zst"),
+            Artefact::new(SETTINGS, Role::Verifying, "settings.json"),
+            Artefact::new(SOLVER, Role::Proving, "witness_solver.zst"),
+        ];
+        if matches!(tools, Tools::Command(_)) {
+            compress(&scratch.file(QUANTISED), &cx.dir().join("quantised.zst"))?;
+            artefacts.push(Artefact::new(MODEL, Role::Proving, "quantised.zst"));
+        }
         Ok(Done {
-            artefacts: vec![
-                Artefact::new(CIRCUIT, Role::Verifying, "circuit.zst"),
-                Artefact::new(SETTINGS, Role::Verifying, "settings.json"),
-                Artefact::new(SOLVER, Role::Proving, "witness_solver.zst"),
-            ],
+            artefacts,
             ..Done::default()
         })
     }
 
     fn witness(&self, job: &WitnessJob, cx: &Cx) -> Result<Done> {
         let network = normalise(&payload(&job.slice)?)?;
-        let programs = Programs::find(&job.options)?;
+        let tools = Tools::find(&job.options)?;
         let scratch = Scratch::new(cx)?;
         unpack(&job.circuit, CIRCUIT, &scratch.file("circuit.txt"))?;
         unpack(
@@ -195,9 +212,18 @@ impl Backend for Jstprove {
             SOLVER,
             &scratch.file("circuit_witness_solver.txt"),
         )?;
-        write_json(&scratch.file("meta.json"), &network.meta())?;
+        if matches!(tools, Tools::Command(_)) {
+            if artefact(&job.circuit, MODEL).is_err() {
+                return Err(Error::tool_missing(
+                    "jstprove",
+                    "the slice was compiled with JSTprove's programs, and only the command \"jst\" is here",
+                )
+                .with_hint("compile the slice again, or install the programs"));
+            }
+            unpack(&job.circuit, MODEL, &scratch.file(QUANTISED))?;
+        }
         let inputs = fixed_inputs(&job.inputs)?;
-        let outputs = make_witness(&programs, &network, inputs, &scratch, cx)?;
+        let (outputs, _) = make_witness(&tools, &network, inputs, &scratch, cx)?;
         compress(&scratch.file("witness.bin"), &cx.dir().join("witness.zst"))?;
         let mut files = Vec::new();
         for (i, (port, ints)) in network.outputs.iter().zip(outputs).enumerate() {
@@ -222,12 +248,12 @@ impl Backend for Jstprove {
     }
 
     fn prove(&self, job: &ProveJob, cx: &Cx) -> Result<Done> {
-        let programs = Programs::find(&job.options)?;
+        let tools = Tools::find(&job.options)?;
         let scratch = Scratch::new(cx)?;
         unpack(&job.circuit, CIRCUIT, &scratch.file("circuit.txt"))?;
         unpack(&job.witness, WITNESS, &scratch.file("witness.bin"))?;
         let proof = cx.dir().join("proof.bin");
-        programs.prove(scratch.path(), &proof, cx)?;
+        tools.prove(scratch.path(), &proof, cx)?;
         // The program proves violated circuits without a word; such a proof is of no use.
         check_proof(&std::fs::read(&proof)?).map_err(|reason| {
             Error::internal(format!("the proof that was made is invalid: {reason}"))
@@ -239,10 +265,11 @@ impl Backend for Jstprove {
     }
 
     fn verify(&self, job: &VerifyJob, cx: &Cx) -> Result<Verdict> {
-        let values = match public_claim(job) {
-            Ok(values) => values,
+        let (inputs, outputs) = match public_claim(job) {
+            Ok(claim) => claim,
             Err(reason) => return Ok(Verdict::invalid(reason)),
         };
+        let values = public_values(&inputs, &outputs);
         let Ok(proof) = artefact(&job.proof, PROOF) else {
             return Ok(Verdict::invalid("there is no proof"));
         };
@@ -268,7 +295,7 @@ impl Backend for Jstprove {
                 values.len()
             )));
         }
-        let programs = Programs::find(&job.options)?;
+        let tools = Tools::find(&job.options)?;
         let scratch = Scratch::new(cx)?;
         if let Err(e) = unpack(&job.circuit, CIRCUIT, &scratch.file("circuit.txt")) {
             return match e.kind {
@@ -278,18 +305,27 @@ impl Backend for Jstprove {
         }
         let file = File::create(scratch.file("witness.bin"))?;
         header.write_public(&values, &mut BufWriter::new(file))?;
-        Ok(
-            match programs.verify(scratch.path(), Path::new(&proof.path), cx)? {
-                Ok(()) => Verdict::valid(),
-                Err(reason) => Verdict::invalid(reason),
-            },
-        )
+        let proof = Path::new(&proof.path);
+        let verdict = tools.verify(
+            &inputs.concat(),
+            &outputs.concat(),
+            scratch.path(),
+            proof,
+            cx,
+        )?;
+        Ok(match verdict {
+            Ok(()) => Verdict::valid(),
+            Err(reason) => Verdict::invalid(reason),
+        })
     }
 }
 
-/// The public values of the claim: the inputs by the documented rounding, the outputs
-/// exactly as the circuit has them.
-fn public_claim(job: &VerifyJob) -> std::result::Result<Vec<i64>, String> {
+/// Integers of several tensors.
+type Integers = Vec<Vec<i64>>;
+
+/// The claim: the inputs by the documented rounding, the outputs exactly as the circuit has
+/// them.
+fn public_claim(job: &VerifyJob) -> std::result::Result<(Integers, Integers), String> {
     for output in &job.outputs {
         if output.info.encoding != (Encoding::Fixed { exponent: EXPONENT }) {
             return Err(format!(
@@ -300,25 +336,25 @@ fn public_claim(job: &VerifyJob) -> std::result::Result<Vec<i64>, String> {
     }
     let inputs = fixed_inputs(&job.inputs).map_err(|e| e.message)?;
     let outputs = fixed_inputs(&job.outputs).map_err(|e| e.message)?;
-    Ok(public_values(&inputs, &outputs))
+    Ok((inputs, outputs))
 }
 
 /// Reads tensors as integers at scale 2^18.
-fn fixed_inputs(files: &[TensorFile]) -> Result<Vec<Vec<i64>>> {
+fn fixed_inputs(files: &[TensorFile]) -> Result<Integers> {
     files
         .iter()
         .map(|f| f.read_values()?.to_fixed(EXPONENT))
         .collect()
 }
 
-/// Writes the expected values, makes the witness, and returns the outputs.
+/// Makes the witness, and returns the outputs and the witness's header.
 fn make_witness(
-    programs: &programs::Programs,
+    tools: &Tools,
     network: &Network,
-    inputs: Vec<Vec<i64>>,
+    inputs: Integers,
     scratch: &Scratch,
     cx: &Cx,
-) -> Result<Vec<integer::Ints>> {
+) -> Result<(Vec<integer::Ints>, WitnessHeader)> {
     let expected: Vec<usize> = network
         .inputs
         .iter()
@@ -330,13 +366,18 @@ fn make_witness(
             "the slice's inputs have {found:?} elements, expected {expected:?}"
         )));
     }
-    let flat: Vec<i64> = inputs.iter().flatten().copied().collect();
-    let outputs = integer::evaluate(network, inputs)?;
-    let out: Vec<i64> = outputs.iter().flat_map(|t| &t.data).copied().collect();
-    write_json(&scratch.file("ints.json"), &json!({"input": flat}))?;
-    write_json(&scratch.file("output.json"), &json!({"output": out}))?;
-    programs.witness(scratch.path(), cx)?;
-    Ok(outputs)
+    let outputs = integer::evaluate(network, inputs.clone())?;
+    let flat: Integers = outputs.iter().map(|t| t.data.clone()).collect();
+    tools.witness(
+        network,
+        &inputs.concat(),
+        &flat.concat(),
+        scratch.path(),
+        cx,
+    )?;
+    let witness = std::fs::read(scratch.file("witness.bin"))?;
+    let header = WitnessHeader::of(&witness, &public_values(&inputs, &flat))?;
+    Ok((outputs, header))
 }
 
 /// A directory for the programs' uncompressed files, gone at the end of the call.
@@ -370,10 +411,6 @@ fn payload(slice: &SliceInfo) -> Result<Vec<u8>> {
         .as_ref()
         .ok_or_else(|| Error::invalid_input("the slice's ONNX file is needed and not there"))?;
     std::fs::read(path).map_err(|e| Error::invalid_input(format!("\"{path}\" can't be read: {e}")))
-}
-
-fn write_json(path: &Path, value: &serde_json::Value) -> Result<()> {
-    Ok(std::fs::write(path, value.to_string())?)
 }
 
 fn compress(from: &Path, to: &Path) -> Result<()> {
@@ -413,8 +450,11 @@ fn operators() -> Vec<OperatorSupport> {
         ("Min", "two operands"),
         ("Clip", ""),
         ("Relu", ""),
-        ("Conv", "2-D, constant weights, no groups, symmetric pads"),
-        ("MaxPool", "2-D, symmetric pads, no ceil_mode"),
+        (
+            "Conv",
+            "2-D, constant weights, no groups or dilations, symmetric pads",
+        ),
+        ("MaxPool", "2-D, symmetric pads, no dilations or ceil_mode"),
         ("Gemm", "constant weights and bias"),
         ("MatMul", "matrix times constant matrix"),
         ("BatchNormalization", "inference"),

@@ -47,6 +47,23 @@ impl WitnessHeader {
         })
     }
 
+    /// Reads the header of a witness file whose public values must be these.
+    ///
+    /// # Errors
+    /// `internal` when the tool made a witness of other values.
+    pub fn of(bytes: &[u8], values: &[i64]) -> Result<Self> {
+        let header = Self::read(bytes)?;
+        let own = bytes.rchunks_exact(32).take(values.len());
+        let same = own.eq(values.iter().rev().map(|v| field(*v)));
+        if same && header.public == values.len() as u64 {
+            Ok(header)
+        } else {
+            Err(Error::internal(
+                "JSTprove's witness is of other inputs or outputs than those computed",
+            ))
+        }
+    }
+
     /// Whether a verifier should write a witness file of this size.
     pub fn plausible(self) -> bool {
         self.private.is_power_of_two() && self.private <= MAX_PRIVATE && self.public <= MAX_PRIVATE
@@ -158,6 +175,10 @@ mod tests {
         assert_eq!(bytes.len(), 24 + 32 * 8);
         assert_eq!(WitnessHeader::read(&bytes).unwrap(), header);
         assert_eq!(bytes[24 + 32 * 5], 5);
+        assert_eq!(WitnessHeader::of(&bytes, &[5, 2, 18]).unwrap(), header);
+        for other in [&[4, 2, 18][..], &[5, 2], &[5, 2, 17], &[2, 18, 5], &[]] {
+            assert!(WitnessHeader::of(&bytes, other).is_err(), "{other:?}");
+        }
         for cut in 0..bytes.len() {
             assert!(WitnessHeader::read(&bytes[..cut]).is_err(), "{cut}");
         }

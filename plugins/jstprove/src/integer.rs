@@ -337,11 +337,13 @@ mod tests {
             name: "w".into(),
             shape: vec![2, 1],
             data: vec![ONE, 2 * ONE],
+            bits: SCALE_BITS,
         };
         let b = Constant {
             name: "b".into(),
             shape: vec![1, 1],
             data: vec![ONE * ONE / 2],
+            bits: 2 * SCALE_BITS,
         };
         let op = Op::Gemm {
             trans_a: false,

@@ -180,6 +180,8 @@ pub struct Constant {
     pub shape: Vec<usize>,
     /// Elements, row-major, at the scale that its reader wants.
     pub data: Vec<i64>,
+    /// That scale: bits after the binary point. 0 for plain integers, such as shapes.
+    pub bits: u32,
 }
 
 /// A tensor that enters or leaves the slice.

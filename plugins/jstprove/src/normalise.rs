@@ -5,7 +5,7 @@ use crate::integer::{Ints, broadcast};
 use crate::network::{Constant, LIMIT, Layer, Network, Op, Port, Reshape, SCALE_BITS, Window};
 use dsperse_onnx::{Constants, DataType, GraphProto, ModelProto, NodeProto, ValueInfoProto};
 use dsperse_plugin_api::{Error, Result};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Scale of a bias that is added before the rescaling, in bits.
 const BIAS_BITS: u32 = 2 * SCALE_BITS;
@@ -21,6 +21,7 @@ pub fn normalise(bytes: &[u8]) -> Result<Network> {
     let mut builder = Builder {
         constants: Constants::of(graph),
         shapes: HashMap::new(),
+        names: HashSet::new(),
         network: Network {
             opset: model.opset("").unwrap_or(1),
             ..Network::default()
@@ -70,6 +71,7 @@ fn port(info: &ValueInfoProto) -> Result<Port> {
 struct Builder<'a> {
     constants: Constants<'a>,
     shapes: HashMap<String, Vec<usize>>,
+    names: HashSet<String>,
     network: Network,
 }
 
@@ -108,10 +110,14 @@ impl Builder<'_> {
         if outputs.next().is_some() {
             return Err(no("a node with several outputs"));
         }
-        let name = match node.name() {
+        let mut name = match node.name() {
             "" => format!("node_{index}"),
             name => name.to_owned(),
         };
+        // The names of a node's constants follow from its own, which ONNX lets repeat.
+        while !self.names.insert(name.clone()) {
+            name = format!("{name}_{index}");
+        }
         let emit = Emit {
             name: &name,
             output,
@@ -240,6 +246,8 @@ impl Builder<'_> {
         let data = values
             .iter()
             .map(|v| {
+                // Single precision, as in JSTprove, also where values were folded.
+                let v = f64::from(*v as f32);
                 if v.is_finite() && v.abs() < (LIMIT >> SCALE_BITS) as f64 {
                     Ok((v * scale).trunc() as i64)
                 } else {
@@ -250,14 +258,21 @@ impl Builder<'_> {
                 }
             })
             .collect::<Result<Vec<_>>>()?;
-        self.constant(name, shape, data)
+        self.constant(name, shape, data, bits)
     }
 
-    fn constant(&mut self, name: String, shape: Vec<usize>, data: Vec<i64>) -> Result<String> {
+    fn constant(
+        &mut self,
+        name: String,
+        shape: Vec<usize>,
+        data: Vec<i64>,
+        bits: u32,
+    ) -> Result<String> {
         self.network.constants.push(Constant {
             name: name.clone(),
             shape,
             data,
+            bits,
         });
         Ok(name)
     }
@@ -450,7 +465,7 @@ impl Builder<'_> {
                 // c - x as (-1)·x + c: the product with -2^18 and the floor are exact.
                 let (x, shape) = self.activation(node, 1)?;
                 let minus = format!("{}.minus_one", emit.name);
-                self.constant(minus.clone(), vec![1], vec![-(1 << SCALE_BITS)])?;
+                self.constant(minus.clone(), vec![1], vec![-(1 << SCALE_BITS)], SCALE_BITS)?;
                 let negated = format!("{}.negated", emit.output);
                 self.push(
                     format!("{}.negate", emit.name),
@@ -591,7 +606,7 @@ impl Builder<'_> {
             .map(|d| i64::try_from(*d).map_err(|_| no("a dimension beyond 2^63")))
             .collect::<Result<Vec<_>>>()?;
         let name = format!("{}.shape", emit.name);
-        self.constant(name.clone(), vec![target.len()], target)?;
+        self.constant(name.clone(), vec![target.len()], target, 0)?;
         self.layer(emit, Op::Reshape(Reshape::Reshape), vec![x, name], to)
     }
 }
@@ -665,10 +680,14 @@ fn window(node: &NodeProto, kernel: [usize; 2]) -> Result<Window> {
         }
         Some(pads) => return Err(no(format!("asymmetric or negative pads {pads:?}"))),
     };
+    let dilations = pair("dilations")?;
+    if dilations != [1, 1] {
+        return Err(no(format!("dilations {dilations:?}")));
+    }
     Ok(Window {
         kernel,
         strides: pair("strides")?,
-        dilations: pair("dilations")?,
+        dilations,
         pads,
     })
 }

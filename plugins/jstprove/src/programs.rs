@@ -2,7 +2,7 @@
 //! (`onnx_generic_circuit_2-1-0`) and the prover (`expander-exec`). They run without
 //! Python, in a clean environment in which OpenMPI starts no helper process.
 
-use dsperse_plugin_api::{Cx, Error, Result, ToolStatus, tool};
+use dsperse_plugin_api::{Cx, Error, ErrorKind, Result, tool};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -111,19 +111,14 @@ impl Programs {
         Ok(())
     }
 
-    /// The state for `probe`.
-    pub fn status(&self, problem: Option<&Error>) -> ToolStatus {
-        ToolStatus {
-            name: "jstprove".into(),
-            wanted: VERSION.into(),
-            found: Some(self.version.clone()),
-            path: Some(self.builder.display().to_string()),
-            ok: problem.is_none(),
-            hint: Some(match problem {
-                Some(e) => e.hint.clone().unwrap_or_else(|| e.message.clone()),
-                None => LICENCE_NOTE.to_owned(),
-            }),
-        }
+    /// The circuit builder's path.
+    pub fn builder(&self) -> &Path {
+        &self.builder
+    }
+
+    /// The prover's path.
+    pub fn prover(&self) -> &Path {
+        &self.prover
     }
 
     /// Builds a circuit: `circuit.txt` and `circuit_witness_solver.txt` from `meta.json`,
@@ -143,7 +138,7 @@ impl Programs {
             .arg(dir.join("arch.json"))
             .arg("-b")
             .arg(dir.join("wandb.json"));
-        succeed(&self.builder, &mut command, cx)
+        succeed(&mut command, cx, |out| failure(&self.builder, out))
     }
 
     /// Makes `witness.bin` from `ints.json` and the expected `output.json`.
@@ -164,7 +159,7 @@ impl Programs {
             .arg(dir.join("witness.bin"))
             .arg("-m")
             .arg(dir.join("meta.json"));
-        succeed(&self.builder, &mut command, cx)
+        succeed(&mut command, cx, |out| failure(&self.builder, out))
     }
 
     /// Makes `proof` from `circuit.txt` and `witness.bin`. The program does not look
@@ -181,7 +176,7 @@ impl Programs {
             .arg(dir.join("witness.bin"))
             .arg("-o")
             .arg(proof);
-        succeed(&self.prover, &mut command, cx)
+        succeed(&mut command, cx, |out| failure(&self.prover, out))
     }
 
     /// Lets the program judge a proof; `Ok(Err(reason))` when it rejects. This is not the
@@ -204,57 +199,75 @@ impl Programs {
             .arg("-i")
             .arg(proof);
         let out = tool::run(&mut command, cx)?;
-        if out.status.success() {
-            // Exit status and text must both say so.
-            return Ok(if out.stdout.lines().any(|l| l.trim() == "success") {
-                Ok(())
-            } else {
-                Err("the verifying program did not say \"success\"".into())
-            });
-        }
-        match failure(&self.prover, &out) {
-            e if e.kind == dsperse_plugin_api::ErrorKind::Internal => Ok(Err(format!(
-                "the verifying program rejects the proof ({}): {}",
-                out.ending(),
-                out.last_words()
-            ))),
-            e => Err(e),
-        }
+        judged(&out, || failure(&self.prover, &out))
     }
 
     fn command(&self, program: &Path, cx: &Cx) -> Command {
         let mut command = Command::new(program);
-        command
-            .env_clear()
-            .env("OMPI_MCA_ess_singleton_isolated", "1")
-            .env("OMPI_MCA_btl", "self")
-            .env("OMPI_MCA_pml", "ob1")
-            .env("RAYON_NUM_THREADS", cx.threads().to_string())
-            .env("HOME", cx.dir())
-            .env("TMPDIR", cx.dir())
-            .current_dir(cx.dir());
-        for key in ["PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"] {
-            if let Some(value) = std::env::var_os(key) {
-                command.env(key, value);
-            }
-        }
+        environment(&mut command, cx);
         command
     }
 }
 
-fn succeed(program: &Path, command: &mut Command, cx: &Cx) -> Result<()> {
+/// A clean environment, in which OpenMPI starts no helper process and nothing is written
+/// outside the job's directory.
+pub(crate) fn environment(command: &mut Command, cx: &Cx) {
+    command
+        .env_clear()
+        .env("OMPI_MCA_ess_singleton_isolated", "1")
+        .env("OMPI_MCA_btl", "self")
+        .env("OMPI_MCA_pml", "ob1")
+        .env("RAYON_NUM_THREADS", cx.threads().to_string())
+        .env("HOME", cx.dir())
+        .env("TMPDIR", cx.dir())
+        .current_dir(cx.dir());
+    for key in ["PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"] {
+        if let Some(value) = std::env::var_os(key) {
+            command.env(key, value);
+        }
+    }
+}
+
+/// Runs a command that must succeed.
+pub(crate) fn succeed(
+    command: &mut Command,
+    cx: &Cx,
+    failure: impl FnOnce(&tool::Output) -> Error,
+) -> Result<()> {
     let out = tool::run(command, cx)?;
     if out.status.success() {
         Ok(())
     } else {
-        Err(failure(program, &out))
+        Err(failure(&out))
+    }
+}
+
+/// What a verifying program said: exit status and text must both be good.
+pub(crate) fn judged(
+    out: &tool::Output,
+    failure: impl FnOnce() -> Error,
+) -> Result<std::result::Result<(), String>> {
+    if out.status.success() {
+        return Ok(if out.stdout.lines().any(|l| l.trim() == "success") {
+            Ok(())
+        } else {
+            Err("the verifying program did not say \"success\"".into())
+        });
+    }
+    match failure() {
+        e if e.kind == ErrorKind::Internal => Ok(Err(format!(
+            "the verifying program rejects the proof ({}): {}",
+            out.ending(),
+            out.last_words()
+        ))),
+        e => Err(e),
     }
 }
 
 /// What a failed program means for the host: a missing library is a missing tool, a kill
 /// or a full disk is a lack of resources, and everything else (it panics with exit code
 /// 101) is a fault inside the tool, for which the next backend is tried.
-fn failure(program: &Path, out: &tool::Output) -> Error {
+pub(crate) fn failure(program: &Path, out: &tool::Output) -> Error {
     let text = format!("{}\n{}", out.stdout, out.stderr);
     let message = format!(
         "\"{}\" ended with {}: {}",
