@@ -1,5 +1,6 @@
 //! A Rust plugin for the tests of this crate: it comes through the abi_stable door, keeps
-//! its worker, and takes as much memory as a probe asks for, itself or by a tool. `stable_b` is its twin under
+//! its worker, and takes as much memory as a probe asks for, itself or by a tool,
+//! or floods its host with events. `stable_b` is its twin under
 //! another name.
 
 use dsperse_plugin_api::{
@@ -25,10 +26,15 @@ impl Backend for Stable {
         Ok(Self)
     }
 
-    fn probe(&self, job: &ProbeJob, _: &Cx) -> Result<Probe> {
+    fn probe(&self, job: &ProbeJob, cx: &Cx) -> Result<Probe> {
         let mib = |key: &str| job.options.get(key).and_then(serde_json::Value::as_u64);
         let bytes = usize::try_from(mib("mib").unwrap_or(0) << 20).unwrap_or(0);
         drop(std::hint::black_box(vec![1u8; bytes]));
+        if mib("flood").is_some() {
+            loop {
+                cx.progress(0.5, "flooding");
+            }
+        }
         if let Some(mib) = mib("tool_mib") {
             // A line without an end, all of which tail has to remember.
             let script = format!("head -c {mib}M /dev/zero | tail > /dev/null");

@@ -135,6 +135,21 @@ fn what_tools_use_is_counted_and_limited() {
 }
 
 #[test]
+fn a_flood_of_events_does_not_keep_a_call_from_its_time_limit() {
+    let _alone = alone();
+    let host = PluginHost::discover(options(&[stable("a")]));
+    let mut job = ProbeJob::default();
+    job.options.insert("flood".into(), 1.into());
+    let flooded = call(&host, "stable_a", Request::Probe(job), |options| {
+        options.timeout = Some(Duration::from_millis(500));
+    });
+    let error = flooded.outcome.result.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Resource, "{error}");
+    assert!(error.message.contains("0.5 s"), "{error}");
+    assert!(flooded.events.len() > 100);
+}
+
+#[test]
 fn a_worker_that_misbehaved_is_not_used_again() {
     let _alone = alone();
     let dir = tempfile::tempdir().unwrap();

@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 const AFTER_CLOSE: Duration = Duration::from_secs(1);
 /// How long the last frames may take to reach the host, and the killed to disappear.
 const FAREWELL: Duration = Duration::from_secs(45);
+/// Reads from one source in one turn of the loop.
+const READS: usize = 16;
 /// Events are dropped while more than this waits for the host.
 const EVENT_BACKLOG: usize = 4 << 20;
 /// Time between two looks at the memory: at first, and at most.
@@ -48,8 +50,8 @@ pub(crate) struct Supervisor {
     worker: i32,
     from_host: Decoder,
     from_worker: Decoder,
-    to_host: Vec<u8>,
-    to_worker: Vec<u8>,
+    to_host: Pending,
+    to_worker: Pending,
     output: Output,
     ended: Option<Ended>,
     killed: Option<Killed>,
@@ -98,8 +100,8 @@ impl Supervisor {
             worker: parts.worker,
             from_host: parts.from_host,
             from_worker: Decoder::new(Some(parts.token), hello.max_reply + FRAME_SLACK),
-            to_host: Vec::new(),
-            to_worker: Vec::new(),
+            to_host: Pending::default(),
+            to_worker: Pending::default(),
             output: Output::new(hello.tail, hello.max_output),
             ended: None,
             killed: None,
@@ -170,8 +172,8 @@ impl Supervisor {
             let until = call.next_sample.saturating_duration_since(Instant::now());
             wait = Some(wait.map_or(until, |w| w.min(until)));
         }
-        let write = |pending: &[u8]| {
-            if pending.is_empty() {
+        let write = |pending: &Pending| {
+            if pending.rest().is_empty() {
                 PollFlags::IN
             } else {
                 PollFlags::IN | PollFlags::OUT
@@ -231,11 +233,16 @@ impl Supervisor {
 
     fn forward(&mut self, frame: &Frame) {
         self.to_worker
-            .extend(encode(self.token, frame.kind, &frame.payload));
+            .push(&encode(self.token, frame.kind, &frame.payload));
     }
 
-    fn read_worker(&mut self) {
-        while let Some(mut link) = self.link.as_ref() {
+    /// Reads what the worker sent; returns whether there may be more.
+    fn read_worker(&mut self) -> bool {
+        // A flood of events must not keep the loop from its other duties.
+        for _ in 0..READS {
+            let Some(mut link) = self.link.as_ref() else {
+                return false;
+            };
             match link.read(&mut self.buffer) {
                 Ok(0) => self.close_link(),
                 Ok(n) => {
@@ -243,11 +250,12 @@ impl Supervisor {
                         .push(self.buffer.get(..n).unwrap_or_default());
                     self.worker_frames();
                 }
-                Err(e) if again(&e) => break,
+                Err(e) if again(&e) => return false,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => self.close_link(),
             }
         }
+        true
     }
 
     fn close_link(&mut self) {
@@ -275,7 +283,7 @@ impl Supervisor {
     fn worker_says(&mut self, frame: &Frame) {
         match frame.kind {
             // A host that does not keep up loses events, never replies.
-            Kind::Event if self.to_host.len() > EVENT_BACKLOG => {}
+            Kind::Event if self.to_host.rest().len() > EVENT_BACKLOG => {}
             Kind::Event | Kind::Loaded | Kind::Begun => self.send(frame.kind, &frame.payload),
             Kind::Reply => {
                 // What was started and not waited for is seen here at the latest.
@@ -320,8 +328,8 @@ impl Supervisor {
 
     fn read_outputs(&mut self) {
         for index in 0..self.outputs.len() {
-            // Noise must not keep the loop from its other duties: a few reads at a time.
-            for _ in 0..16 {
+            // The same for noise.
+            for _ in 0..READS {
                 let Some((stream, Some(fd))) = self.outputs.get(index) else {
                     break;
                 };
@@ -349,27 +357,24 @@ impl Supervisor {
 
     fn send_events(&mut self, events: &[crate::Event]) {
         for event in events {
-            if self.to_host.len() <= EVENT_BACKLOG {
+            if self.to_host.rest().len() <= EVENT_BACKLOG {
                 self.send(Kind::Event, &to_bytes(event));
             }
         }
     }
 
     fn send(&mut self, kind: Kind, payload: &[u8]) {
-        self.to_host.extend(encode(self.token, kind, payload));
+        self.to_host.push(&encode(self.token, kind, payload));
     }
 
     fn write_host(&mut self) -> Result<(), HostGone> {
-        match write_some(&self.host, &mut self.to_host) {
-            Ok(()) => Ok(()),
-            Err(_) => Err(HostGone),
-        }
+        self.to_host.write(&self.host).map_err(|_| HostGone)
     }
 
     fn write_worker(&mut self) {
         if let Some(link) = &self.link {
             // A worker that reads no more has ended or is about to be killed.
-            let _ = write_some(link, &mut self.to_worker);
+            let _ = self.to_worker.write(link);
         }
     }
 
@@ -479,8 +484,8 @@ impl Supervisor {
 
     /// Reads what is left in the pipes and in the worker's socket.
     fn drain(&mut self) {
-        self.read_worker();
         let deadline = Instant::now() + FAREWELL;
+        while self.read_worker() && Instant::now() < deadline {}
         // Every writer is dead, so each pipe ends; the deadline is for what should not be.
         while Instant::now() < deadline {
             self.read_outputs();
@@ -520,7 +525,7 @@ impl Supervisor {
         self.send(Kind::Exit, &to_bytes(&exit));
         let _ = rustix::io::ioctl_fionbio(&self.host, false);
         let _ = self.host.set_write_timeout(Some(FAREWELL));
-        let _ = (&self.host).write_all(&self.to_host);
+        let _ = (&self.host).write_all(self.to_host.rest());
     }
 }
 
@@ -538,21 +543,37 @@ fn again(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock
 }
 
-/// Writes as much as goes and removes it from the front.
-fn write_some(mut socket: &UnixStream, pending: &mut Vec<u8>) -> io::Result<()> {
-    let mut done = 0;
-    let result = loop {
-        let rest = pending.get(done..).unwrap_or_default();
-        if rest.is_empty() {
-            break Ok(());
+/// Bytes that wait to be written.
+#[derive(Default)]
+struct Pending {
+    bytes: Vec<u8>,
+    written: usize,
+}
+
+impl Pending {
+    fn push(&mut self, bytes: &[u8]) {
+        // The front is given up now and then, not at every write: replies can be large.
+        if self.written * 2 >= self.bytes.len() {
+            self.bytes.drain(..self.written);
+            self.written = 0;
         }
-        match socket.write(rest) {
-            Ok(n) => done += n,
-            Err(e) if again(&e) => break Ok(()),
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => break Err(e),
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    fn rest(&self) -> &[u8] {
+        self.bytes.get(self.written..).unwrap_or_default()
+    }
+
+    /// Writes as much as the socket takes.
+    fn write(&mut self, mut socket: &UnixStream) -> io::Result<()> {
+        while !self.rest().is_empty() {
+            match socket.write(self.rest()) {
+                Ok(n) => self.written += n,
+                Err(e) if again(&e) => break,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
         }
-    };
-    pending.drain(..done);
-    result
+        Ok(())
+    }
 }
