@@ -30,6 +30,7 @@ mod plan;
 mod prepare;
 mod sparse;
 mod splice;
+mod types;
 mod weights;
 
 pub use analysis::{ModelAnalysis, NodeAnalysis, NodeState, TensorAnalysis};

@@ -18,6 +18,7 @@ use crate::infer::{self, Known};
 use crate::load::LoadedModel;
 use crate::sparse;
 use crate::splice;
+use crate::types;
 use crate::weights;
 use dsperse_onnx::{DataType, GraphProto, ModelProto, NodeProto, ValueInfoProto};
 use dsperse_types::{ModelFile, TensorInfo};
@@ -117,8 +118,9 @@ pub fn prepare(loaded: LoadedModel, options: &DimOptions) -> Result<Prepared> {
     let mut spliced = HashMap::new();
     let inferred = loop {
         model.graph = Some(graph);
-        let inferred = infer::infer(&model, &fixed.inputs, &hints);
+        let mut inferred = infer::infer(&model, &fixed.inputs, &hints);
         graph = model.graph.take().unwrap_or_default();
+        types::correct(&graph, &mut inferred.facts);
         let new = splice::splice_known_ifs(&mut graph, &inferred.facts);
         if new.is_empty() {
             break inferred;
@@ -352,9 +354,11 @@ fn open_shape(
     SliceError::OpenShape {
         tensor: output.to_owned(),
         node: culprit.map_or(String::new(), |n| format!("{} ({})", n.name(), n.op_type())),
-        // tract's complaints are several lines long; the first says what failed.
+        // tract's complaints are several lines long; the first says what failed. That it
+        // lacks an operator is no news to the user.
         reason: complaint
             .and_then(|c| c.lines().next())
+            .filter(|c| !c.contains("Unimplemented"))
             .unwrap_or_default()
             .to_owned(),
     }
