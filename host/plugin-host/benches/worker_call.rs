@@ -2,8 +2,9 @@
 //! call, end; as medians. `cargo bench -p dsperse-plugin-host`.
 //!
 //! The backend is the C fixture, whose `probe` does nothing, so that all of the time is
-//! overhead. `-- --library PATH` measures another library, such as
-//! one that links much more.
+//! overhead. `-- --library PATH --worker PATH` measures with another library or worker
+//! program, such as `dsperse` itself. The parts are those of single processes handing over
+//! to each other, so a busy machine stretches them: measure on a quiet one.
 
 use dsperse_plugin_api::ProbeJob;
 use dsperse_plugin_host::{CallOptions, HostOptions, PluginHost, Request};
@@ -11,17 +12,20 @@ use std::path::PathBuf;
 
 const CALLS: usize = 200;
 
+/// The path behind an option of the command line.
+fn argument(name: &str) -> Option<PathBuf> {
+    let mut args = std::env::args().skip_while(|arg| arg != name).skip(1);
+    args.next().map(PathBuf::from)
+}
+
 fn main() {
     let dir = tempfile::tempdir().expect("a directory");
-    let mut args = std::env::args()
-        .skip_while(|arg| arg != "--library")
-        .skip(1);
-    let library = match args.next() {
-        Some(path) => PathBuf::from(path),
-        None => dsperse_test_support::build_cident(dir.path(), "cident", 0),
-    };
+    let library = argument("--library")
+        .unwrap_or_else(|| dsperse_test_support::build_cident(dir.path(), "cident", 0));
+    let worker =
+        argument("--worker").unwrap_or_else(|| env!("CARGO_BIN_EXE_dsperse-plugin-worker").into());
     let mut options = HostOptions::with_paths(&[&library]);
-    options.worker_program = Some(env!("CARGO_BIN_EXE_dsperse-plugin-worker").into());
+    options.worker_program = Some(worker);
     let host = PluginHost::discover(options);
     let Some(plugin) = host.plugins().first() else {
         eprintln!("no plugin: {:?}", host.skipped());
