@@ -8,7 +8,7 @@ use dsperse_plugin_api::{
 };
 use dsperse_sumcheck_lowering::array::Array;
 use dsperse_sumcheck_lowering::quantise::Port;
-use dsperse_sumcheck_lowering::{Calibration, Lowered, default_samples, lower};
+use dsperse_sumcheck_lowering::{Calibration, DEFAULT_RANGE, Lowered, default_samples, lower};
 use dsperse_sumcheck_verifier::security::soundness;
 use dsperse_sumcheck_verifier::verify::PROTOCOL;
 use serde_json::{Map, Value, json};
@@ -24,7 +24,7 @@ pub const WEIGHTS: &str = "weights";
 /// `unsupported` for slices that can't be proven, `invalid_input` for wrong calibration
 /// data.
 pub fn compile(job: &CompileJob, cx: &Cx) -> Result<Done> {
-    let settings = slice::settings(&job.options)?;
+    let mut settings = slice::settings(&job.options)?;
     let model = slice::read(&job.slice)?;
     let shapes = slice::input_shapes(&job.slice)?;
     let mut done = Done::default();
@@ -34,11 +34,14 @@ pub fn compile(job: &CompileJob, cx: &Cx) -> Result<Done> {
     };
     if calibration.inputs.is_empty() {
         done.warnings.push(format!(
-            "slice {} has no calibration data: its scales come from numbers between -2 and 2, \
-             and values beyond twice the ranges seen there saturate",
+            "slice {} has no calibration data: its scales come from numbers between \
+             -{DEFAULT_RANGE} and {DEFAULT_RANGE}, and values beyond twice the ranges seen there \
+             saturate",
             job.slice.index
         ));
         calibration.inputs = default_samples(&shapes);
+        // Guessed ranges are wide; only the most bits make up for it.
+        settings.least_bits = settings.most_bits;
     }
     cx.progress(0.1, "lowering");
     let lowered =

@@ -18,4 +18,6 @@ mod lower;
 pub mod quantise;
 
 pub use error::{LowerError, Result};
-pub use lower::{Calibration, Fidelity, Lowered, Settings, default_samples, lower, measure};
+pub use lower::{
+    Calibration, DEFAULT_RANGE, Fidelity, Lowered, Settings, default_samples, lower, measure,
+};

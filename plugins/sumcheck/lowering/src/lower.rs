@@ -224,8 +224,13 @@ impl Port {
     }
 }
 
+/// Greatest magnitude of [`default_samples`].
+pub const DEFAULT_RANGE: f64 = 16.0;
+
 /// Samples for a slice that comes without calibration data: four of numbers spread evenly
-/// over `-2..=2` in a fixed pseudo-random order.
+/// over `-16..=16` in a fixed pseudo-random order. That is wider than most activations,
+/// because what is too wide loses a few bits and what is too narrow saturates; take the
+/// most bits for it.
 #[must_use]
 pub fn default_samples(shapes: &[Vec<usize>]) -> Vec<Vec<Array>> {
     let mut state = 0x9e37_79b9_7f4a_7c15u64;
@@ -235,7 +240,8 @@ pub fn default_samples(shapes: &[Vec<usize>]) -> Vec<Vec<Array>> {
         let mut z = state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / 2f64.powi(51) - 2.0
+        let unit = ((z ^ (z >> 31)) >> 11) as f64 / 2f64.powi(53);
+        (2.0 * unit - 1.0) * DEFAULT_RANGE
     };
     (0..4)
         .map(|_| {

@@ -2,7 +2,7 @@
 
 use dsperse_onnx::ModelProto;
 use dsperse_sumcheck_lowering::array::Array;
-use dsperse_sumcheck_lowering::{Calibration, Settings, graph, lower, measure};
+use dsperse_sumcheck_lowering::{Calibration, Settings, default_samples, graph, lower, measure};
 use std::path::{Path, PathBuf};
 
 fn folder(name: &str) -> PathBuf {
@@ -58,6 +58,33 @@ fn check(name: &str) {
     assert_eq!(fidelity.samples, 100);
     assert!(fidelity.same_arg_max >= 99, "{name}: {fidelity:?}");
     assert!(fidelity.relative_error < 0.03, "{name}: {fidelity:?}");
+}
+
+/// Without calibration data ranges are guessed wide, and 16 bits make up for it.
+#[test]
+fn digits_mlp_without_calibration() {
+    let bytes = std::fs::read(folder("digits-mlp").join("model.onnx")).expect("there");
+    let model = ModelProto::parse(bytes).expect("a model");
+    let settings = Settings {
+        least_bits: 16,
+        ..Settings::default()
+    };
+    let calibration = Calibration {
+        inputs: default_samples(&[vec![1, 64]]),
+        outputs: Vec::new(),
+    };
+    let lowered = lower(&model, None, &calibration, settings).expect("lowers");
+    let samples: Vec<Vec<Array>> = held_out("digits-mlp", "input")
+        .into_iter()
+        .map(|data| vec![Array::new(vec![1, 64], data).expect("fits")])
+        .collect();
+    let reference: Vec<_> = samples
+        .iter()
+        .map(|s| graph::evaluate(&lowered.graph, s))
+        .collect();
+    let fidelity = measure(&lowered.quantised, &samples, &reference).expect("runs");
+    assert!(fidelity.same_arg_max >= 99, "{fidelity:?}");
+    assert!(fidelity.relative_error < 0.03, "{fidelity:?}");
 }
 
 #[test]
