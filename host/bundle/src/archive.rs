@@ -32,13 +32,13 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// Generous for real models: 65,536 entries, 256 GiB, ratio 200, documents of 64 MiB.
+    /// Generous for real models: 65,536 entries, 256 GiB, ratio 200, documents of 32 MiB.
     fn default() -> Self {
         Self {
             entries: 65_536,
             total_bytes: 256 << 30,
             ratio: 200,
-            document_bytes: 64 << 20,
+            document_bytes: 32 << 20,
         }
     }
 }
@@ -142,6 +142,13 @@ impl Archive {
                 "it is not a complete ZIP archive ({e}); copy or download it again"
             ))
         };
+        let count = entry_count(&mut section).map_err(|e| damaged(&e))?;
+        if count > limits.entries as u64 {
+            return Err(refuse(format!(
+                "it has {count} entries, the limit is {}",
+                limits.entries
+            )));
+        }
         section.seek(SeekFrom::Start(0)).map_err(|e| damaged(&e))?;
         // A fixed start: an archive that was cut inside a nested one must not be taken
         // for the nested one.
@@ -149,16 +156,8 @@ impl Archive {
             archive_offset: ArchiveOffset::Known(0),
         };
         let mut zip = ZipArchive::with_config(config, section.clone()).map_err(|e| damaged(&e))?;
-        check_end(&zip, &mut section).map_err(|e| damaged(&e))?;
         if zip.has_duplicate_names() {
             return Err(refuse("two entries have the same name".into()));
-        }
-        if zip.len() > limits.entries {
-            return Err(refuse(format!(
-                "it has {} entries, the limit is {}",
-                zip.len(),
-                limits.entries
-            )));
         }
         let mut entries = BTreeMap::new();
         let mut folded = Names::default();
@@ -346,7 +345,8 @@ impl Archive {
             .map_err(|e| no(format!("it can't be read ({e})")))?;
         if entry.compression() != CompressionMethod::Stored {
             return Err(no(
-                "it is compressed; a .dslice inside a .dsperse must be stored".into(),
+                "it is compressed; a .dslice inside a .dsperse must be stored without compression"
+                    .into(),
             ));
         }
         let (start, len) = (entry.data_start(), entry.compressed_size());
@@ -371,21 +371,38 @@ impl Archive {
     }
 }
 
-/// The end record must be the last thing in the file: bytes after it mean that the file
-/// was cut or glued.
-fn check_end(zip: &ZipArchive<Section>, section: &mut Section) -> Result<(), String> {
-    let tail = 22 + zip.comment().len() as u64;
-    let mut magic = [0u8; 4];
-    let found = section
-        .len()
-        .checked_sub(tail)
-        .is_some_and(|at| section.seek(SeekFrom::Start(at)).is_ok())
-        && section.read_exact(&mut magic).is_ok();
-    if found && magic == *b"PK\x05\x06" {
-        Ok(())
-    } else {
-        Err("its end record is not at its end".into())
+/// The number of entries that the end records promise, before anything is read for each.
+///
+/// The end record must be the last thing in the file, without a comment: bytes after it
+/// mean that the file was cut or glued, and a comment could hold another end record.
+fn entry_count(section: &mut Section) -> Result<u64, String> {
+    const END: u64 = 22;
+    const LOCATOR: u64 = 20;
+    let missing = || "its end record is not at its end".to_owned();
+    let end: [u8; 22] = read_at(section, section.len().checked_sub(END)).ok_or_else(missing)?;
+    if !end.starts_with(b"PK\x05\x06") || !end.ends_with(&[0, 0]) {
+        return Err(missing());
     }
+    let [.., low, high, _, _, _, _, _, _, _, _, _, _] = end;
+    let count = u64::from(u16::from_le_bytes([low, high]));
+    // ZIP64 has a locator before the end record, which points to a larger one.
+    let before = section.len().checked_sub(END + LOCATOR);
+    let Some(locator) = read_at::<20>(section, before).filter(|l| l.starts_with(b"PK\x06\x07"))
+    else {
+        return Ok(count);
+    };
+    let [_, _, _, _, _, _, _, _, at @ .., _, _, _, _] = locator;
+    let record: [u8; 40] =
+        read_at(section, Some(u64::from_le_bytes(at))).ok_or("its ZIP64 end record is missing")?;
+    let [.., a, b, c, d, e, f, g, h] = record;
+    Ok(count.max(u64::from_le_bytes([a, b, c, d, e, f, g, h])))
+}
+
+fn read_at<const N: usize>(section: &mut Section, at: Option<u64>) -> Option<[u8; N]> {
+    let mut buf = [0; N];
+    section.seek(SeekFrom::Start(at?)).ok()?;
+    section.read_exact(&mut buf).ok()?;
+    Some(buf)
 }
 
 fn plain_mode(mode: Option<u32>, is_dir: bool) -> bool {

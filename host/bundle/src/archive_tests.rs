@@ -303,6 +303,57 @@ fn nested_archives_share_the_limits_of_the_outer_one() {
     assert!(e.contains("does not belong into a .dsperse"), "{e}");
 }
 
+#[test]
+fn what_the_end_record_promises_is_checked_first() {
+    let good = zip(&[entry("a", b"x")]);
+    let end = good.len() - 22;
+    // A comment could hide another end record.
+    let mut comment = good.clone();
+    comment[end + 20] = 1;
+    comment.push(b'c');
+    assert!(refusal(&comment).contains("end record"));
+    // 65,535 entries are promised, one is there: refused before it is looked for.
+    let mut many = good.clone();
+    many[end + 8..end + 12].fill(0xff);
+    let limits = Limits {
+        entries: 100,
+        ..Limits::default()
+    };
+    let e = open(&many, limits).unwrap_err().to_string();
+    assert!(e.contains("65535 entries, the limit is 100"), "{e}");
+    // The same by way of ZIP64.
+    let mut large = good[..end].to_vec();
+    let record = large.len() as u64;
+    large.extend(b"PK\x06\x06");
+    large.extend(44u64.to_le_bytes());
+    large.extend([45, 0, 45, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    large.extend((1u64 << 40).to_le_bytes());
+    large.extend((1u64 << 40).to_le_bytes());
+    large.extend([0; 16]);
+    large.extend(b"PK\x06\x07\0\0\0\0");
+    large.extend(record.to_le_bytes());
+    large.extend([1, 0, 0, 0]);
+    large.extend(&good[end..]);
+    let e = refusal(&large);
+    assert!(e.contains("1099511627776 entries"), "{e}");
+}
+
+#[test]
+fn a_compressed_slice_inside_a_bundle_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().join("s.dsperse");
+    create(&at, Shape::Dsperse);
+    let mut w = ZipWriter::new(Cursor::new(Vec::new()));
+    let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
+    w.start_file("metadata.json", options).unwrap();
+    w.write_all(&metadata_of(&at)).unwrap();
+    w.start_file("slice_0.dslice", options).unwrap();
+    w.write_all(&vec![0; 1000]).unwrap();
+    fs::write(&at, w.finish().unwrap().into_inner()).unwrap();
+    let e = SliceStore::open(&at, Access::Read).unwrap_err().to_string();
+    assert!(e.contains("must be stored without compression"), "{e}");
+}
+
 fn metadata_of(at: &Path) -> Vec<u8> {
     Archive::open(at, Limits::default())
         .unwrap()

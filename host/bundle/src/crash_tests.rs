@@ -308,3 +308,76 @@ fn a_stage_can_die_anywhere() {
     );
     assert!(deaths > 8, "only {deaths} crash points");
 }
+
+/// A disk that fills up is played by a limit on the size of files: the shell sets it and
+/// ignores the signal, so that writing fails in the middle of a file.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_loses_nothing() {
+    for shape in ["dirs", "dslice", "dsperse"] {
+        let dir = tempfile::tempdir().unwrap();
+        let at = output_path(&dir.path().join("slices"), shape.parse().unwrap());
+        create(&at, shape.parse().unwrap());
+        compile_at(&at, &[0, 1, 2], 1);
+        let mut failures = 0;
+        for blocks in [0, 1, 2, 3, 4, 6, 8, 12, 24] {
+            let output = Command::new("sh")
+                .args(["-c", "trap '' XFSZ; ulimit -f $0; exec \"$@\""])
+                .arg(blocks.to_string())
+                .arg(std::env::current_exe().unwrap())
+                .args(["--exact", "crash_tests::child", "--test-threads=1"])
+                .env("DSPERSE_CRASH_ACTION", format!("compile:{shape}"))
+                .env("DSPERSE_CRASH_DIR", dir.path())
+                .env("DSPERSE_CRASH_AFTER", "-1")
+                .output()
+                .unwrap();
+            if !output.status.success() {
+                failures += 1;
+                let text = String::from_utf8_lossy(&output.stderr).into_owned()
+                    + &String::from_utf8_lossy(&output.stdout);
+                assert!(
+                    text.contains("FileTooLarge") || text.contains("File too large"),
+                    "{text}"
+                );
+            }
+            old_or_new(&at);
+        }
+        assert!(failures >= 2, "{shape}: the limit was never reached");
+        compile_at(&at, &[0, 1, 2], 3);
+        check(&at, [3, 3, 3]);
+    }
+}
+
+#[test]
+fn a_hostile_journal_moves_nothing_outside() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().join("slices");
+    create(&at, Shape::Dirs);
+    fs::write(dir.path().join("mine"), "mine").unwrap();
+    let txn = at.join("slice_0/.dsperse-txn");
+    for moves in [
+        r#"{"moves":[{"staged":0,"to":"../../mine"}]}"#,
+        r#"{"moves":[{"staged":null,"to":"../../mine"}]}"#,
+        r#"{"moves":[{"staged":null,"to":"/etc/hostname"}]}"#,
+        "not a journal",
+    ] {
+        fs::create_dir_all(&txn).unwrap();
+        fs::write(txn.join("0"), "evil").unwrap();
+        fs::write(txn.join("journal.json"), moves).unwrap();
+        for access in [Access::Read, Access::Edit] {
+            assert!(SliceStore::open(&at, access).is_err(), "{moves}");
+        }
+        assert_eq!(fs::read(dir.path().join("mine")).unwrap(), b"mine");
+        fs::remove_dir_all(&txn).unwrap();
+    }
+    #[cfg(unix)]
+    {
+        fs::create_dir_all(&txn).unwrap();
+        std::os::unix::fs::symlink(dir.path(), at.join("slice_0/out")).unwrap();
+        fs::write(txn.join("0"), "evil").unwrap();
+        let journal = r#"{"moves":[{"staged":0,"to":"out/mine"}]}"#;
+        fs::write(txn.join("journal.json"), journal).unwrap();
+        assert!(SliceStore::open(&at, Access::Edit).is_err());
+        assert_eq!(fs::read(dir.path().join("mine")).unwrap(), b"mine");
+    }
+}

@@ -29,6 +29,7 @@ mod npy;
 pub mod output;
 mod pack;
 pub mod paths;
+mod recovery;
 pub mod run_dir;
 pub mod store;
 pub mod tensors;
@@ -49,6 +50,8 @@ mod lock_tests;
 mod run_dir_tests;
 #[cfg(test)]
 mod store_tests;
+#[cfg(test)]
+mod values_tests;
 
 pub use archive::Limits;
 pub use convert::{ConvertOptions, Converted, convert};

@@ -8,13 +8,13 @@
 //! [`SliceStore::commit`] packs it again and replaces the archive in one step.
 
 use crate::archive::{Archive, Limits};
-use crate::atomic::{clean_leftovers, clean_prefixed, parse_document, read_document, tmp_prefix};
+use crate::atomic::{parse_document, read_document};
 use crate::digest::file_digest;
 use crate::error::{BundleError, IoContext, Result};
-use crate::location::{Kind, Location, Shape, replacement_tag, resolve, slices_in};
+use crate::location::{Kind, Location, Shape, resolve, slices_in};
 use crate::lock::{Lock, LockMode};
 use crate::paths;
-use crate::transaction;
+use crate::recovery::{interrupted, recover};
 use dsperse_plugin_api::{Artefact, ArtefactRef, Role};
 use dsperse_types::{ModelMetadata, SliceMetadata};
 use std::collections::{BTreeMap, HashSet};
@@ -491,43 +491,6 @@ fn check_file(
     }
     if found != sha256 {
         return Err(changed("SHA-256", sha256.to_owned(), found.to_owned()));
-    }
-    Ok(())
-}
-
-/// Directories of a location that hold transactions of their own.
-fn transaction_dirs(location: &Location) -> Result<Vec<PathBuf>> {
-    Ok(match location.kind {
-        Kind::Model(Shape::Dirs) => slices_in(&location.path, Shape::Dirs)?
-            .into_iter()
-            .map(|i| location.path.join(format!("slice_{i}")))
-            .collect(),
-        Kind::SliceDir => vec![location.path.clone()],
-        _ => Vec::new(),
-    })
-}
-
-fn interrupted(location: &Location) -> Result<bool> {
-    Ok(transaction_dirs(location)?
-        .iter()
-        .any(|d| transaction::promised(d, "")))
-}
-
-/// Completes or discards what a crashed command left. Needs the exclusive lock.
-fn recover(location: &Location) -> Result<()> {
-    let parent = location.parent();
-    let tag = replacement_tag(&location.path);
-    if transaction::pending(&parent, &tag) {
-        transaction::recover(&parent, &tag)?;
-    }
-    for dir in transaction_dirs(location)? {
-        transaction::recover(&dir, "")?;
-        clean_leftovers(&dir);
-    }
-    if location.path.is_dir() {
-        clean_leftovers(&location.path);
-    } else {
-        clean_prefixed(&parent, &tmp_prefix(&location.path));
     }
     Ok(())
 }

@@ -525,3 +525,23 @@ fn hostile_paths_in_documents_read_nothing_outside() {
         );
     }
 }
+
+#[test]
+fn slices_are_compiled_by_several_threads() {
+    for shape in SHAPES {
+        let dir = tempfile::tempdir().unwrap();
+        let at = place(dir.path(), shape);
+        create(&at, shape);
+        let store = SliceStore::open(&at, Access::Edit).unwrap();
+        for generation in [1, 2] {
+            std::thread::scope(|s| {
+                for i in 0..3 {
+                    let store = &store;
+                    s.spawn(move || compile(store, i, generation));
+                }
+            });
+        }
+        store.commit().unwrap();
+        check(&at, [2, 2, 2]);
+    }
+}
