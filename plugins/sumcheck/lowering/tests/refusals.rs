@@ -137,6 +137,41 @@ fn refusals_name_node_operator_and_reason() {
     );
 }
 
+/// A layer normalisation written out; `axes` of the two means, and whether the squares
+/// are those of the centred values.
+fn normalisation(axes: [i64; 2], centred: bool) -> ModelProto {
+    let mean = |from: &str, to: &str, axis: i64| {
+        NodeProto::new("ReduceMean", &[from], &[to])
+            .with(AttributeProto::from_ints("axes", &[axis]))
+    };
+    let squared = if centred { "d" } else { "x" };
+    let nodes = vec![
+        mean("x", "m", axes[0]),
+        NodeProto::new("Sub", &["x", "m"], &["d"]),
+        NodeProto::new("Mul", &[squared, squared], &["q"]),
+        mean("q", "v", axes[1]),
+        NodeProto::new("Add", &["v", "eps"], &["w"]),
+        NodeProto::new("Sqrt", &["w"], &["r"]),
+        NodeProto::new("Div", &["d", "r"], &["y"]),
+    ];
+    model(nodes, &[X], vec![floats("eps", &[], &[1e-5])], 17)
+}
+
+/// What only looks like a layer normalisation is no division that can be proven.
+#[test]
+fn only_true_layer_normalisations_are_recognised() {
+    assert!(import::import(&normalisation([1, 1], true), None).is_ok());
+    assert!(import::import(&normalisation([0, -2], true), None).is_ok());
+    for (axes, centred) in [([0, 1], true), ([1, 0], true), ([1, 1], false)] {
+        at_node(
+            &normalisation(axes, centred),
+            "n6",
+            "Div",
+            "layer normalisation",
+        );
+    }
+}
+
 #[test]
 fn refusals_of_the_whole_slice() {
     let relu = vec![NodeProto::new("Relu", &["x"], &["y"])];

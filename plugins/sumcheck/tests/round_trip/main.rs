@@ -5,4 +5,5 @@ mod bench;
 mod chain;
 mod models;
 mod operators;
+mod refusals;
 mod tampering;
