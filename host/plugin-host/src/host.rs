@@ -201,7 +201,9 @@ impl PluginHost {
             .with_hint("run the command again"));
         }
         if let Request::Supports(job) = request
-            && let Some(support) = self.state.supports(&plugin.digest, &supports_key(job))
+            && let Some(support) =
+                self.state
+                    .supports(&plugin.digest, &supports_key(job), lasting(plugin))
         {
             return Ok(Prepared::Known(Reply::Supports(support)));
         }
@@ -261,7 +263,9 @@ impl PluginHost {
                 self.state.forgive(&plugin.digest);
                 if let (Request::Supports(job), Reply::Supports(support)) = (request, reply) {
                     let key = supports_key(job);
-                    self.state.remember_supports(&plugin.digest, &key, support);
+                    let lasting = lasting(plugin);
+                    self.state
+                        .remember_supports(&plugin.digest, &key, support, lasting);
                 }
             }
             Err(error) if matches!(error.kind, ErrorKind::Crash | ErrorKind::Panic) => {
@@ -382,6 +386,12 @@ fn honest(mut error: Error, options: &CallOptions) -> Error {
         );
     }
     error
+}
+
+/// Whether what a plugin says of a slice holds as long as its library is the same. One
+/// that drives external tools may say something else when a tool comes or changes.
+fn lasting(plugin: &Plugin) -> bool {
+    plugin.descriptor.capabilities.tools.is_empty()
 }
 
 /// By what a `supports` answer is remembered: the slice's content and the options, but

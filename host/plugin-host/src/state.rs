@@ -6,7 +6,7 @@
 //!   quarantine.json      libraries that crashed
 //!   api-1.0.0/           what was read with this version of the documents:
 //!     describe/<digest>.json         descriptions, by the library's SHA-256
-//!     supports/<digest>/<key>.json   answers of `supports`
+//!     supports/<digest>/<key>.json   answers of `supports`, unless tools have a say in them
 //! ```
 //!
 //! All of it can be deleted at any time. A file that can't be read counts as absent, and
@@ -134,19 +134,29 @@ impl State {
         self.save(&name, described);
     }
 
-    pub(crate) fn supports(&self, digest: &str, key: &str) -> Option<Support> {
+    /// An answer of `supports`; one from an earlier run only when `lasting`.
+    pub(crate) fn supports(&self, digest: &str, key: &str, lasting: bool) -> Option<Support> {
         let memory = (digest.to_owned(), key.to_owned());
         if let Some(support) = lock(&self.supports).get(&memory) {
             return Some(support.clone());
         }
         let name = format!("api-{API_VERSION_TEXT}/supports/{digest}/{key}.json");
-        read(Some(self.root.as_ref()?.join(name)))
+        read(Some(self.root.as_ref().filter(|_| lasting)?.join(name)))
     }
 
-    pub(crate) fn remember_supports(&self, digest: &str, key: &str, support: &Support) {
+    /// Remembers an answer of `supports`, for later runs only when `lasting`.
+    pub(crate) fn remember_supports(
+        &self,
+        digest: &str,
+        key: &str,
+        support: &Support,
+        lasting: bool,
+    ) {
         lock(&self.supports).insert((digest.to_owned(), key.to_owned()), support.clone());
-        let name = format!("api-{API_VERSION_TEXT}/supports/{digest}/{key}.json");
-        self.save(&name, support);
+        if lasting {
+            let name = format!("api-{API_VERSION_TEXT}/supports/{digest}/{key}.json");
+            self.save(&name, support);
+        }
     }
 
     /// Bans a library that crashed when it was loaded, until it changes.

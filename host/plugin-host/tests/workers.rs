@@ -22,19 +22,23 @@ fn cached(dir: &Path) -> HostOptions {
     options
 }
 
-/// The faulty backend, made to say that its workers can serve many calls. The fixture
-/// doesn't say so itself; its remembered description is edited.
-fn reusable(dir: &Path) -> PluginHost {
+/// The faulty backend with other capabilities: its remembered description is edited.
+fn edited(dir: &Path, key: &str, value: serde_json::Value) -> PluginHost {
     let host = PluginHost::discover(cached(dir));
     let digest = &host.get("faulty").unwrap().digest;
     let path = dir.join(format!(
         "cache/v1/api-{API_VERSION_TEXT}/describe/{digest}.json"
     ));
     let text = std::fs::read_to_string(&path).unwrap();
-    let mut value: serde_json::Value = serde_json::from_str(&text).unwrap();
-    value["descriptor"]["capabilities"]["reusable_worker"] = true.into();
-    std::fs::write(&path, value.to_string()).unwrap();
-    let host = PluginHost::discover(cached(dir));
+    let mut document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    document["descriptor"]["capabilities"][key] = value;
+    std::fs::write(&path, document.to_string()).unwrap();
+    PluginHost::discover(cached(dir))
+}
+
+/// The faulty backend, made to say that its workers can serve many calls.
+fn reusable(dir: &Path) -> PluginHost {
+    let host = edited(dir, "reusable_worker", true.into());
     let capabilities = &host.get("faulty").unwrap().descriptor.capabilities;
     assert!(capabilities.reusable_worker);
     host
@@ -299,6 +303,15 @@ fn answers_of_supports_are_remembered_by_content() {
     }));
     let later = PluginHost::discover(cached(dir.path()));
     assert!(ask(&later, &|_| {}));
+
+    // What depends on tools is not believed for longer than a run.
+    let tool =
+        serde_json::json!([{"name": "t", "version": "*", "install_hint": "", "licence_note": ""}]);
+    let with_tools = edited(dir.path(), "tools", tool);
+    assert!(!ask(&with_tools, &|_| {}));
+    assert!(ask(&with_tools, &|_| {}));
+    let later = PluginHost::discover(cached(dir.path()));
+    assert!(!ask(&later, &|_| {}));
 }
 
 #[test]
