@@ -34,8 +34,11 @@ impl Quantiser<'_> {
             tensor: below,
             exponent: x.exponent,
         };
-        let step = EXP_RANGE - bits.cast_signed();
-        let below = self.round(below, step, 1 - (1 << bits), 0)?;
+        // As fine as the table allows or the input is; what is below the table's range
+        // saturates at its end.
+        let step = (EXP_RANGE - bits.cast_signed()).max(x.exponent);
+        let entries = 1i64 << (EXP_RANGE - step).max(1);
+        let below = self.round(below, step, 1 - entries, 0)?;
         let (lo, hi) = self.b.bounds(below.tensor);
         let unit = f64::from(1u32 << EXP_BITS);
         let values = (lo..=hi)
