@@ -34,6 +34,7 @@ const OPERATORS: &[(&str, &str)] = &[
     ("Gemm", ""),
     ("GlobalAveragePool", ""),
     ("Identity", ""),
+    ("LRN", ""),
     ("LayerNormalization", "one output"),
     ("LeakyRelu", ""),
     ("MatMul", "constant or computed operands"),

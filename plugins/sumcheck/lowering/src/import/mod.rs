@@ -190,6 +190,7 @@ impl<'a> Importer<'a> {
             "MatMul" => self.matmul(node)?,
             "Conv" => self.conv(node)?,
             "BatchNormalization" => self.batch_normalization(node)?,
+            "LRN" => self.local_response(node)?,
             "Add" | "Sub" => self.add_sub(node)?,
             "Sum" => self.sum_of_all(node)?,
             "Mul" => self.mul(node)?,

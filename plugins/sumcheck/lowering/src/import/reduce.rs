@@ -3,6 +3,7 @@
 use super::{Importer, Step};
 use crate::graph::{Function, Id, Op};
 use dsperse_onnx::NodeProto;
+use dsperse_sumcheck_verifier::wire::Factor;
 
 impl Importer<'_> {
     /// The mean over axes, which keep size 1.
@@ -77,6 +78,40 @@ impl Importer<'_> {
             id = self.sum_of(id, 1.0, bias, 1.0)?;
         }
         Ok(id)
+    }
+
+    /// LRN: `x / (bias + alpha/size · sum of x² over neighbouring channels)^beta`.
+    pub(super) fn local_response(&mut self, node: &NodeProto) -> Step<Id> {
+        let text = |e: dsperse_onnx::OnnxError| e.to_string();
+        let input = self.input(node, 0)?;
+        let shape = self.shape(input);
+        let channels = *shape.get(1).ok_or("its input has no channels")?;
+        let size = node.int("size").map_err(text)?.unwrap_or(0);
+        let size = usize::try_from(size)
+            .ok()
+            .filter(|s| (1..=1 << 16).contains(s))
+            .ok_or_else(|| format!("its size is {size}"))?;
+        let number =
+            |name, default| Ok::<_, String>(f64::from(node.float_or(name, default).map_err(text)?));
+        let (alpha, beta) = (number("alpha", 1e-4)?, number("beta", 0.75)?);
+        let bias = number("bias", 1.0)?;
+        let squares = self.product(input, input)?;
+        let mut factors: Vec<Factor> = (0..shape.len()).map(|dim| Factor::Keep { dim }).collect();
+        factors[1] = Factor::Pool {
+            dim: 1,
+            kernel: size,
+            size: channels,
+            stride: 1,
+            dilation: 1,
+            pad: (size - 1) / 2,
+        };
+        let sum = self.wire(squares, factors)?;
+        let base = self.affine(&[(sum, alpha / size as f64)], bias)?;
+        let scale = self.graph.add(Op::Map {
+            input: base,
+            function: Function::Power(-beta),
+        })?;
+        self.product(input, scale)
     }
 
     fn normalise(&mut self, input: Id, axes: Vec<usize>, epsilon: f64) -> Step<Id> {
