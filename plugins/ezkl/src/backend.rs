@@ -1,5 +1,6 @@
 //! The plugin's operations.
 
+use crate::claim::Proof;
 use crate::driver::{Ezkl, INSTALL_HINT, LICENCE_NOTE, VERSION};
 use crate::files::{Work, payload, write_json};
 use crate::model::{normalise, operators};
@@ -305,7 +306,10 @@ impl Backend for EzklBackend {
                 "the proof that was made is invalid: {reason}"
             )));
         }
-        work.keep(&["proof.json"])?;
+        let made: Proof = serde_json::from_slice(&std::fs::read(work.file("proof.json"))?)
+            .map_err(|e| Error::internal(format!("EZKL's proof file can't be read: {e}")))?;
+        let kept = Proof::document(&made.proof, &instances);
+        write_json(&cx.dir().join("proof.json"), &kept)?;
         Ok(Done {
             artefacts: vec![Artefact::new(PROOF, Role::Verifying, "proof.json")],
             ..Done::default()

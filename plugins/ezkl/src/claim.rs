@@ -6,6 +6,7 @@
 //! verifier writes a file of its own: the proof's bytes, and the claim's values.
 
 use dsperse_plugin_api::{Encoding, Result, TensorFile};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -127,17 +128,33 @@ pub fn integer(text: &str) -> Option<i64> {
     candidates.into_iter().flatten().find(|v| field(*v) == text)
 }
 
-/// A proof file of EZKL, as far as it is read.
+/// A proof file of EZKL, as far as it is read. Fields that EZKL knows and does not verify
+/// may be there with any content; others may not, so that every byte of a file without them
+/// matters.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Proof {
     /// Public values.
     pub instances: Vec<Vec<String>>,
     /// The proof's bytes.
     pub proof: Vec<u8>,
+    #[serde(default, rename = "protocol")]
+    _protocol: IgnoredAny,
+    #[serde(default, rename = "hex_proof")]
+    _hex_proof: IgnoredAny,
+    #[serde(default, rename = "split")]
+    _split: IgnoredAny,
+    #[serde(default, rename = "pretty_public_inputs")]
+    _pretty_public_inputs: IgnoredAny,
+    #[serde(default, rename = "timestamp")]
+    _timestamp: IgnoredAny,
+    #[serde(default, rename = "version")]
+    _version: IgnoredAny,
 }
 
 impl Proof {
-    /// The file that the verifier gives to EZKL: these bytes, with the claim's values.
+    /// The file that is kept and that the verifier gives to EZKL: these bytes, with the
+    /// claim's values, and nothing that is not verified.
     pub fn document(proof: &[u8], instances: &[String]) -> Value {
         json!({"protocol": null, "instances": [instances], "proof": proof, "split": null})
     }

@@ -1,6 +1,7 @@
 //! Tests on the real EZKL, at 2^15 rows. Without it they say so and pass, unless
 //! `DSPERSE_REQUIRE_TOOLS=1`.
 
+mod conformance;
 mod operators;
 mod pipeline;
 mod settings;

@@ -1,0 +1,23 @@
+//! The conformance kit with JSTprove's real programs. Without them the test says so and
+//! passes, unless `DSPERSE_REQUIRE_TOOLS=1`.
+
+use dsperse_backend_jstprove::Jstprove;
+use dsperse_backend_jstprove::programs::Programs;
+use dsperse_plugin_api::Cx;
+use dsperse_plugin_api::conformance::{InProcess, run, samples};
+use dsperse_test_support::stages::{Quiet, tool_is_here};
+use serde_json::Map;
+
+#[test]
+fn the_plugin_conforms() {
+    let dir = tempfile::tempdir().unwrap();
+    let cx = Cx::new(dir.path().to_owned(), 1, None, &Quiet);
+    let found = Programs::find(&Map::new()).and_then(|p| p.check(&cx));
+    if !tool_is_here("JSTprove", found) {
+        return;
+    }
+    let report = run(&InProcess::of::<Jstprove>(), &samples::all());
+    assert!(report.passed(), "{report}");
+    let all: Vec<String> = samples::all().into_iter().map(|s| s.name).collect();
+    assert_eq!(report.claimed, all);
+}
