@@ -1,0 +1,132 @@
+//! A backend that misbehaves costs its slice a fallback, and nothing else.
+
+use dsperse_e2e::Place;
+use std::fs;
+
+fn with_fault(fault: &str, at: &str) -> Place {
+    let place = Place::with_plugins(&["onnx", "faulty"]);
+    place.add_model("digits-mlp", "model");
+    fs::write(
+        place.path("dsperse.toml"),
+        format!("[backend.faulty]\nfault = \"{fault}\"\nat = \"{at}\"\n"),
+    )
+    .expect("a file");
+    place
+}
+
+#[test]
+fn faults_in_compile_fall_through_with_a_reason() {
+    for fault in ["panic", "abort", "segfault", "exit-0"] {
+        let place = with_fault(fault, "compile");
+        let d = place
+            .run(["full-run", "-m", "model", "-b", "faulty", "--json"])
+            .exits(0)
+            .json();
+        let slice = &d["compile"]["slices"][0];
+        assert_eq!(slice["backend"], "onnx", "{fault}");
+        assert_eq!(slice["fallbacks"][0]["backend"], "faulty", "{fault}");
+        assert!(
+            slice["fallbacks"][0]["reason"].as_str() > Some(""),
+            "{fault}"
+        );
+        assert_eq!(d["verification"]["counts"]["recomputed"], 3, "{fault}");
+        let metadata = place.json("model/slices/slice_0/metadata.json");
+        assert_eq!(metadata["backend"], "onnx");
+        assert!(metadata["compilations"]["faulty"].is_null());
+    }
+}
+
+#[test]
+fn a_refusal_is_remembered_and_force_asks_again() {
+    let place = with_fault("panic", "compile");
+    place.call("slice -m model --output-type dirs").exits(0);
+    place
+        .run(["compile", "-s", "model", "-b", "faulty"])
+        .exits(0);
+    fs::remove_file(place.path("dsperse.toml")).expect("a file");
+    // Without the fault the job is another one (its options are part of it).
+    let d = place
+        .run(["compile", "-s", "model", "-b", "faulty", "--json"])
+        .exits(0)
+        .json();
+    assert_eq!(d["slices"][0]["backend"], "faulty");
+}
+
+#[test]
+fn strict_means_no_fallback() {
+    let place = with_fault("abort", "compile");
+    let ran = place
+        .run(["full-run", "-m", "model", "-b", "faulty", "--strict"])
+        .exits(1);
+    assert!(ran.stderr.contains("faulty"), "{}", ran.stderr);
+}
+
+#[test]
+fn faults_in_run_fall_through_to_the_executor() {
+    let place = with_fault("abort", "witness");
+    let d = place
+        .run(["full-run", "-m", "model", "-b", "faulty", "--json"])
+        .exits(0)
+        .json();
+    assert_eq!(d["compile"]["slices"][0]["backend"], "faulty");
+    assert_eq!(d["run_stage"]["slices"][0]["backend"], "onnx");
+    assert_eq!(
+        d["run_stage"]["slices"][0]["fallbacks"][0]["backend"],
+        "faulty"
+    );
+    assert_eq!(d["verification"]["counts"]["recomputed"], 3);
+}
+
+#[test]
+fn a_crash_in_verify_never_proves_anything() {
+    let place = with_fault("abort", "verify");
+    let ran = place.run(["full-run", "-m", "model", "-b", "faulty", "--json"]);
+    assert_eq!(ran.json()["verification"]["counts"]["proven"], 0);
+}
+
+#[test]
+fn limits_hold() {
+    let place = with_fault("loop", "compile");
+    let d = place
+        .run([
+            "full-run",
+            "-m",
+            "model",
+            "-b",
+            "faulty",
+            "--timeout",
+            "1s",
+            "--json",
+        ])
+        .exits(0)
+        .json();
+    let reason = d["compile"]["slices"][0]["fallbacks"][0]["reason"]
+        .as_str()
+        .expect("a reason");
+    assert!(
+        reason.contains("1 s") || reason.contains("time"),
+        "{reason}"
+    );
+    assert_eq!(d["compile"]["slices"][0]["backend"], "onnx");
+}
+
+#[test]
+fn wrong_options_are_told_before_any_work() {
+    let place = with_fault("panic", "compile");
+    fs::write(
+        place.path("dsperse.toml"),
+        "[backend.faulty]\nfualt = \"x\"\n",
+    )
+    .expect("a file");
+    let ran = place.call("full-run -m model").exits(2);
+    assert!(ran.stderr.contains("no option \"fualt\""), "{}", ran.stderr);
+    fs::write(place.path("dsperse.toml"), "chain = \"onnx\"\n").expect("a file");
+    let d = place.call("full-run -m model --json").exits(0).json();
+    assert_eq!(d["compile"]["slices"][0]["backend"], "onnx");
+    assert_eq!(
+        d["compile"]["slices"][0]["fallbacks"]
+            .as_array()
+            .map(Vec::len),
+        Some(0)
+    );
+}

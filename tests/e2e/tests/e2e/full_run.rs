@@ -1,0 +1,140 @@
+//! `full-run` on every sample, with a proof system and without.
+
+use dsperse_e2e::Place;
+use serde_json::Value;
+
+fn verdicts(document: &Value) -> Vec<&str> {
+    document["slices"]
+        .as_array()
+        .expect("a list of slices")
+        .iter()
+        .filter_map(|s| s["verdict"].as_str())
+        .collect()
+}
+
+fn proven(sample: &str, slices: usize) {
+    let place = Place::of_model(sample);
+    let ran = place.call("full-run -m model --json").exits(0);
+    let document = ran.json();
+    let verification = &document["verification"];
+    assert_eq!(verification["accepted"], true);
+    assert_eq!(verdicts(verification), vec!["proven"; slices]);
+    assert_eq!(verification["proven_by_macs"], 1.0);
+    assert_eq!(document["results"]["fidelity"]["same_argmax"], true);
+}
+
+#[test]
+fn digits_mlp_is_proven() {
+    proven("digits-mlp", 3);
+}
+
+#[test]
+fn lenet_is_proven() {
+    proven("lenet", 5);
+}
+
+#[test]
+fn resnet_is_proven() {
+    proven("resnet-tiny", 7);
+}
+
+#[test]
+fn transformer_is_proven() {
+    proven("transformer-block", 8);
+}
+
+#[test]
+fn without_a_proof_system_every_slice_is_computed_again() {
+    let place = Place::with_plugins(&["onnx"]);
+    place.add_model("lenet", "model");
+    let document = place.call("fr -m model --json").exits(0).json();
+    let verification = &document["verification"];
+    assert_eq!(verdicts(verification), vec!["recomputed"; 5]);
+    // A run in floats is the float model, bit for bit.
+    assert_eq!(document["results"]["fidelity"]["max_abs"], 0.0);
+    // And what must be proven is not met by that.
+    place.call("full-run -m model --require proven").exits(1);
+}
+
+#[test]
+fn the_second_time_what_is_up_to_date_is_not_done_again() {
+    let place = Place::of_model("digits-mlp");
+    let first = place.call("full-run -m model --json").exits(0).json();
+    let second = place.call("full-run -m model --json").exits(0).json();
+    let outcome = |d: &Value| d["compile"]["slices"][0]["outcome"].clone();
+    assert_eq!(outcome(&first), "done");
+    assert_eq!(outcome(&second), "up_to_date");
+    assert_eq!(
+        first["verification"]["output_sha256"],
+        second["verification"]["output_sha256"]
+    );
+    assert_ne!(first["run"], second["run"]);
+    let forced = place
+        .call("full-run -m model --force --json")
+        .exits(0)
+        .json();
+    assert_eq!(outcome(&forced), "done");
+}
+
+#[test]
+fn layers_and_backends_are_mixed() {
+    let place = Place::of_model("lenet");
+    let document = place
+        .run([
+            "full-run",
+            "-m",
+            "model",
+            "-b",
+            "0,2:sumcheck;3-4:onnx",
+            "--json",
+            "-o",
+            "out.json",
+        ])
+        .exits(0)
+        .json();
+    assert_eq!(
+        verdicts(&document["verification"]),
+        ["proven", "proven", "proven", "recomputed", "recomputed"]
+    );
+    let output = place.json("out.json");
+    assert_eq!(output["output_data"][0].as_array().map(Vec::len), Some(10));
+    assert_eq!(
+        output["outputs"]["logits"]["shape"],
+        serde_json::json!([1, 10])
+    );
+}
+
+#[test]
+fn existing_slices_are_used() {
+    let place = Place::of_model("digits-mlp");
+    place
+        .call("slice -m model --output-type dsperse -o elsewhere/net.dsperse")
+        .exits(0);
+    std::fs::copy(
+        place.path("model/input.json"),
+        place.path("elsewhere/input.json"),
+    )
+    .expect("a copy");
+    place.call("full-run -s elsewhere/net.dsperse").exits(0);
+    assert!(!place.path("model/slices").exists());
+    assert!(place.path("elsewhere/run").is_dir());
+    assert!(place.path("elsewhere/net.dsperse").is_file());
+}
+
+#[test]
+fn the_summary_tells_the_whole_story() {
+    let place = Place::of_model("digits-mlp");
+    let text = place.call("full-run -m model -q").exits(0).stdout;
+    for part in [
+        "3 slices at model/slices",
+        "model identity ",
+        "compile: 3 of 3 slices",
+        "fidelity against the float model: ",
+        "3 proven, 0 recomputed, 0 unchecked, 0 failed",
+        "100.0 % of parameters",
+        "binding strong",
+        "verdict: accepted (--require checked)",
+    ] {
+        assert!(text.contains(part), "\"{part}\" is missing from:\n{text}");
+    }
+}

@@ -1,0 +1,123 @@
+//! Interrupting and killing: exit codes, what stays, and that the next command goes on.
+
+use dsperse_e2e::{Place, ran};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+fn start(mut command: Command, args: &[&str]) -> Child {
+    command
+        .args(args)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary can be started")
+}
+
+fn send(child: &Child, signal: Signal) {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    kill_process(pid.expect("a process"), signal).expect("the signal can be sent");
+}
+
+#[test]
+fn an_interrupt_ends_with_130_and_keeps_what_is_done() {
+    let place = Place::with_plugins(&["onnx", "faulty"]);
+    place.add_model("digits-mlp", "model");
+    place.call("slice -m model --output-type dirs").exits(0);
+    fs::write(
+        place.path("dsperse.toml"),
+        "[backend.faulty]\nfault = \"loop-polite\"\n",
+    )
+    .expect("a file");
+    let child = start(
+        place.command(),
+        &[
+            "compile",
+            "-s",
+            "model",
+            "-b",
+            "0:onnx;1:faulty",
+            "--parallel",
+            "1",
+        ],
+    );
+    // Slice 0 is done and slice 1 is busy.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let done = || place.path("model/slices/slice_0/onnx").is_dir();
+    while !done() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(done(), "slice 0 is compiled");
+    std::thread::sleep(Duration::from_millis(300));
+    send(&child, Signal::INT);
+    let ended = ran(&child.wait_with_output().expect("it ends"));
+    assert_eq!(ended.code, 130, "{ended:#?}");
+    assert!(ended.stderr.contains("interrupted"), "{}", ended.stderr);
+    fs::remove_file(place.path("dsperse.toml")).expect("a file");
+    let d = place
+        .run(["compile", "-s", "model", "-b", "0:onnx;1:faulty", "--json"])
+        .exits(0)
+        .json();
+    assert_eq!(d["slices"][0]["outcome"], "up_to_date");
+    assert_eq!(d["slices"][1]["backend"], "faulty");
+}
+
+#[test]
+fn two_commands_at_once_exclude_each_other() {
+    let place = Place::with_plugins(&["onnx", "faulty"]);
+    place.add_model("digits-mlp", "model");
+    place.call("slice -m model --output-type dirs").exits(0);
+    fs::write(
+        place.path("dsperse.toml"),
+        "[backend.faulty]\nfault = \"loop-polite\"\n",
+    )
+    .expect("a file");
+    let mut child = start(place.command(), &["compile", "-s", "model", "-b", "faulty"]);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let second = loop {
+        let second = place.run(["compile", "-s", "model", "-b", "onnx"]);
+        if second.code != 0 || Instant::now() > deadline {
+            break second;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert_eq!(second.code, 1, "{second:#?}");
+    assert!(
+        second.stderr.contains("in use by process"),
+        "{}",
+        second.stderr
+    );
+    // A lock does not outlive its holder, however it ends.
+    child.kill().expect("a kill");
+    child.wait().expect("it ends");
+    place.run(["compile", "-s", "model", "-b", "onnx"]).exits(0);
+}
+
+/// Kills full-run at moments spread over its length; the next one must always complete,
+/// and give the same result.
+#[test]
+fn killed_at_any_moment_the_next_command_completes() {
+    let place = Place::of_model("lenet");
+    let undisturbed = place.call("full-run -m model --json").exits(0).json();
+    let wanted = undisturbed["verification"]["output_sha256"].clone();
+    for moment in 0..12u64 {
+        let place = Place::of_model("lenet");
+        let mut child = start(place.command(), &["full-run", "-m", "model"]);
+        std::thread::sleep(Duration::from_millis(80 * moment + 30));
+        let _ = child.kill();
+        child.wait().expect("it ends");
+        let d = place.call("full-run -m model --json").exits(0).json();
+        assert_eq!(
+            d["verification"]["output_sha256"], wanted,
+            "moment {moment}"
+        );
+        assert_eq!(d["verification"]["counts"]["proven"], 5, "moment {moment}");
+        let leftovers: Vec<String> = place
+            .files("model")
+            .into_iter()
+            .filter(|f| f.contains("/.dsperse") || f.starts_with(".dsperse"))
+            .collect();
+        assert_eq!(leftovers, Vec::<String>::new(), "moment {moment}");
+    }
+}

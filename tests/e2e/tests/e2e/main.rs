@@ -1,0 +1,11 @@
+//! End-to-end tests of the real binary. One file per subject.
+
+mod bundles;
+mod errors;
+mod fallbacks;
+mod files;
+mod full_run;
+mod interrupt;
+mod plugins;
+mod stages;
+mod tampering;

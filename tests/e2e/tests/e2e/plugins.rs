@@ -1,0 +1,80 @@
+//! `plugin list/inspect/doctor/test/new`.
+
+use dsperse_e2e::Place;
+use dsperse_test_support::{Fault, build_cident, junk, wrong_architecture};
+use std::fs;
+
+#[test]
+fn good_ones_are_listed_beside_broken_ones() {
+    let place = Place::with_plugins(&[]);
+    let dir = place.path("plugins");
+    fs::create_dir(&dir).expect("a directory");
+    let good = dsperse_test_support::install("onnx", &dir);
+    build_cident(&dir, "cident", 0);
+    Fault::AbortInConstructor.build(&dir, "dies");
+    Fault::AbiMajor2.build(&dir, "future");
+    junk(&dir, "noise");
+    wrong_architecture(&dir, "foreign", &good);
+    let ran = place.call("--plugins plugins plugin list --json").exits(0);
+    let document = ran.json();
+    let mut names: Vec<&str> = document["plugins"]
+        .as_array()
+        .expect("plugins")
+        .iter()
+        .filter_map(|p| p["descriptor"]["name"].as_str())
+        .collect();
+    names.sort_unstable();
+    assert_eq!(names, ["cident", "onnx"]);
+    let skipped = document["skipped"].as_array().expect("skipped");
+    assert_eq!(skipped.len(), 4, "{skipped:#?}");
+    assert!(skipped.iter().all(|s| s["reason"].as_str() > Some("")));
+    let text = place.call("--plugins plugins plugin list").exits(0).stdout;
+    assert!(text.contains("skipped:"), "{text}");
+}
+
+#[test]
+fn inspect_and_doctor() {
+    let place = Place::new();
+    let text = place.call("plugin inspect sumcheck").exits(0).stdout;
+    for part in [
+        "stages",
+        "trusted setup: none",
+        "binds inputs and outputs: strong",
+        "operators",
+    ] {
+        assert!(text.contains(part), "\"{part}\" is missing from:\n{text}");
+    }
+    let d = place.call("plugin inspect onnx --json").exits(0).json();
+    assert_eq!(d["descriptor"]["name"], "onnx");
+    let text = place.call("plugin doctor").exits(0).stdout;
+    assert!(
+        text.contains("sumcheck") && text.contains("ready"),
+        "{text}"
+    );
+    place.call("plugin doctor --reset").exits(0);
+}
+
+#[test]
+fn the_conformance_checks_run_on_a_library() {
+    let place = Place::with_plugins(&[]);
+    let good = build_cident(&place.path("home"), "cident", 0);
+    let ran = place
+        .run(["plugin".as_ref(), "test".as_ref(), good.as_os_str()])
+        .exits(0);
+    assert!(ran.stdout.ends_with("passed\n"), "{}", ran.stdout);
+    let bad = Fault::DescribeBadJson.build(&place.path("home"), "garbled");
+    let ran = place
+        .run(["plugin".as_ref(), "test".as_ref(), bad.as_os_str()])
+        .exits(1);
+    assert!(ran.stdout.contains("FAILED"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_new_backend_is_written_once() {
+    let place = Place::with_plugins(&[]);
+    place.call("plugin new mine").exits(0);
+    assert_eq!(place.files("mine"), ["Cargo.toml", "src/lib.rs"]);
+    let again = place.call("plugin new mine").exits(2);
+    assert!(again.stderr.contains("exists already"), "{}", again.stderr);
+    place.call("plugin new Bad!Name").exits(2);
+}

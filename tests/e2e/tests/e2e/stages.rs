@@ -1,0 +1,323 @@
+//! Each stage as a command of its own: aliases, flags, positional forms.
+
+use dsperse_e2e::Place;
+use serde_json::Value;
+
+fn words<'v>(document: &'v Value, field: &str) -> Vec<&'v str> {
+    document["slices"]
+        .as_array()
+        .expect("a list of slices")
+        .iter()
+        .filter_map(|s| s[field].as_str())
+        .collect()
+}
+
+#[test]
+fn stage_by_stage_under_short_names() {
+    let place = Place::of_model("digits-mlp");
+    place.call("s -m model").exits(0);
+    assert!(place.path("model/slices.dsperse").is_file());
+    let compiled = place.call("c -s model --json").exits(0).json();
+    assert_eq!(words(&compiled, "backend"), ["sumcheck"; 3]);
+    assert_eq!(words(&compiled, "outcome"), ["done"; 3]);
+    let ran = place.call("r -p model --json").exits(0).json();
+    assert_eq!(words(&ran, "backend"), ["sumcheck"; 3]);
+    let run = place.newest_run();
+    let proven = place
+        .run(["p", &run, "model/slices.dsperse", "--json"])
+        .exits(0)
+        .json();
+    assert_eq!(words(&proven, "outcome"), ["done"; 3]);
+    let verified = place
+        .run(["v", &run, "model/slices.dsperse", "--json"])
+        .exits(0)
+        .json();
+    assert_eq!(words(&verified, "verdict"), ["proven"; 3]);
+    assert!(place.path(&run).join("receipt.json").is_file());
+}
+
+#[test]
+fn every_spelling_of_the_slices_flag() {
+    let place = Place::of_model("digits-mlp");
+    place.call("slice --mp model --output-type dirs").exits(0);
+    for flag in [
+        "-s",
+        "--sd",
+        "--slices",
+        "--slices-path",
+        "--slices-dir",
+        "--slices-directory",
+        "-p",
+        "--path",
+    ] {
+        place
+            .run(["compile", flag, "model/slices", "-b", "onnx", "-l", "0"])
+            .exits(0);
+    }
+    for flag in ["-i", "--if", "--input", "--input-file"] {
+        place
+            .run([
+                "run",
+                "-s",
+                "model",
+                flag,
+                "model/input.json",
+                "--run-dir",
+                "elsewhere",
+            ])
+            .exits(0);
+    }
+    assert!(place.path("elsewhere/metadata.json").is_file());
+}
+
+#[test]
+fn layers_narrow_compile_and_prove() {
+    let place = Place::of_model("lenet");
+    place.call("slice -m model --output-type dirs").exits(0);
+    let compiled = place
+        .run(["compile", "-s", "model", "-l", "0, 3-4", "--json"])
+        .exits(0)
+        .json();
+    let indices: Vec<u64> = compiled["slices"]
+        .as_array()
+        .expect("slices")
+        .iter()
+        .filter_map(|s| s["index"].as_u64())
+        .collect();
+    assert_eq!(indices, [0, 3, 4]);
+    // What is not compiled is run by the executor.
+    let ran = place.call("run -s model --json").exits(0).json();
+    assert_eq!(
+        words(&ran, "backend"),
+        ["sumcheck", "onnx", "onnx", "sumcheck", "sumcheck"]
+    );
+    let run = place.newest_run();
+    let proven = place
+        .run(["prove", "--run-dir", &run, "-l", "3", "--json"])
+        .exits(0)
+        .json();
+    assert_eq!(words(&proven, "outcome"), ["done"]);
+    // Slices 0 and 4 have no proof, and a float computation can't confirm quantised
+    // outputs bit for bit: they are unchecked, and the default demand is not met.
+    let verified = place
+        .run(["verify", "--rd", &run, "--json"])
+        .exits(1)
+        .json();
+    assert_eq!(
+        words(&verified, "verdict"),
+        [
+            "unchecked",
+            "recomputed",
+            "recomputed",
+            "proven",
+            "unchecked"
+        ]
+    );
+    place
+        .run(["verify", "--rd", &run, "--require", "any"])
+        .exits(0);
+    // With the verifier's own tolerance they can be computed again.
+    let verified = place
+        .run(["verify", "--rd", &run, "--tolerance", "0.05", "--json"])
+        .exits(0)
+        .json();
+    assert_eq!(verified["slices"][0]["verdict"], "recomputed");
+    assert_eq!(verified["slices"][0]["tolerance"], 0.05);
+}
+
+#[test]
+fn a_directory_of_runs_means_the_newest() {
+    let place = Place::of_model("digits-mlp");
+    place.call("full-run -m model").exits(0);
+    let old = place.newest_run();
+    place.call("run -s model -b onnx").exits(0);
+    let new = place.newest_run();
+    assert_ne!(old, new);
+    let verified = place
+        .call("verify --run-dir model/run --no-input --json")
+        .exits(0)
+        .json();
+    assert_eq!(words(&verified, "verdict"), ["recomputed"; 3]);
+    let verified = place.run(["verify", &old, "--json"]).exits(0).json();
+    assert_eq!(words(&verified, "verdict"), ["proven"; 3]);
+}
+
+#[test]
+fn proofs_and_results_are_copied_where_asked() {
+    let place = Place::of_model("digits-mlp");
+    place.call("full-run -m model").exits(0);
+    let run = place.newest_run();
+    let again = place
+        .run([
+            "prove",
+            "--run-dir",
+            &run,
+            "--proof-output",
+            "proofs",
+            "-o",
+            "proved.json",
+            "--json",
+        ])
+        .exits(0)
+        .json();
+    assert_eq!(words(&again, "outcome"), ["up_to_date"; 3]);
+    assert_eq!(place.json("proved.json")["stage"], "prove");
+    assert!(
+        place
+            .files("proofs")
+            .iter()
+            .all(|f| f.starts_with("slice_") && f.contains("/sumcheck/proof/")),
+    );
+    let forced = place
+        .run(["prove", "--run-dir", &run, "--force", "--json"])
+        .exits(0)
+        .json();
+    assert_eq!(words(&forced, "outcome"), ["done"; 3]);
+    place
+        .run([
+            "verify",
+            "--run-dir",
+            &run,
+            "-o",
+            "verdict.json",
+            "--receipt",
+            "r.json",
+        ])
+        .exits(0);
+    assert_eq!(place.json("verdict.json")["accepted"], true);
+    assert_eq!(place.json("r.json")["accepted"], true);
+}
+
+#[test]
+fn the_verifier_brings_its_own_input_and_output() {
+    let place = Place::of_model("digits-mlp");
+    place.call("full-run -m model -o out.json").exits(0);
+    let run = place.newest_run();
+    place
+        .run([
+            "verify",
+            &run,
+            "--input",
+            "model/input.json",
+            "--output",
+            "out.json",
+        ])
+        .exits(0);
+    place.edit_json("model/input.json", |v| v["input_data"][0][0] = 0.25.into());
+    let v = place
+        .run(["verify", &run, "--input", "model/input.json", "--json"])
+        .exits(1)
+        .json();
+    assert_eq!(v["slices"][0]["verdict"], "failed");
+    assert_eq!(v["slices"][1]["verdict"], "proven");
+    place.edit_json("out.json", |v| {
+        let n = v["outputs"]["logits"]["data"][0]
+            .as_i64()
+            .expect("an integer");
+        v["outputs"]["logits"]["data"][0] = (n + 1).into();
+    });
+    let v = place
+        .run(["verify", &run, "--output", "out.json", "--json"])
+        .exits(1)
+        .json();
+    assert_eq!(v["slices"][2]["verdict"], "failed");
+}
+
+#[test]
+fn the_model_can_be_pinned() {
+    let place = Place::of_model("digits-mlp");
+    let document = place.call("full-run -m model --json").exits(0).json();
+    let identity = document["verification"]["model_identity"]
+        .as_str()
+        .expect("an identity");
+    let run = place.newest_run();
+    place
+        .run(["verify", &run, "--expect-model", identity])
+        .exits(0);
+    let file = document["verification"]["model_sha256"]
+        .as_str()
+        .expect("a digest");
+    let wrong = place.run(["verify", &run, "--expect-model", file]).exits(1);
+    assert!(
+        wrong.stderr.contains("pin the model identity"),
+        "{}",
+        wrong.stderr
+    );
+    place
+        .run(["verify", &run, "--expect-model", "abc"])
+        .exits(2);
+}
+
+#[test]
+fn strategies_and_analysis() {
+    let place = Place::of_model("lenet");
+    let count = |extra: &str| {
+        let d = place
+            .call(&format!(
+                "slice -m model -o tmp --output-type dirs --json {extra}"
+            ))
+            .exits(0)
+            .json();
+        d["model"]["slices"].as_array().map_or(0, Vec::len)
+    };
+    assert_eq!(count("--strategy whole"), 1);
+    assert_eq!(count("--strategy op"), 12);
+    assert_eq!(count("--strategy layer"), 5);
+    assert_eq!(count("--strategy points --at 3,6"), 3);
+    // All of it can be proven by one backend, so there is nothing to cut.
+    assert_eq!(count("--strategy capability"), 1);
+    place.call("slice -m model -S").exits(0);
+    let analysis = place.json("model/analysis/model_metadata.json");
+    assert_eq!(analysis["nodes"].as_array().map(Vec::len), Some(12));
+    place.call("slice -m model --save-file a.json").exits(0);
+    assert_eq!(place.json("a.json"), analysis);
+}
+
+#[test]
+fn analyze_and_report() {
+    let place = Place::of_model("transformer-block");
+    let d = place.call("a -m model --json").exits(0).json();
+    let slices = d["analysis"]["slices"].as_array().expect("slices");
+    assert_eq!(slices.len(), 8);
+    for s in slices {
+        assert_eq!(s["backend"], "sumcheck");
+        assert_eq!(s["answers"].as_array().map(Vec::len), Some(2));
+    }
+    let text = place
+        .call("analyze -m model -o analysis.json")
+        .exits(0)
+        .stdout;
+    assert!(
+        text.contains("sumcheck could prove 100.0 % of parameters"),
+        "{text}"
+    );
+    assert!(place.path("analysis.json").is_file());
+    place.call("full-run -m model").exits(0);
+    place.call("report model/run").exits(0);
+    let page = std::fs::read_to_string(place.path(&place.newest_run()).join("report.html"))
+        .expect("a page");
+    assert!(page.contains("class=\"proven\">proven</td>"));
+    for outside in ["http://", "https://", "<script", "src="] {
+        assert!(!page.contains(outside), "the page holds \"{outside}\"");
+    }
+    place.call("report model/slices -o model.html").exits(0);
+    assert!(place.path("model.html").is_file());
+}
+
+#[test]
+fn recompiling_confirms_or_refutes_the_keys() {
+    let place = Place::of_model("digits-mlp");
+    place.call("slice -m model --output-type dirs").exits(0);
+    std::fs::rename(place.path("model/input.json"), place.path("in.json")).expect("a move");
+    place.call("compile -s model").exits(0);
+    place.call("run -s model -i in.json").exits(0);
+    let run = place.newest_run();
+    place.run(["prove", &run]).exits(0);
+    let v = place
+        .run(["verify", &run, "--recompile", "--json"])
+        .exits(0)
+        .json();
+    for s in v["slices"].as_array().expect("slices") {
+        assert_eq!(s["facts"]["recompiled"], true);
+    }
+}
