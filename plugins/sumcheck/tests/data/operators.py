@@ -125,7 +125,7 @@ case("batch_norm_gemm", [("Gemm", ["x", "w"], ["c"], {}), ("BatchNormalization",
      {"x": [2, 6]}, {"w": f(6, 4), **p})
 
 one("lrn", "LRN", [1, 7, 3, 4], size=5, alpha=0.3, beta=0.75, bias=2.0)
-one("lrn_1d", "LRN", [2, 6, 5], size=3, alpha=1.0)
+one("lrn_defaults", "LRN", [2, 6, 2, 2], size=3, low=-60, high=60)
 
 # Element by element
 one("relu", "Relu", [2, 3, 4])
