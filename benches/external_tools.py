@@ -91,15 +91,6 @@ def files(paths):
     return sum(Path(p).stat().st_size for p in paths)
 
 
-def tensors(directory, name, infos, arrays):
-    found = []
-    for i, (info, array) in enumerate(zip(infos, arrays)):
-        path = directory / f"{name}_{i}.bin"
-        path.write_bytes(array.tobytes())
-        found.append({**info, "path": str(path), "sha256": digest(path)})
-    return found
-
-
 def digest(path):
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
@@ -107,37 +98,11 @@ def digest(path):
 class Plugin:
     """All stages of one backend on one slice."""
 
-    def __init__(self, library, model, samples, expected, options, work):
-        import onnx
-
+    def __init__(self, library, options, work, prepared):
         self.library, self.options, self.work = library, options, work
-        work.mkdir(parents=True)
-        graph = onnx.load(model).graph
-        ports = lambda ports: [
-            {
-                "name": p.name,
-                "encoding": "f32",
-                "shape": [d.dim_value or 1 for d in p.type.tensor_type.shape.dim],
-            }
-            for p in ports
-        ]
-        slice_ = {
-            "index": 0,
-            "model": str(model),
-            "sha256": digest(model),
-            "model_sha256": digest(model),
-            "inputs": ports(graph.input),
-            "outputs": ports(graph.output),
-        }
-        self.slice = slice_
-        names = enumerate(zip(samples, expected))
-        self.calibration = [
-            (
-                tensors(work, f"input{i}", slice_["inputs"], [x]),
-                tensors(work, f"expected{i}", slice_["outputs"], [y]),
-            )
-            for i, (x, y) in names
-        ]
+        work.mkdir()
+        self.slice = prepared["slice"]
+        self.calibration = [([prepared["input"]], [prepared["expected"]])]
 
     def call(self, op, job):
         directory = self.work / op
@@ -230,14 +195,9 @@ def programs_alone(programs, documents, work):
     return rows
 
 
-def jst_command(jst, model, sample, work):
+def jst_command(jst, work):
     """The command line, on the model with explicit attributes."""
-    work.mkdir()
     at = lambda name: str(work / name)
-    explicit(model, work / "model.onnx")
-    # The command takes integers as they are.
-    integers = [int(v) for v in (sample.reshape(-1).astype("float64") * 2**18).round()]
-    Path(at("ints.json")).write_text(json.dumps({"input": integers}))
     run = lambda *args: measured([jst, "--no-banner", *args], env=ENVIRONMENT, cwd=work)
     circuit, witness = ["-c", at("circuit.txt")], ["-w", at("witness.bin")]
     claim = ["-i", at("ints.json"), "-o", at("out.json")]
@@ -251,6 +211,45 @@ def jst_command(jst, model, sample, work):
     cost = run("verify", *circuit, *claim, *witness, "-p", at("proof.bin"))
     rows.append(("verify", *cost, files([at("circuit.txt")])))
     return rows
+
+
+def prepare(model, work):
+    """A child process too: Linux counts a parent's memory to the peak of its children, so
+    what measures them must stay small."""
+    import numpy
+    import onnxruntime
+
+    work = Path(work)
+    session = onnxruntime.InferenceSession(model)
+    ports = session.get_inputs()[0], session.get_outputs()[0]
+    shapes = [[d if isinstance(d, int) else 1 for d in p.shape] for p in ports]
+    given = json.loads((Path(model).parent / "input.json").read_text())
+    first = numpy.array(next(iter(given.values())), dtype="float32").reshape(-1)
+    sample = first[: numpy.prod(shapes[0])].reshape(shapes[0])
+    expected = session.run(None, {ports[0].name: sample})[0]
+    shutil.copy(model, work / "model.onnx")
+    infos = [{"name": p.name, "dtype": "f32", "shape": s} for p, s in zip(ports, shapes)]
+    document = {
+        "slice": {
+            "index": 0,
+            "model": str(work / "model.onnx"),
+            "sha256": digest(model),
+            "model_sha256": digest(model),
+            "inputs": infos[:1],
+            "outputs": infos[1:],
+        }
+    }
+    for name, info, values in zip(("input", "expected"), infos, (sample, expected)):
+        path = work / f"{name}.bin"
+        path.write_bytes(values.astype("<f4").tobytes())
+        document[name] = {**info, "path": str(path), "sha256": digest(path)}
+    (work / "prepared.json").write_text(json.dumps(document))
+
+    # For the jst command, which takes integers as they are.
+    (work / "jst").mkdir()
+    explicit(model, work / "jst" / "model.onnx")
+    integers = [int(v) for v in (sample.reshape(-1).astype("float64") * 2**18).round()]
+    (work / "jst" / "ints.json").write_text(json.dumps({"input": integers}))
 
 
 def explicit(model, path):
@@ -290,32 +289,20 @@ def main():
     arguments = parser.parse_args()
     wanted = lambda name: not arguments.only or name in arguments.only
 
-    import numpy
-    import onnxruntime
-
     model = ROOT / "models" / arguments.model / "model.onnx"
-    session = onnxruntime.InferenceSession(model)
-    port = session.get_inputs()[0]
-    shape = [d if isinstance(d, int) else 1 for d in port.shape]
-    given = json.loads((model.parent / "input.json").read_text())
-    first = numpy.array(next(iter(given.values())), dtype="float32").reshape(-1)
-    sample = first[: numpy.prod(shape)].reshape(shape)
-    samples = [sample]
-    expected = [session.run(None, {port.name: x})[0] for x in samples]
     print(f"{arguments.model}, {platform.machine()}, {os.cpu_count()} cores, {THREADS} threads")
-
     work = Path(tempfile.mkdtemp(prefix="dsperse-bench-"))
     try:
-        local = work / "model.onnx"
-        shutil.copy(model, local)
+        command = [sys.executable, __file__, "--prepare", str(model), str(work)]
+        subprocess.run(command, check=True)
+        prepared = json.loads((work / "prepared.json").read_text())
         plugin = lambda name, options: Plugin(
-            arguments.plugins / f"libdsperse_backend_{name}.so",
-            local, samples, expected, options, work / name,
+            arguments.plugins / f"libdsperse_backend_{name}.so", options, work / name, prepared
         ).run()
         if wanted("jstprove"):
             table("jstprove: plugin", plugin("jstprove", {}))
         if arguments.jst and wanted("jst"):
-            table("jstprove: `jst` command", jst_command(arguments.jst, local, sample, work / "jst"))
+            table("jstprove: `jst` command", jst_command(arguments.jst, work / "jst"))
             alone = programs_alone(programs_directory(), work / "jst", work / "alone")
             table("jstprove: programs alone", alone)
         if wanted("sumcheck"):
@@ -341,4 +328,7 @@ def programs_directory():
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--stage"]:
         stage(*sys.argv[2:])
-    main()
+    elif sys.argv[1:2] == ["--prepare"]:
+        prepare(*sys.argv[2:])
+    else:
+        main()
