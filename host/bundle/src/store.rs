@@ -87,6 +87,13 @@ impl SliceStore {
     /// As [`SliceStore::open`].
     pub fn open_with(path: &Path, access: Access, limits: Limits) -> Result<Self> {
         let location = resolve(path)?;
+        for other in &location.also {
+            tracing::warn!(
+                "\"{}\" is used; \"{}\" is there too and is not looked at",
+                location.path.display(),
+                other.display()
+            );
+        }
         let mode = match access {
             Access::Read => LockMode::Shared,
             Access::Edit => LockMode::Exclusive,

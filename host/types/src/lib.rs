@@ -7,7 +7,7 @@
 //!   that survive a rewrite;
 //! - [`model`]: `slices/metadata.json`, the sliced model with its edges, and the digest
 //!   that identifies it;
-//! - [`slice`]: `slices/slice_<i>/metadata.json`, one slice and what each backend
+//! - [`slice`](mod@slice): `slices/slice_<i>/metadata.json`, one slice and what each backend
 //!   compiled from it;
 //! - [`tensors`]: `tensors/index.json`, the values of one run;
 //! - [`run`]: `run/metadata.json` and `run_results.json`;
