@@ -1,7 +1,7 @@
 //! Prints what compiling, proving and verifying cost, for the shapes that the
 //! backend's targets speak of and for a series of sizes.
 //!
-//! `cargo run --release -p dsperse-sumcheck-prover --example bench [lenet|conv|growth]`
+//! `cargo run --release -p dsperse-sumcheck-prover --example bench [lenet|lenet12|conv|growth]`
 //!
 //! CPU seconds are those of the process; peak memory is the process's, so run
 //! one case per process for an honest figure.
@@ -26,27 +26,38 @@ fn values(n: usize, lo: i64, hi: i64, seed: u64) -> Vec<i64> {
         .collect()
 }
 
+/// Bits of activations (unsigned, they come after a ReLU) and weights (signed).
+#[derive(Clone, Copy)]
+struct Bits {
+    activation: u32,
+    weight: u32,
+}
+
+/// A network under construction.
 struct Net {
+    bits: Bits,
     program: Program,
     weights: Vec<Tensor>,
     inputs: Vec<Tensor>,
 }
 
 impl Net {
-    fn new(shape: &[usize]) -> (Self, TensorId) {
+    fn new(shape: &[usize], bits: Bits) -> (Self, TensorId) {
         let mut program = Program::default();
+        let hi = (1 << bits.activation) - 1;
         let x = program.push(Op::Input {
             shape: shape.to_vec(),
             lo: 0,
-            hi: 255,
+            hi,
         });
-        let data = values(shape.iter().product(), 0, 255, 1);
+        let data = values(shape.iter().product(), 0, hi, 1);
         let inputs = vec![Tensor {
             shape: shape.to_vec(),
             data,
         }];
         (
             Self {
+                bits,
                 program,
                 weights: vec![],
                 inputs,
@@ -55,7 +66,8 @@ impl Net {
         )
     }
 
-    fn weight(&mut self, shape: &[usize], lo: i64, hi: i64) -> TensorId {
+    fn weight(&mut self, shape: &[usize], bits: u32) -> TensorId {
+        let (lo, hi) = (-1 << (bits - 1), (1 << (bits - 1)) - 1);
         let n = shape.iter().product();
         let data = values(n, lo, hi, self.weights.len() as u64 + 7);
         self.weights.push(Tensor {
@@ -102,9 +114,9 @@ impl Net {
         };
         let factors = vec![Factor::Keep { dim: 0 }, window(1), window(2)];
         let patches = self.program.push(Op::Wire { input: x, factors });
-        let w = self.weight(&[io.1, io.0, k, k], -128, 127);
+        let w = self.weight(&[io.1, io.0, k, k], self.bits.weight);
         let acc = self.einsum(patches, "cypxq", w, "ocyx", "opq");
-        let b = self.weight(&[io.1], -32768, 32767);
+        let b = self.weight(&[io.1], self.bits.activation + self.bits.weight);
         let factors = vec![
             Factor::Keep { dim: 0 },
             Factor::Repeat { size: out },
@@ -115,12 +127,17 @@ impl Net {
             terms: vec![(acc, 1), (b, 1)],
             constant: 0,
         });
+        self.relu(acc, shift)
+    }
+
+    /// Rescales back to activations, for the given shift at 8 bits.
+    fn relu(&mut self, input: TensorId, shift: u32) -> TensorId {
         self.program.push(Op::Requant {
-            input: acc,
+            input,
             multiplier: 1,
-            shift,
+            shift: shift + self.bits.weight - 8,
             lo: 0,
-            hi: 255,
+            hi: (1 << self.bits.activation) - 1,
         })
     }
 
@@ -148,29 +165,23 @@ impl Net {
     }
 
     fn dense(&mut self, x: TensorId, io: (usize, usize), shift: Option<u32>) -> TensorId {
-        let w = self.weight(&[io.1, io.0], -128, 127);
+        let w = self.weight(&[io.1, io.0], self.bits.weight);
         let acc = self.einsum(x, "k", w, "nk", "n");
-        let b = self.weight(&[io.1], -32768, 32767);
+        let b = self.weight(&[io.1], self.bits.activation + self.bits.weight);
         let acc = self.program.push(Op::Affine {
             terms: vec![(acc, 1), (b, 1)],
             constant: 0,
         });
         match shift {
-            Some(shift) => self.program.push(Op::Requant {
-                input: acc,
-                multiplier: 1,
-                shift,
-                lo: 0,
-                hi: 255,
-            }),
+            Some(shift) => self.relu(acc, shift),
             None => acc,
         }
     }
 }
 
 /// LeNet-5 on 28x28 (first layer padded), max pooling, ReLU, 61 706 weights.
-fn lenet() -> Net {
-    let (mut n, x) = Net::new(&[1, 28, 28]);
+fn lenet(bits: Bits) -> Net {
+    let (mut n, x) = Net::new(&[1, 28, 28], bits);
     let x = n.conv(x, (1, 6), 28, 5, 2, 10);
     let x = n.pool(x, 28);
     let x = n.conv(x, (6, 16), 14, 5, 0, 12);
@@ -189,7 +200,11 @@ fn lenet() -> Net {
 
 /// One convolution with ReLU, 3x3, as in a residual network.
 fn conv(channels: usize, size: usize) -> Net {
-    let (mut n, x) = Net::new(&[channels, size, size]);
+    let bits = Bits {
+        activation: 8,
+        weight: 8,
+    };
+    let (mut n, x) = Net::new(&[channels, size, size], bits);
     let x = n.conv(x, (channels, channels), size, 3, 1, 12);
     n.program.outputs = vec![x];
     n
@@ -273,7 +288,12 @@ fn main() {
         "bits"
     );
     if which.is_empty() || which == "lenet" {
-        row("LeNet-5 28x28", lenet(), 1);
+        let (activation, weight) = (8, 8);
+        row("LeNet-5, 8 bits", lenet(Bits { activation, weight }), 1);
+    }
+    if which.is_empty() || which == "lenet12" {
+        let (activation, weight) = (11, 12);
+        row("LeNet-5, 12 bits", lenet(Bits { activation, weight }), 1);
     }
     if which.is_empty() || which == "conv" {
         row("conv 64x64 3x3 56", conv(64, 56), 1);

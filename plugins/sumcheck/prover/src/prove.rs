@@ -6,6 +6,7 @@ use dsperse_sumcheck_verifier::commit::{
     protocol,
 };
 use dsperse_sumcheck_verifier::eval::{EvalError, evaluate};
+use dsperse_sumcheck_verifier::hash::Root;
 use dsperse_sumcheck_verifier::key::{KeyError, Parameters, VerifyingKey, to_root};
 use dsperse_sumcheck_verifier::layout::Atom;
 use dsperse_sumcheck_verifier::lookup::LeafClaims;
@@ -96,7 +97,7 @@ impl Committed {
             .map_err(internal)
     }
 
-    fn root(&self) -> Result<[u8; 32], ProveError> {
+    fn root(&self) -> Result<Root, ProveError> {
         to_root(&self.commitment).ok_or_else(|| internal("a commitment has no single root"))
     }
 }
@@ -124,7 +125,7 @@ impl ProvingKey {
 
     /// Claims another commitment to the weights than the real one.
     #[cfg(test)]
-    pub(crate) fn pretend(&mut self, root: Option<[u8; 32]>) {
+    pub(crate) fn pretend(&mut self, root: Option<Root>) {
         self.key.weights = root;
     }
 
@@ -159,8 +160,8 @@ pub fn choose_parameters(program: &Program) -> Result<Parameters, KeyError> {
         if best.is_none_or(|(c, _)| cost < c) {
             let parameters = Parameters {
                 limb_bits,
-                weight_rate: default_rate(l.weight_vars.unwrap_or(0)),
-                activation_rate: default_rate(l.activation_vars),
+                weight_rate: default_rate(l.weight_vars.unwrap_or(0), true),
+                activation_rate: default_rate(l.activation_vars, false),
             };
             best = Some((cost, parameters));
         }

@@ -25,15 +25,17 @@ use p3_symmetric::{CompressionFunctionFromHasher, SerializingHasher};
 use p3_whir::parameters::{FoldingFactor, ProtocolParameters, SecurityAssumption, WhirConfig};
 use p3_whir::pcs::prover::WhirProver;
 
+use crate::hash::{DIGEST_BYTES, ShortBlake3};
+
 /// The base field, p = 2^64 - 2^32 + 1.
 pub type F = Goldilocks;
 /// The challenge field, of about 2^192 elements.
 pub type EF = CubicTrinomialExtensionField<F>;
 /// The Fiat-Shamir sponge: BLAKE3 over bytes.
 pub type Challenger = SerializingChallenger64<F, HashChallenger<u8, Blake3, 32>>;
-type FieldHash = SerializingHasher<Blake3>;
-type Compress = CompressionFunctionFromHasher<Blake3, 2, 32>;
-type FieldMmcs = MerkleTreeMmcs<F, u8, FieldHash, Compress, 2, 32>;
+type FieldHash = SerializingHasher<ShortBlake3>;
+type Compress = CompressionFunctionFromHasher<ShortBlake3, 2, DIGEST_BYTES>;
+type FieldMmcs = MerkleTreeMmcs<F, u8, FieldHash, Compress, 2, DIGEST_BYTES>;
 type Dft = Radix2DFTSmallBatch<F>;
 /// The library's commitment scheme with these parts.
 pub type Pcs = WhirProver<EF, F, Dft, FieldMmcs, Challenger, PrefixProver<F, EF>>;
@@ -65,10 +67,13 @@ pub const SECURITY_LEVEL: usize = 104;
 pub const GRINDING_BITS: usize = 16;
 
 /// The rate bits that a compiler should choose for a stack of `num_vars`: small
-/// stacks can afford long codewords, which make short proofs.
-pub fn default_rate(num_vars: usize) -> u8 {
+/// stacks can afford long codewords, which make short proofs; weights more so,
+/// because they are committed once.
+pub fn default_rate(num_vars: usize, is_weight: bool) -> u8 {
     match num_vars {
-        0..=17 => 5,
+        0..=16 => 5,
+        17 if is_weight => 5,
+        17 => 4,
         18..=19 => 3,
         20..=21 => 2,
         _ => 1,
@@ -91,9 +96,14 @@ pub fn pcs(num_vars: usize, log_inv_rate: usize) -> Result<Pcs, String> {
         .compute_folding_schedule(num_vars)
         .map_err(|e| e.to_string())?;
     // At most `step - 1` bits more per round are possible (then the domain only
-    // halves). For large stacks the first step is shorter, which keeps the later
-    // codewords, over the extension field, small beside the first.
-    let first = if num_vars > 17 { 1 } else { 2 };
+    // halves). Small stacks go to 7 bits at once; for large ones the first step
+    // is a single bit, which keeps the later codewords, over the extension
+    // field, small beside the first.
+    let first = if num_vars > 17 {
+        1
+    } else {
+        7usize.saturating_sub(log_inv_rate).max(1)
+    };
     let mut rate = log_inv_rate;
     let mut round_log_inv_rates = Vec::new();
     for (i, &step) in schedule
@@ -113,7 +123,7 @@ pub fn pcs(num_vars: usize, log_inv_rate: usize) -> Result<Pcs, String> {
         starting_log_inv_rate: log_inv_rate,
     };
     let config = WhirConfig::new(num_vars, params).map_err(|e| e.to_string())?;
-    let mmcs = FieldMmcs::new(FieldHash::new(Blake3), Compress::new(Blake3), 0);
+    let mmcs = FieldMmcs::new(FieldHash::new(ShortBlake3), Compress::new(ShortBlake3), 0);
     Ok(Pcs::new(config, Dft::default(), mmcs))
 }
 

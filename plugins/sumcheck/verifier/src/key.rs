@@ -6,6 +6,7 @@ use thiserror::Error;
 use crate::bytes::{ByteReader, Writer};
 use crate::commit::{Commitment, MAX_LOG_INV_RATE};
 use crate::encode::{read_program, write_program};
+use crate::hash::{DIGEST_BYTES, Root};
 use crate::layout::Layout;
 use crate::program::Program;
 use crate::security::{MIN_SECURITY_BITS, soundness};
@@ -48,7 +49,7 @@ pub struct VerifyingKey {
     /// The parameters.
     pub parameters: Parameters,
     /// The root of the commitment to the weights, if there are any.
-    pub weights: Option<[u8; 32]>,
+    pub weights: Option<Root>,
     /// Shapes and bounds.
     pub checked: Checked,
     /// The derived proof system.
@@ -121,7 +122,7 @@ impl VerifyingKey {
         };
         let weights = match byte()? {
             0 => None,
-            1 => Some(r.array::<32>().map_err(malformed)?),
+            1 => Some(r.array::<DIGEST_BYTES>().map_err(malformed)?),
             flag => return Err(KeyError::Malformed(format!("a flag is {flag}"))),
         };
         let program = read_program(&mut r).map_err(malformed)?;
@@ -138,12 +139,12 @@ impl VerifyingKey {
 }
 
 /// The library's form of a root.
-pub fn to_commitment(root: &[u8; 32]) -> Commitment {
+pub fn to_commitment(root: &Root) -> Commitment {
     Commitment::new(vec![*root])
 }
 
 /// The root of a commitment.
-pub fn to_root(commitment: &Commitment) -> Option<[u8; 32]> {
+pub fn to_root(commitment: &Commitment) -> Option<Root> {
     match commitment.roots() {
         [root] => Some(*root),
         _ => None,

@@ -4,6 +4,7 @@ use p3_field::{BasedVectorSpace, PrimeField64, integers::QuotientMap};
 
 use crate::bytes::{ByteReader, Writer};
 use crate::commit::{EF, F, Opening};
+use crate::hash::Root;
 
 /// First bytes of a proof.
 const MAGIC: &[u8; 8] = b"DSPSPF\0\x01";
@@ -13,7 +14,7 @@ pub const MAX_PROOF_BYTES: usize = 64 << 20;
 /// A parsed proof.
 pub struct Proof {
     /// Root of the commitment to the activations.
-    pub root: [u8; 32],
+    pub root: Root,
     /// Everything the prover sends before the openings.
     pub messages: Vec<EF>,
     /// Opening of the activations.

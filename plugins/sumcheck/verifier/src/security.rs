@@ -4,7 +4,7 @@
 //! All figures are in bits, that is minus the logarithm of the probability that
 //! a false statement is accepted, in the random-oracle model for BLAKE3 and with
 //! the library's grinding counted as it counts it. Collisions of the hash are
-//! not included: 128 bits.
+//! not included: 112 bits, since Merkle digests have 28 bytes.
 
 use crate::claims::MAX_CLAIMS;
 use crate::commit::{GRINDING_BITS, MAX_STACK, MIN_STACK, default_rate, security};
@@ -126,7 +126,10 @@ pub struct Info {
 pub fn info() -> Result<Info, String> {
     let mut least = f64::INFINITY;
     for vars in MIN_STACK..=MAX_STACK {
-        least = least.min(security(vars, default_rate(vars).into())?.error().bits());
+        for is_weight in [false, true] {
+            let rate = default_rate(vars, is_weight);
+            least = least.min(security(vars, rate.into())?.error().bits());
+        }
     }
     Ok(Info {
         protocol: PROTOCOL,

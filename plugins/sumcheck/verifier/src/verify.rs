@@ -15,6 +15,7 @@ use thiserror::Error;
 
 use crate::claims::{Claim, Claims};
 use crate::commit::{EF, Opening, Pcs, pcs, verify_opening};
+use crate::hash::Root;
 use crate::key::{KeyError, VerifyingKey, to_commitment};
 use crate::layout::Atom;
 use crate::lookup::{LeafClaims, verify_lookups};
@@ -156,7 +157,7 @@ pub fn start(
     key: &VerifyingKey,
     context: &[u8; 32],
     public: &PublicTensors<'_>,
-    root: &[u8; 32],
+    root: &Root,
 ) -> Transcript {
     let mut t = Transcript::new(PROTOCOL.as_bytes());
     t.absorb_bytes(b"key", &key.to_bytes());
@@ -236,7 +237,7 @@ fn check(
 fn open(
     vars: usize,
     rate: u8,
-    root: &[u8; 32],
+    root: &Root,
     claim: Claim,
     opening: &Opening,
     transcript: &mut Transcript,
