@@ -85,3 +85,22 @@ fn resnet_tiny() {
 fn transformer_block() {
     check("transformer-block", &[1, 8, 8]);
 }
+
+/// The descriptor promises that the same slice gives the same verifying artefacts; a
+/// verifier that compiles the slice itself relies on it.
+#[test]
+fn compilation_is_reproducible() {
+    let images = held_out("transformer-block", "input");
+    let artefacts = || {
+        let bench = bench("transformer-block", &[1, 8, 8]);
+        let calibration = bench.inputs("calibration", &images[..1]);
+        let run = bench.run(vec![calibration], bench.inputs("input", &images[1..2]));
+        let read = |name: &str| {
+            let all = bench.artefacts("compile", &run.compiled);
+            let file = all.into_iter().find(|a| a.name == name).expect("made");
+            std::fs::read(file.path).expect("there")
+        };
+        (read("verifying_key"), read("weights"), read("settings"))
+    };
+    assert!(artefacts() == artefacts());
+}

@@ -3,15 +3,38 @@
 //! Float operators on constants are folded by [`crate::graph::Graph::add`]; here are the
 //! integer ones, which exporters use to compute shapes, axes and indices.
 
-use super::{Importer, Kind, Step, Value};
+use super::{Importer, Kind, Step, Value, constant_size};
 use crate::array::{Array, broadcast};
 use crate::graph::check_shape;
 use dsperse_onnx::{DataType, NodeProto, Tensor};
+
+/// What this module looks at; weights of other operators are not copied for nothing.
+const OPERATORS: [&str; 16] = [
+    "Shape",
+    "ConstantOfShape",
+    "Cast",
+    "Add",
+    "Sub",
+    "Mul",
+    "Div",
+    "Concat",
+    "Gather",
+    "Slice",
+    "Reshape",
+    "Flatten",
+    "Squeeze",
+    "Unsqueeze",
+    "Transpose",
+    "Identity",
+];
 
 impl Importer<'_> {
     /// The node's value when it is one that this module computes.
     pub(super) fn constant_only(&mut self, node: &NodeProto) -> Step<Option<Value>> {
         let text = |e: dsperse_onnx::OnnxError| e.to_string();
+        if !OPERATORS.contains(&node.op_type()) {
+            return Ok(None);
+        }
         let constants: Option<Vec<(Array, Kind)>> = node
             .input
             .iter()
@@ -35,6 +58,7 @@ impl Importer<'_> {
             ("ConstantOfShape", Some([(shape, Kind::Integer)])) => {
                 let shape = dims_of(shape)?;
                 check_shape(&shape)?;
+                constant_size(shape.iter().product()).map_err(|e| format!("its result {e}"))?;
                 let (value, kind) = match node.tensor("value").map_err(text)? {
                     None => (0.0, Kind::Float),
                     Some(t) => {

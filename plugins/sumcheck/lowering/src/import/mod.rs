@@ -16,7 +16,7 @@ use crate::array::{Array, broadcast};
 use crate::error::{LowerError, Result};
 use crate::graph::{Graph, Id, Op, Origin, check_shape};
 use dsperse_onnx::{DataType, Dim, ModelProto, NodeProto, OnnxError, Tensor};
-use dsperse_sumcheck_verifier::program::MAX_RANK;
+use dsperse_sumcheck_verifier::program::{MAX_ELEMENTS, MAX_RANK};
 use dsperse_sumcheck_verifier::wire::Factor;
 use linear::Linear;
 use std::collections::HashMap;
@@ -147,6 +147,16 @@ pub fn import(model: &ModelProto, shapes: Option<&[Vec<usize>]>) -> Result<Graph
     Ok(graph)
 }
 
+/// Refuses constants that no program can hold.
+fn constant_size(elements: usize) -> Step<()> {
+    if elements > MAX_ELEMENTS {
+        return Err(format!(
+            "has {elements} elements; at most {MAX_ELEMENTS} are supported"
+        ));
+    }
+    Ok(())
+}
+
 fn own_shape(name: &str, dims: Option<Vec<Dim>>) -> Result<Vec<usize>> {
     let dims = dims.ok_or_else(|| LowerError::slice(format!("input \"{name}\" has no shape")))?;
     dims.into_iter()
@@ -241,6 +251,17 @@ impl<'a> Importer<'a> {
 
     /// A constant from the model.
     fn constant(&mut self, proto: &dsperse_onnx::TensorProto) -> Result<Value> {
+        // Before anything is read: no weight of this size can be committed to.
+        let (dims, elements) = dsperse_onnx::tensor::dims(proto).map_err(model_error)?;
+        constant_size(elements).map_err(|reason| {
+            LowerError::slice(format!("constant \"{}\" {reason}", proto.name()))
+        })?;
+        if dims.len() > MAX_RANK {
+            return Err(LowerError::slice(format!(
+                "constant \"{}\" has more than {MAX_RANK} dimensions",
+                proto.name()
+            )));
+        }
         let tensor = Tensor::read(proto).map_err(model_error)?;
         let kind = if tensor.values.dtype().is_float() {
             Kind::Float
@@ -251,12 +272,6 @@ impl<'a> Importer<'a> {
             LowerError::slice(format!("constant \"{}\" holds strings", proto.name()))
         })?;
         // Empty constants are legal (an optional input left out); their use is refused.
-        if tensor.dims.len() > MAX_RANK {
-            return Err(LowerError::slice(format!(
-                "constant \"{}\" has more than {MAX_RANK} dimensions",
-                proto.name()
-            )));
-        }
         let array = Array::new(tensor.dims, data).ok_or_else(|| {
             LowerError::model(format!("constant \"{}\" has a wrong size", proto.name()))
         })?;
