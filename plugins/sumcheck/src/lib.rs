@@ -6,7 +6,7 @@
 //! The modules, in the order in which a slice meets them:
 //!
 //! - [`describe`]: name, capabilities, operators, facts;
-//! - [`slice`]: reads a slice's model, and answers `supports`;
+//! - [`slice`](mod@slice): reads a slice's model, and answers `supports`;
 //! - [`compile`]: calibration, lowering, keys;
 //! - [`key`]: the verifying artefact: names, exponents, program, commitment;
 //! - [`weights`]: the proving artefact: quantised weights;

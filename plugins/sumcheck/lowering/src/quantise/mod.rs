@@ -8,11 +8,11 @@
 //! ([`dsperse_sumcheck_verifier::validate`]) prove that nothing else can overflow.
 //!
 //! - [`scale`]: exponents from calibrated ranges;
-//! - [`builder`]: appends nodes, knows bounds, rounds;
-//! - [`plan`]: which nodes are computed by one lookup table;
-//! - [`linear`]: products and sums;
-//! - [`nonlinear`]: limits, tables, max-pooling;
-//! - [`normalise`]: Softmax and layer normalisation.
+//! - `builder`: appends nodes, knows bounds, rounds;
+//! - `plan`: which nodes are computed by one lookup table;
+//! - `linear`: products and sums;
+//! - `nonlinear`: limits, tables, max-pooling;
+//! - `normalise`: Softmax and layer normalisation.
 
 mod builder;
 mod linear;
