@@ -1,6 +1,6 @@
 //! A Rust plugin for the tests of this crate: it comes through the abi_stable door, keeps
 //! its worker, and takes as much memory as a probe asks for, itself or by a tool,
-//! or floods its host with events. `stable_b` is its twin under
+//! or floods its host with events, or hangs with a child in a session of its own. `stable_b` is its twin under
 //! another name.
 
 use dsperse_plugin_api::{
@@ -30,6 +30,12 @@ impl Backend for Stable {
         let mib = |key: &str| job.options.get(key).and_then(serde_json::Value::as_u64);
         let bytes = usize::try_from(mib("mib").unwrap_or(0) << 20).unwrap_or(0);
         drop(std::hint::black_box(vec![1u8; bytes]));
+        if mib("hang").is_some() {
+            Command::new("setsid").args(["sleep", "300"]).spawn()?;
+            loop {
+                std::thread::park();
+            }
+        }
         if mib("flood").is_some() {
             loop {
                 cx.progress(0.5, "flooding");
