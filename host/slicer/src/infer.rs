@@ -132,7 +132,11 @@ fn stripped(model: &ModelProto, graph: &GraphProto, fixed: &Known) -> ModelProto
             weights.push((out, dtype, shape));
             continue;
         }
-        nodes.push(plain_node(n, nodes.len()));
+        let mut plain = plain_node(n, nodes.len());
+        if asks_too_much(graph, n) {
+            plain.op_type = Some(format!("{HIDDEN}{}", n.op_type()));
+        }
+        nodes.push(plain);
     }
     let input = graph
         .real_inputs()
@@ -183,6 +187,32 @@ pub(crate) fn constant_of_shape(
         None => DataType::F32,
     };
     Some((dtype, shape))
+}
+
+/// Whether a node multiplies its input by constants so large that computing it would take
+/// all memory: tract evaluates what depends on constants only, and a file of a few bytes
+/// must not bring the process down.
+fn asks_too_much(graph: &GraphProto, n: &NodeProto) -> bool {
+    const GROWING: &[&str] = &[
+        "ConstantOfShape",
+        "Expand",
+        "EyeLike",
+        "OneHot",
+        "Pad",
+        "Range",
+        "Reshape",
+        "Resize",
+        "Tile",
+        "Upsample",
+    ];
+    const LIMIT: f64 = (1u64 << 28) as f64;
+    GROWING.contains(&n.op_type())
+        && n.input
+            .iter()
+            .filter_map(|i| graph.initializer(i))
+            .filter(|t| t.dims.iter().product::<i64>() <= 64)
+            .filter_map(|t| Tensor::read(t).ok()?.values.to_f64())
+            .any(|v| v.iter().map(|x| x.abs().max(1.0)).product::<f64>() > LIMIT)
 }
 
 /// A node with a unique name, without texts; operators of foreign domains get a name that

@@ -13,7 +13,7 @@
 //! writes files.
 //!
 //! The rules that make a slice valid on its own are in the `extract` module; the hard kinds
-//! of models and how they are treated stand in the project's documentation of slicing.
+//! of models and how they are treated stand in `docs/slicing.md`.
 
 mod analysis;
 mod cost;

@@ -12,6 +12,9 @@ use std::process::Command;
 
 /// Largest accepted relative error against the whole model.
 const TOLERANCE: f64 = 1e-4;
+/// The same for outputs in half precision, which has 11 bits: one rounding is 5e-4, and the
+/// chain rounds at boundaries where a fused kernel does not.
+const HALF_TOLERANCE: f64 = 2e-3;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -88,7 +91,11 @@ fn compare(python: &Path, jobs: &[Value], folder: &Path) -> (Vec<String>, usize)
         .map(|(r, job)| {
             let name = Path::new(r["model"].as_str().unwrap_or_default());
             let slices = job["slices"].as_array().map_or(0, Vec::len);
-            let good = r["error"].as_f64().is_some_and(|e| e <= TOLERANCE);
+            let tolerance = match r["half"].as_bool() {
+                Some(true) => HALF_TOLERANCE,
+                _ => TOLERANCE,
+            };
+            let good = r["error"].as_f64().is_some_and(|e| e <= tolerance);
             failures += usize::from(!good);
             let detail = match r["error"].as_f64() {
                 Some(e) => format!("{e:.1e}"),

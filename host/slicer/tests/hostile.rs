@@ -54,6 +54,31 @@ fn contradictions_become_errors() {
     slice(model.to_bytes());
 }
 
+#[test]
+fn constants_that_ask_for_all_memory_are_not_computed() {
+    for (op, value) in [
+        ("Expand", vec![1 << 20, 1 << 20]),
+        ("Tile", vec![1 << 40]),
+        ("Range", vec![1 << 50]),
+        ("ConstantOfShape", vec![1 << 50]),
+        ("Pad", vec![0, 1 << 50]),
+    ] {
+        let mut model = mlp(17);
+        let g = model.graph.as_mut().unwrap();
+        g.initializer.push(common::ints("big", &value));
+        g.initializer.push(common::weights("one", &[1]));
+        let inputs: &[&str] = match op {
+            "Range" => &["one", "big", "one"],
+            "ConstantOfShape" => &["big"],
+            _ => &["one", "big"],
+        };
+        g.node.push(common::node(op, inputs, &["huge"]));
+        g.node.push(common::node("Add", &["y", "huge"], &["sum"]));
+        g.output[0] = common::fixed("sum", &[1, 3]);
+        slice(model.to_bytes());
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 

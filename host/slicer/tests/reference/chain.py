@@ -2,8 +2,8 @@
 
 Called by tests/corpus.rs with the path of a JSON list of jobs on the command line:
 {"model": path, "slices": [path], "inputs": [{"name", "dtype", "shape"}], "outputs": [name]}.
-Prints one JSON line for each job: {"model", "error": relative error} or {"model",
-"failed": text}. Each slice must pass the ONNX checker with full shape inference.
+Prints one JSON line for each job: {"model", "error": relative error, "half": whether an output
+is in half precision} or {"model", "failed": text}. Each slice must pass the ONNX checker with full shape inference.
 """
 
 import json
@@ -49,21 +49,22 @@ def run(job):
             if list(info.shape) != list(value.shape):
                 raise ValueError(f"{path}: {name} has shape {value.shape}, promised {info.shape}")
             tensors[name] = value
-    worst = 0.0
+    worst, half = 0.0, False
     for name, want in zip(job["outputs"], expected):
         got = tensors[name]
         if got.shape != want.shape or got.dtype != want.dtype:
             raise ValueError(f"{name}: {got.dtype}{got.shape}, expected {want.dtype}{want.shape}")
+        half |= want.dtype == np.float16
         got, want = got.astype(np.float64), want.astype(np.float64)
         if not np.array_equal(np.isnan(got), np.isnan(want)):
             raise ValueError(f"{name}: not-a-number in different places")
         scale = max(np.nanmax(np.abs(want), initial=0.0), 1e-6)
         worst = max(worst, float(np.nanmax(np.abs(got - want), initial=0.0) / scale))
-    return worst
+    return {"error": worst, "half": half}
 
 
 for job in json.load(open(sys.argv[1])):
     try:
-        print(json.dumps({"model": job["model"], "error": run(job)}), flush=True)
+        print(json.dumps({"model": job["model"], **run(job)}), flush=True)
     except Exception as e:  # the test reports every model, not only the first
         print(json.dumps({"model": job["model"], "failed": f"{type(e).__name__}: {e}"}), flush=True)
