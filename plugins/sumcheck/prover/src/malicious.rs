@@ -6,11 +6,13 @@
 
 use dsperse_sumcheck_verifier::commit::{EF, F};
 use dsperse_sumcheck_verifier::eval::evaluate;
+use dsperse_sumcheck_verifier::hash::DIGEST_BYTES;
 use dsperse_sumcheck_verifier::key::{Parameters, VerifyingKey};
 use dsperse_sumcheck_verifier::layout::{Layout, Source};
 use dsperse_sumcheck_verifier::mle::pad_index;
 use dsperse_sumcheck_verifier::program::*;
 use dsperse_sumcheck_verifier::proof::Proof;
+use dsperse_sumcheck_verifier::verify::{PublicTensors, start};
 use dsperse_sumcheck_verifier::{Reject, verify};
 use p3_field::PrimeCharacteristicRing;
 
@@ -515,4 +517,121 @@ fn an_honest_adversary_is_believed() {
         ),
         None
     );
+}
+
+#[test]
+fn every_part_of_the_statement_moves_the_first_challenge() {
+    // Everything must be absorbed before anything is drawn: a root or a public
+    // value absorbed later could be chosen after the challenges.
+    let s = slice();
+    let key = s.pk.verifying_key();
+    let first =
+        |key: &VerifyingKey, context: &[u8; 32], inputs: &[Tensor], outputs: &[Tensor], root| {
+            let public = PublicTensors::new(key, inputs, outputs).expect("the tensors fit");
+            start(key, context, &public, &root).challenge()
+        };
+    let root = Proof::from_bytes(&s.proof, true).expect("parses").root;
+    let base = first(key, &CONTEXT, &s.inputs, &s.outputs, root);
+    let mut other_root = root;
+    other_root[0] ^= 1;
+    let mut other_key = key.clone();
+    other_key.parameters.limb_bits = 7;
+    let mut other_weights = key.clone();
+    other_weights.weights = Some(other_root);
+    let mut inputs = s.inputs.clone();
+    inputs[0].data[3] += 1;
+    let mut outputs = s.outputs.clone();
+    outputs[1].data[0] -= 1;
+    let changed = [
+        first(key, &CONTEXT, &s.inputs, &s.outputs, other_root),
+        first(key, &[4; 32], &s.inputs, &s.outputs, root),
+        first(&other_key, &CONTEXT, &s.inputs, &s.outputs, root),
+        first(&other_weights, &CONTEXT, &s.inputs, &s.outputs, root),
+        first(key, &CONTEXT, &inputs, &s.outputs, root),
+        first(key, &CONTEXT, &s.inputs, &outputs, root),
+    ];
+    for (i, c) in changed.iter().enumerate() {
+        assert_ne!(*c, base, "part {i}");
+    }
+    assert_eq!(first(key, &CONTEXT, &s.inputs, &s.outputs, root), base);
+}
+
+#[test]
+fn a_true_opening_of_another_value_is_rejected() {
+    // The prover runs the protocol on other weights, and opens the committed
+    // ones: each half is valid, only the comparison of the two values is not.
+    let s = slice();
+    let mut weights = s.pk.weights().to_vec();
+    weights[0].data[5] -= 1;
+    let key = s.pk.verifying_key();
+    let mut other = compile_with(key.program.clone(), key.parameters, weights).expect("compiles");
+    let original = slice().pk;
+    other.borrow_commitment(original);
+    let (outputs, proof) = prove(&other, &CONTEXT, &s.inputs).expect("proves");
+    let got = verify(&s.vk, &CONTEXT, &s.inputs, &outputs, &proof);
+    assert!(matches!(got, Err(Reject::Proof(_))), "{got:?}");
+}
+
+#[test]
+fn a_maximum_is_neither_a_smaller_operand_nor_a_greater_value() {
+    let mut p = Program::default();
+    let x = p.push(Op::Input {
+        shape: vec![3],
+        lo: 0,
+        hi: 15,
+    });
+    let y = p.push(Op::Input {
+        shape: vec![3],
+        lo: 0,
+        hi: 15,
+    });
+    let m = p.push(Op::Max { inputs: vec![x, y] });
+    p.outputs = vec![m];
+    let parameters = Parameters {
+        limb_bits: 6,
+        weight_rate: 3,
+        activation_rate: 3,
+    };
+    let pk = compile_with(p, parameters, vec![]).expect("compiles");
+    let vk = pk.verifying_key().to_bytes();
+    let tensor = |d: [i64; 3]| Tensor {
+        shape: vec![3],
+        data: d.to_vec(),
+    };
+    let inputs = [tensor([1, 9, 4]), tensor([7, 2, 4])];
+    let claim = |data: [i64; 3]| {
+        let outputs = [tensor(data)];
+        let tensors = vec![inputs[0].clone(), inputs[1].clone(), outputs[0].clone()];
+        let statement = Statement {
+            context: &CONTEXT,
+            inputs: &inputs,
+            outputs: &outputs,
+        };
+        let proof = prove_with(&pk, None, &statement, tensors, &mut Persist).expect("a proof");
+        verify(&vk, &CONTEXT, &inputs, &outputs, &proof)
+    };
+    assert_eq!(claim([7, 9, 4]), Ok(()));
+    for wrong in [[1, 9, 4], [7, 2, 4], [8, 9, 4], [7, 9, 5], [7, 9, 3]] {
+        assert!(matches!(claim(wrong), Err(Reject::Proof(_))), "{wrong:?}");
+    }
+}
+
+#[test]
+fn other_spellings_of_a_length_are_rejected() {
+    // The opening's decoder would take 0x82 0x00 for 0x02.
+    let s = slice();
+    let messages = Proof::from_bytes(&s.proof, true)
+        .expect("parses")
+        .messages
+        .len();
+    let at = 8 + DIGEST_BYTES + 4 + 24 * messages;
+    let mut proof = s.proof.clone();
+    let length = u32::from_le_bytes([proof[at], proof[at + 1], proof[at + 2], proof[at + 3]]);
+    proof[at..at + 4].copy_from_slice(&(length + 1).to_le_bytes());
+    assert!(proof[at + 4] < 0x80, "the first length is one byte");
+    proof[at + 4] |= 0x80;
+    proof.insert(at + 5, 0);
+    let got = verify(&s.vk, &CONTEXT, &s.inputs, &s.outputs, &proof);
+    let expected = Reject::Proof("an opening is not in canonical form".into());
+    assert_eq!(got, Err(expected));
 }

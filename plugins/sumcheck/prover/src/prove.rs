@@ -129,6 +129,13 @@ impl ProvingKey {
         self.key.weights = root;
     }
 
+    /// Opens another key's commitment to the weights instead of its own.
+    #[cfg(test)]
+    pub(crate) fn borrow_commitment(&mut self, other: Self) {
+        self.key.weights = other.key.weights;
+        self.committed = other.committed;
+    }
+
     /// Rebuilds the proving key from a verifying key's bytes and the weights;
     /// an error when the weights are others.
     pub fn from_key(verifying_key: &[u8], weights: Vec<Tensor>) -> Result<Self, ProveError> {
