@@ -128,6 +128,26 @@ pub fn operator_words(slice: &SliceMetadata) -> String {
     words.join(", ")
 }
 
+/// Fails when slices come from a bundle without ONNX files.
+///
+/// # Errors
+/// The first slice without one.
+pub fn check_payloads(store: &SliceStore, indices: &[usize]) -> Result<()> {
+    for index in indices {
+        if store.slice(*index)?.payload.path.is_none() {
+            return Err(no_payload(*index));
+        }
+    }
+    Ok(())
+}
+
+fn no_payload(index: usize) -> Error {
+    Error::bad_input(format!(
+        "slice {index} has no ONNX file: this bundle was made for verifying only"
+    ))
+    .with_hint("use the slices from which the bundle was made")
+}
+
 /// A job on a slice, with the slice's ONNX file.
 ///
 /// # Errors
@@ -142,13 +162,7 @@ pub fn job(
     let job = Job::new(operation, backend, slice.slice_info(None));
     match store.payload(slice.index)? {
         Some(path) => files.insert(Files::PAYLOAD, &slice.payload.sha256, path),
-        None => {
-            return Err(Error::bad_input(format!(
-                "slice {} has no ONNX file: this bundle was made for verifying only",
-                slice.index
-            ))
-            .with_hint("use the slices from which the bundle was made"));
-        }
+        None => return Err(no_payload(slice.index)),
     }
     Ok((job, files))
 }

@@ -14,6 +14,7 @@ use std::process::{Command, Output, Stdio};
 pub struct Place {
     dir: tempfile::TempDir,
     plugins: Vec<PathBuf>,
+    cache: PathBuf,
 }
 
 /// What a call gave.
@@ -99,7 +100,18 @@ impl Place {
             .collect();
         let dir = tempfile::tempdir().expect("a temporary directory");
         fs::create_dir(dir.path().join("home")).expect("a home");
-        Self { dir, plugins }
+        // Descriptions are the same in every test, so they are cached for all of them; but
+        // the crashes of a faulty plugin must not quarantine it in other tests.
+        let cache = if backends.contains(&"faulty") {
+            dir.path().join("home/cache")
+        } else {
+            std::env::temp_dir().join("dsperse-e2e-cache")
+        };
+        Self {
+            dir,
+            plugins,
+            cache,
+        }
     }
 
     /// A place with a copy of a sample model in `model/`.

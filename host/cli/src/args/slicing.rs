@@ -37,10 +37,9 @@ pub struct SliceArgs {
         long = "save-file",
         visible_alias = "save",
         value_name = "PATH",
-        num_args = 0..=1,
-        default_missing_value = ""
+        num_args = 0..=1
     )]
-    pub save: Option<PathBuf>,
+    pub save: Option<Option<PathBuf>>,
     /// Shape of the result on disk
     #[arg(long, value_enum, default_value = "dsperse")]
     pub output_type: Shape,

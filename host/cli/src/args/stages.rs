@@ -116,7 +116,12 @@ pub struct Verify {
     #[arg(long, value_name = "FILE")]
     pub expect_receipt: Option<PathBuf>,
     /// Relative tolerance of recomputations; 0 compares bit for bit
-    #[arg(long, value_name = "REL", default_value_t = 0.0)]
+    #[arg(
+        long,
+        value_name = "REL",
+        default_value_t = 0.0,
+        allow_negative_numbers = true
+    )]
     pub tolerance: f64,
     /// Compile the slices again and compare the verifying artefacts; other proofs don't count
     #[arg(long)]

@@ -6,7 +6,7 @@ use crate::args::stages::FullRun;
 use crate::error::{Result, UserError};
 use crate::exit::Exit;
 use crate::output::SCHEMA;
-use dsperse_bundle::Shape;
+use dsperse_bundle::{Access, Shape, read_inputs};
 use dsperse_pipeline::Session;
 use dsperse_pipeline::compile::Calibration;
 use dsperse_pipeline::prove::ProveOptions;
@@ -15,7 +15,7 @@ use dsperse_pipeline::run::{Ran, RunOptions};
 use dsperse_pipeline::slice::{self, Cut, SliceOptions};
 use dsperse_pipeline::verify::VerifyOptions;
 use dsperse_router::Spec;
-use dsperse_types::VerificationReport;
+use dsperse_types::{TensorInfo, VerificationReport};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -31,6 +31,7 @@ pub fn execute(app: &App, args: &FullRun) -> Result<Exit> {
         (None, Some(slices)) => (paths::model_dir_of(slices)?, None),
         (given, _) => {
             let model = app.prompt.path(given.clone(), "the model", "-m PATH")?;
+            slice::model_file(&model)?;
             (slice::model_dir(&model), Some(model))
         }
     };
@@ -41,6 +42,8 @@ pub fn execute(app: &App, args: &FullRun) -> Result<Exit> {
             Spec::parse(text)?.check_names(session.names())?;
         }
         let slices = sliced(session, app, args, model.as_deref(), &dir)?;
+        // A wrong input would be found only after everything is compiled.
+        read_inputs(&input, &model_inputs(&slices)?).map_err(dsperse_pipeline::Error::from)?;
         stages(session, args, &slices, &input, &dir)
     })?;
     let text = format!(
@@ -100,6 +103,14 @@ fn sliced(
         app.note(&slice_command::summary(&sliced, None));
     }
     Ok(sliced.path)
+}
+
+fn model_inputs(slices: &Path) -> Result<Vec<TensorInfo>> {
+    let store = dsperse_pipeline::slices::open(slices, Access::Read)?;
+    let model = store
+        .require_model()
+        .map_err(dsperse_pipeline::Error::from)?;
+    Ok(model.inputs.clone())
 }
 
 fn stages(

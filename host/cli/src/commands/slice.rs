@@ -34,13 +34,10 @@ pub fn execute(app: &App, args: &SliceArgs) -> Result<Exit> {
             .output_dir
             .clone()
             .unwrap_or_else(|| dir.join("slices")),
-        analysis: args.save.as_ref().map(|path| {
-            if path.as_os_str().is_empty() {
-                dir.join("analysis").join("model_metadata.json")
-            } else {
-                path.clone()
-            }
-        }),
+        analysis: args
+            .save
+            .clone()
+            .map(|path| path.unwrap_or_else(|| dir.join("analysis").join("model_metadata.json"))),
     };
     let sliced = app.with_session(None, |session| Ok(slice::slice(session, &model, &options)?))?;
     let summary = summary(&sliced, options.analysis.as_ref());

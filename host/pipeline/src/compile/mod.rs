@@ -63,6 +63,7 @@ pub fn compile(
         slices::count(store),
     )?;
     let selected = slices::select(store, options.layers.as_deref())?;
+    slices::check_payloads(store, &selected)?;
     let scratch = store.scratch()?;
     session.emit(&Event::StageStarted {
         stage: "compile",

@@ -69,6 +69,7 @@ pub struct Ran {
 pub fn run(session: &Session<'_>, store: &SliceStore, options: &RunOptions) -> Result<Ran> {
     let began = Instant::now();
     let model = store.require_model()?;
+    slices::check_payloads(store, &store.indices())?;
     let inputs = read_inputs(&options.input, &model.inputs)?;
     let choices = choice::choose(session, store, options.backend.as_deref())?;
     let run = open(model, &inputs, &choices, &options.runs)?;

@@ -41,11 +41,23 @@ fn missing_things() {
             "full-run -m model -i nowhere.json",
             "full-run -m empty",
             "report nowhere",
-            "--plugins empty full-run -m model",
             "plugin inspect nobody",
             "plugin test nowhere.so",
         ]
     ));
+}
+
+#[test]
+fn without_any_backend_the_exit_code_is_4() {
+    let place = Place::with_plugins(&[]);
+    place.add_model("digits-mlp", "model");
+    fs::create_dir(place.path("empty")).expect("a directory");
+    let ran = place.call("--plugins empty full-run -m model").exits(4);
+    assert!(
+        ran.stderr.contains("no backend could be loaded"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]

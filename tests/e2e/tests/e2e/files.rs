@@ -21,11 +21,6 @@ fn a_run_has_the_documented_files() {
     assert!(
         files
             .iter()
-            .any(|f| f.starts_with("slice_1/sumcheck/witness/"))
-    );
-    assert!(
-        files
-            .iter()
             .any(|f| f.starts_with("slice_1/sumcheck/proof/"))
     );
     let metadata = place.json("model/run/metadata.json");

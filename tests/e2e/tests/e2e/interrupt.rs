@@ -74,14 +74,15 @@ fn two_commands_at_once_exclude_each_other() {
     )
     .expect("a file");
     let mut child = start(place.command(), &["compile", "-s", "model", "-b", "faulty"]);
+    // The lock names its holder.
+    let holder = format!("\"pid\":{}", child.id());
     let deadline = Instant::now() + Duration::from_secs(60);
-    let second = loop {
-        let second = place.run(["compile", "-s", "model", "-b", "onnx"]);
-        if second.code != 0 || Instant::now() > deadline {
-            break second;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    };
+    let held =
+        || fs::read_to_string(place.path("model/.slices.lock")).is_ok_and(|t| t.contains(&holder));
+    while !held() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let second = place.run(["compile", "-s", "model", "-b", "onnx"]);
     assert_eq!(second.code, 1, "{second:#?}");
     assert!(
         second.stderr.contains("in use by process"),

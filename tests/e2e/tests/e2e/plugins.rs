@@ -72,9 +72,19 @@ fn the_conformance_checks_run_on_a_library() {
 #[test]
 fn a_new_backend_is_written_once() {
     let place = Place::with_plugins(&[]);
-    place.call("plugin new mine").exits(0);
+    let api = dsperse_test_support::repository().join("plugin-api");
+    let new = |name: &str| {
+        place.run([
+            "plugin".as_ref(),
+            "new".as_ref(),
+            name.as_ref(),
+            "--api".as_ref(),
+            api.as_os_str(),
+        ])
+    };
+    new("mine").exits(0);
     assert_eq!(place.files("mine"), ["Cargo.toml", "src/lib.rs"]);
-    let again = place.call("plugin new mine").exits(2);
+    let again = new("mine").exits(2);
     assert!(again.stderr.contains("exists already"), "{}", again.stderr);
-    place.call("plugin new Bad!Name").exits(2);
+    new("Bad!Name").exits(2);
 }
