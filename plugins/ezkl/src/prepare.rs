@@ -107,7 +107,8 @@ fn stable(mut document: Value) -> Value {
 /// What is known of a circuit's results.
 #[derive(Debug)]
 pub struct Fidelity {
-    /// Largest error on the calibration samples, see [`error`]; `None` without samples.
+    /// Largest error on the calibration samples, relative to the largest float output or to
+    /// 1; `None` without samples.
     pub max_error: Option<f64>,
     /// Sentences for the user.
     pub warnings: Vec<String>,

@@ -17,7 +17,7 @@ use dsperse_plugin_api::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::fs::File;
-use std::io::{BufReader, BufWriter};
+use std::io::{BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 /// Fixed-point exponent of every tensor that enters or leaves a circuit.
@@ -414,17 +414,25 @@ fn payload(slice: &SliceInfo) -> Result<Vec<u8>> {
 }
 
 fn compress(from: &Path, to: &Path) -> Result<()> {
-    let reader = BufReader::new(File::open(from)?);
+    let reader = BufReader::with_capacity(BUFFER, File::open(from)?);
     Ok(zstd::stream::copy_encode(reader, File::create(to)?, LEVEL)?)
 }
 
+/// A circuit has some hundred megabytes: copied in small pieces it would cost more system
+/// calls than work.
+const BUFFER: usize = 1 << 20;
+
 fn unpack(list: &[ArtefactRef], name: &str, to: &Path) -> Result<()> {
     let from = File::open(&artefact(list, name)?.path)?;
-    zstd::stream::copy_decode(from, File::create(to)?).map_err(|e| match Error::from(e) {
-        e if e.kind == ErrorKind::Resource => e,
-        e => Error::invalid_input(format!("artefact \"{name}\" is corrupt: {}", e.message))
-            .with_hint("compile the slice again"),
-    })
+    let mut to = BufWriter::with_capacity(BUFFER, File::create(to)?);
+    zstd::stream::Decoder::new(from)
+        .and_then(|mut from| std::io::copy(&mut from, &mut to))
+        .and_then(|_| to.flush())
+        .map_err(|e| match Error::from(e) {
+            e if e.kind == ErrorKind::Resource => e,
+            e => Error::invalid_input(format!("artefact \"{name}\" is corrupt: {}", e.message))
+                .with_hint("compile the slice again"),
+        })
 }
 
 /// A rough cost from the measured LeNet-5 (416,000 products and 6,500 rescaled values take

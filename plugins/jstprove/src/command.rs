@@ -68,7 +68,7 @@ impl Jst {
     /// `model.onnx`, all in `dir`.
     ///
     /// # Errors
-    /// As [`failure`]; `tool_missing` for another version than the plugin knows.
+    /// As those of [`crate::tools::Tools`]; `tool_missing` for another version than the plugin knows.
     pub fn compile(&self, dir: &Path, cx: &Cx) -> Result<()> {
         let mut command = self.command("compile", cx);
         command.arg("-m").arg(dir.join("model.onnx"));
@@ -95,7 +95,7 @@ impl Jst {
     /// Makes `witness.bin` from `ints.json`.
     ///
     /// # Errors
-    /// As [`failure`].
+    /// As those of [`crate::tools::Tools`].
     pub fn witness(&self, dir: &Path, cx: &Cx) -> Result<()> {
         // The command knows this file by another name than the programs.
         std::fs::copy(dir.join("meta.json"), dir.join("circuit_metadata.json"))?;
@@ -115,7 +115,7 @@ impl Jst {
     /// Makes `proof` from `circuit.txt` and `witness.bin`.
     ///
     /// # Errors
-    /// As [`failure`].
+    /// As those of [`crate::tools::Tools`].
     pub fn prove(&self, dir: &Path, proof: &Path, cx: &Cx) -> Result<()> {
         let mut command = self.command("prove", cx);
         command

@@ -125,7 +125,7 @@ impl Programs {
     /// `arch.json` and `wandb.json`, all in `dir`.
     ///
     /// # Errors
-    /// See [`failure`].
+    /// As those of [`crate::tools::Tools`].
     pub fn compile(&self, dir: &Path, cx: &Cx) -> Result<()> {
         let mut command = self.command(&self.builder, cx);
         command
@@ -144,7 +144,7 @@ impl Programs {
     /// Makes `witness.bin` from `ints.json` and the expected `output.json`.
     ///
     /// # Errors
-    /// See [`failure`].
+    /// As those of [`crate::tools::Tools`].
     pub fn witness(&self, dir: &Path, cx: &Cx) -> Result<()> {
         let mut command = self.command(&self.builder, cx);
         command
@@ -166,7 +166,7 @@ impl Programs {
     /// whether the witness satisfies the circuit.
     ///
     /// # Errors
-    /// See [`failure`].
+    /// As those of [`crate::tools::Tools`].
     pub fn prove(&self, dir: &Path, proof: &Path, cx: &Cx) -> Result<()> {
         let mut command = self.command(&self.prover, cx);
         command

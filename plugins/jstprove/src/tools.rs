@@ -71,7 +71,7 @@ impl Tools {
     /// Builds `circuit.txt` and `circuit_witness_solver.txt`.
     ///
     /// # Errors
-    /// See [`crate::programs::failure`].
+    /// Missing library, killed, no memory or disk, or a fault in the tool.
     pub fn compile(&self, network: &Network, dir: &Path, cx: &Cx) -> Result<()> {
         match self {
             Self::Programs(p) => {
@@ -91,7 +91,7 @@ impl Tools {
     /// Makes `witness.bin` from inputs and the outputs that are expected.
     ///
     /// # Errors
-    /// See [`crate::programs::failure`].
+    /// Missing library, killed, no memory or disk, or a fault in the tool.
     pub fn witness(
         &self,
         network: &Network,
@@ -112,7 +112,7 @@ impl Tools {
     /// satisfies the circuit.
     ///
     /// # Errors
-    /// See [`crate::programs::failure`].
+    /// Missing library, killed, no memory or disk, or a fault in the tool.
     pub fn prove(&self, dir: &Path, proof: &Path, cx: &Cx) -> Result<()> {
         match self {
             Self::Programs(p) => p.prove(dir, proof, cx),
