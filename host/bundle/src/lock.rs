@@ -110,7 +110,10 @@ fn note(file: &mut File) -> io::Result<()> {
     let mut args = std::env::args();
     let program = args.next().unwrap_or_default();
     let program = Path::new(&program).file_name().unwrap_or_default();
-    let verb = args.find(|a| a.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'));
+    let verb = args.find(|a| {
+        a.starts_with(|c: char| c.is_ascii_lowercase())
+            && a.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
+    });
     let command = format!("{} {}", program.to_string_lossy(), verb.unwrap_or_default());
     let holder = Holder {
         pid: std::process::id(),

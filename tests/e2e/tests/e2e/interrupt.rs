@@ -82,6 +82,13 @@ fn two_commands_at_once_exclude_each_other() {
     while !held() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(10));
     }
+    if !held() {
+        let _ = child.kill();
+        panic!(
+            "the first command never held the lock: {:#?}",
+            child.wait_with_output().map(|o| ran(&o))
+        );
+    }
     let second = place.run(["compile", "-s", "model", "-b", "onnx"]);
     assert_eq!(second.code, 1, "{second:#?}");
     assert!(
