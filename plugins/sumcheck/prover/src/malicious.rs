@@ -556,6 +556,15 @@ fn every_part_of_the_statement_moves_the_first_challenge() {
     assert_eq!(first(key, &CONTEXT, &s.inputs, &s.outputs, root), base);
 }
 
+/// Replaces the message with this index.
+struct Replace(usize, EF);
+
+impl Adversary for Replace {
+    fn message(&mut self, index: usize, value: EF) -> EF {
+        if index == self.0 { self.1 } else { value }
+    }
+}
+
 #[test]
 fn a_true_opening_of_another_value_is_rejected() {
     // The prover runs the protocol on other weights, and opens the committed
@@ -565,11 +574,42 @@ fn a_true_opening_of_another_value_is_rejected() {
     weights[0].data[5] -= 1;
     let key = s.pk.verifying_key();
     let mut other = compile_with(key.program.clone(), key.parameters, weights).expect("compiles");
-    let original = slice().pk;
-    other.borrow_commitment(original);
+    other.borrow_commitment(slice().pk);
     let (outputs, proof) = prove(&other, &CONTEXT, &s.inputs).expect("proves");
     let got = verify(&s.vk, &CONTEXT, &s.inputs, &outputs, &proof);
     assert!(matches!(got, Err(Reject::Proof(_))), "{got:?}");
+
+    // The same, but the last message is the true value of the committed
+    // weights: then the claims about columns do not add up to it.
+    let parsed = Proof::from_bytes(&proof, true).expect("parses");
+    let truth = parsed.weights.expect("an opening").evals[0].current()[0];
+    let last = parsed.messages.len() - 1;
+    let tensors = evaluate(&key.program, &key.checked, other.weights(), &s.inputs).expect("runs");
+    let statement = Statement {
+        context: &CONTEXT,
+        inputs: &s.inputs,
+        outputs: &outputs,
+    };
+    let proof = prove_with(&other, None, &statement, tensors, &mut Replace(last, truth));
+    let proof = proof.expect("a proof");
+    let got = verify(&s.vk, &CONTEXT, &s.inputs, &outputs, &proof);
+    let expected = "the claims about committed values do not add up";
+    assert_eq!(got, Err(Reject::Proof(expected.into())));
+}
+
+#[test]
+fn a_run_on_another_input_is_rejected() {
+    // Everything is consistent but the claim about the public input.
+    let s = slice();
+    let key = s.pk.verifying_key();
+    let mut inputs = s.inputs.clone();
+    inputs[0].data[4] += 1;
+    let tensors = evaluate(&key.program, &key.checked, s.pk.weights(), &inputs).expect("runs");
+    let ids = key.program.outputs.iter();
+    let outputs: Vec<Tensor> = ids.map(|&t| tensors[t as usize].clone()).collect();
+    let got = s.attack_on(tensors, &outputs, &mut Honest);
+    let expected = "a claim about the public tensor 0 is wrong";
+    assert_eq!(got, Some(Reject::Proof(expected.into())));
 }
 
 #[test]
