@@ -141,14 +141,22 @@ fn tail(stream: Option<impl Read>) -> String {
     String::from_utf8_lossy(kept.get(start..).unwrap_or_default()).into_owned()
 }
 
+/// The environment variable in which a host passes the directory that the user works in; a
+/// call itself works in its job's directory.
+pub const WORKING_DIR: &str = "DSPERSE_WORKING_DIR";
+
 /// Python environments in which a tool may be installed, best first: the active one
-/// (`VIRTUAL_ENV`), a `.venv` in the working directory or above it, and those that the
-/// named program on `PATH` belongs to (also behind a link).
+/// (`VIRTUAL_ENV`), a `.venv` in the directory that the user works in or above it, and
+/// those that the named program on `PATH` belongs to (also behind a link).
 #[must_use]
 pub fn python_environments(program: &str) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = Vec::new();
     found.extend(std::env::var_os("VIRTUAL_ENV").map(PathBuf::from));
-    if let Ok(here) = std::env::current_dir() {
+    let here = match std::env::var_os(WORKING_DIR) {
+        Some(dir) => Some(PathBuf::from(dir)).filter(|d| d.is_absolute()),
+        None => std::env::current_dir().ok(),
+    };
+    if let Some(here) = here {
         found.extend(here.ancestors().map(|d| d.join(".venv")));
     }
     for dir in search_path() {

@@ -9,6 +9,7 @@ use crate::worker::messages::{
 };
 use crate::{CallParts, CancelToken, Event, EventSink, Policy, WORKER_SUBCOMMAND};
 use dsperse_plugin_api::Error;
+use dsperse_plugin_api::tool::WORKING_DIR;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -113,6 +114,8 @@ impl Worker {
             .arg(WORKER_SUBCOMMAND)
             .arg(PROTOCOL.to_string())
             .env("TMPDIR", temp.path())
+            // A call works in its job's directory; tools are looked for where the user is.
+            .env(WORKING_DIR, std::env::current_dir().unwrap_or_default())
             .process_group(0)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
