@@ -186,7 +186,15 @@ impl Reader<'_> {
             && self.wanted.iter().all(|w| typed.contains_key(&w.name))
         {
             let typed = self.wanted.iter().map(|w| (w, typed.get(&w.name)));
-            return typed.map(|(w, v)| self.typed(w, v)).collect();
+            let exact = typed
+                .map(|(w, v)| self.typed(w, v))
+                .collect::<Result<Vec<_>>>()?;
+            for key in [self.direction.data_key(), self.direction.word()] {
+                if let Some(value) = fields.get(key) {
+                    self.same(&exact, key, value)?;
+                }
+            }
+            return Ok(exact);
         }
         if !self.wanted.is_empty() && self.wanted.iter().all(|w| fields.contains_key(&w.name)) {
             let named = self
@@ -201,6 +209,34 @@ impl Reader<'_> {
             }
         }
         Err(self.structure(format!("it has the keys {}", keys(fields))))
+    }
+
+    /// The document has its values twice: once for people, once exactly. Who reads the one
+    /// and who reads the other must not be told different things.
+    fn same(&self, exact: &[Tensor], key: &str, value: &Value) -> Result<()> {
+        let items = match (exact, value) {
+            ([_], v) => vec![v],
+            (many, Value::Array(items)) if items.len() == many.len() => items.iter().collect(),
+            _ => return Err(self.structure(format!("\"{key}\" is {}", kind(value)))),
+        };
+        for ((w, exact), item) in self.wanted.iter().zip(exact).zip(items) {
+            let fixed = matches!(exact.info.encoding, Encoding::Fixed { .. });
+            let encoding = if fixed { Encoding::F64 } else { w.encoding };
+            let plain = self.array(w, item, encoding)?;
+            let agrees = if fixed {
+                plain.to_f64() == exact.to_f64()
+            } else {
+                plain.data == exact.data
+            };
+            if !agrees {
+                return Err(self.structure(format!(
+                    "\"{key}\" and \"{}\" hold different values of \"{}\"",
+                    self.direction.typed_key(),
+                    w.name
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// One array for each tensor, or just the array for a single one.

@@ -387,7 +387,8 @@ impl Judge<'_> {
             Err(e) if e.kind == ErrorKind::InvalidInput => Ok(Err(e.message)),
             Err(e) => {
                 verdict.reason = also(&e.message);
-                if e.hint.is_some() {
+                // What leads to a proof is the better advice.
+                if verdict.hint.is_none() {
                     verdict.hint = e.hint;
                 }
                 Ok(Ok(()))
