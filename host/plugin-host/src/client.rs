@@ -173,6 +173,10 @@ impl Worker {
             memory: job.memory,
             last: job.last,
         };
+        if job.cancel.is_cancelled() {
+            // Ahead of the call, so that its flag is set when it starts.
+            self.stop(&mut watch, Stop::Cancelled);
+        }
         // A worker that is gone already, and so can't be written to, may have said why.
         let _ = self.send(Kind::Call, &join(&head, job.request));
         let end = self.wait(&mut watch);
@@ -331,13 +335,7 @@ impl Worker {
                 None
             };
             if let Some(stop) = stop {
-                watch.stop = Some(stop);
-                let gentle = matches!(stop, Stop::Cancelled | Stop::Timeout(_));
-                let grace = if gentle { self.grace } else { Duration::ZERO };
-                watch.kill_at = Some(now + grace);
-                if gentle {
-                    let _ = self.send(Kind::Cancel, b"");
-                }
+                self.stop(watch, stop);
             }
         }
         if watch.kill_at.is_some_and(|at| now >= at) {
@@ -349,6 +347,17 @@ impl Worker {
             return Some(self.lose("the worker could not be ended in time".into()));
         }
         None
+    }
+
+    /// Asks a call to stop, or marks it for killing when asking is of no use.
+    fn stop(&mut self, watch: &mut Watch<'_>, stop: Stop) {
+        let gentle = matches!(stop, Stop::Cancelled | Stop::Timeout(_));
+        let grace = if gentle { self.grace } else { Duration::ZERO };
+        watch.stop = Some(stop);
+        watch.kill_at = Some(Instant::now() + grace);
+        if gentle {
+            let _ = self.send(Kind::Cancel, b"");
+        }
     }
 
     /// The supervisor can't be relied upon any more: ends what can be reached.

@@ -16,8 +16,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-/// How long a worker may live on after it closed its socket.
-const AFTER_CLOSE: Duration = Duration::from_secs(1);
+/// How long a worker may live on after it closed its socket: on a busy machine the end
+/// of a process takes its time between closing descriptors and being gone.
+const AFTER_CLOSE: Duration = Duration::from_secs(10);
 /// How long the last frames may take to reach the host, and the killed to disappear.
 const FAREWELL: Duration = Duration::from_secs(45);
 /// Reads from one source in one turn of the loop.
