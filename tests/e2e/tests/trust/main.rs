@@ -12,7 +12,7 @@ mod world;
 
 use dsperse_pipeline::verify::VerifyOptions;
 use dsperse_types::{KeyOrigin, Require};
-use rows::{Expect, table};
+use rows::{Expect, OF_TOOLS, table};
 use std::process::Command;
 use world::{Lab, Outcome, World};
 
@@ -58,7 +58,12 @@ fn every_row(backend: &'static str) {
     assert!(usual.accepted(), "{}", usual.words());
     let mut wrong = Vec::new();
     let mut rows = 0;
-    for row in table().iter().filter(|r| r.backends.contains(&backend)) {
+    let embedded = matches!(backend, "sumcheck" | "onnx");
+    let all = embedded || std::env::var_os("DSPERSE_TRUST_ALL").is_some();
+    for row in table()
+        .iter()
+        .filter(|r| r.backends.contains(&backend) && (all || OF_TOOLS.contains(&r.name)))
+    {
         rows += 1;
         let world = untouched.again();
         (row.tamper)(&world, &lab);
@@ -90,7 +95,7 @@ fn every_row(backend: &'static str) {
             _ => {}
         }
         // The command line says the same, where calling it costs little.
-        if matches!(backend, "sumcheck" | "onnx") {
+        if embedded {
             let code = command_line(&world, &options);
             if code != outcome.exit()
                 || !matches!(

@@ -34,6 +34,30 @@ const PROVERS: &[&str] = &["sumcheck", "jstprove", "ezkl"];
 const SUMCHECK: &[&str] = &["sumcheck"];
 const EMBEDDED: &[&str] = &["sumcheck", "onnx"];
 
+/// Rows in which a backend with an external tool has a say of its own. The others are
+/// decided before any backend is asked, and a call of such a tool takes a second.
+pub const OF_TOOLS: &[&str] = &[
+    "nothing",
+    "proof of another input",
+    "proof of another slice",
+    "proof flipped, digests too",
+    "proof cut off, digests too",
+    "proof emptied, digests too",
+    "key flipped, digests too",
+    "keys of two slices swapped, digests too",
+    "input changed, digests too",
+    "tensor between slices flipped, digests too",
+    "output changed in store and results",
+    "another run's tensors and digests",
+    "results say verified",
+    "two slices swapped in the results",
+    "exponent of a fixed-point tensor changed",
+    "verifier's own input is another",
+    "key of another circuit with a true proof of it",
+    "key of another circuit, model pinned",
+    "key of another circuit, keys pinned",
+];
+
 fn plain(_: &World) -> VerifyOptions {
     VerifyOptions::default()
 }

@@ -434,13 +434,21 @@ pub fn is_here(backend: &'static str) -> bool {
     *known.entry(backend).or_insert_with(|| {
         let lab = Lab::of(backend);
         let dir = tempfile::tempdir().expect("a temporary directory");
+        // As in the worlds' own configuration.
+        let mut options = dsperse_plugin_api::job::Options::new();
+        if backend == "ezkl" {
+            options.insert("srs_dir".into(), dir.path().to_string_lossy().into());
+            options.insert("insecure_test_srs".into(), true.into());
+        }
+        let job = dir.path().join("job");
+        fs::create_dir(&job).expect("a directory");
         let call = lab.host.call(
             backend,
-            Request::Probe(ProbeJob::default()),
-            CallOptions::new(dir.path()),
+            Request::Probe(ProbeJob { options }),
+            CallOptions::new(&job),
         );
         let ready = match call.result {
-            Ok(Reply::Probe(p)) if p.tools.iter().all(|t| t.ok) => Ok(()),
+            Ok(Reply::Probe(p)) if p.ready => Ok(()),
             Ok(Reply::Probe(p)) => Err(dsperse_plugin_api::Error::internal(format!("{p:?}"))),
             Ok(other) => panic!("probe answers {other:?}"),
             Err(e) => Err(e),
