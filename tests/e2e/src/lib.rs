@@ -159,11 +159,7 @@ impl Place {
             command.env_remove(name);
         }
         command.env("HOME", self.path("home"));
-        // Descriptions are the same in every test, so they are cached for all of them.
-        command.env(
-            "XDG_CACHE_HOME",
-            std::env::temp_dir().join("dsperse-e2e-cache"),
-        );
+        command.env("XDG_CACHE_HOME", &self.cache);
         command.env("NO_COLOR", "1");
         command.stdin(Stdio::null());
         for plugin in &self.plugins {

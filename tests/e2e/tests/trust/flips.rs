@@ -33,18 +33,21 @@ fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |v| v.parse().expect("a number"))
 }
 
+/// Verdict on a slice, backend, ONNX file, verifying artefacts and proof.
+type Grounds = (
+    Verdict,
+    Option<String>,
+    String,
+    Vec<ReceiptFile>,
+    Vec<ReceiptFile>,
+);
+
 /// All that a verdict claims, and on what grounds.
 #[derive(Debug, PartialEq)]
 struct Claimed {
     digests: [String; 4],
     keys: Option<String>,
-    slices: Vec<(
-        Verdict,
-        Option<String>,
-        String,
-        Vec<ReceiptFile>,
-        Vec<ReceiptFile>,
-    )>,
+    slices: Vec<Grounds>,
     shares: [u64; 4],
 }
 

@@ -213,7 +213,8 @@ fn a_receipt_is_checked_again_by_somebody_else() {
 fn a_receipt_that_says_otherwise_is_held_against_the_run() {
     let world = World::of("sumcheck").expect("an embedded backend");
     let lab = Lab::of("sumcheck");
-    let cases: [(&str, fn(&mut Receipt)); 6] = [
+    type Change = fn(&mut Receipt);
+    let cases: [(&str, Change); 6] = [
         ("another output", |r| r.output_sha256 = "0".repeat(64)),
         ("another input", |r| r.input_sha256 = "0".repeat(64)),
         ("another model", |r| r.model_identity = "0".repeat(64)),
