@@ -98,6 +98,16 @@ impl Lock {
     }
 }
 
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if let Some(file) = &self.file {
+            // Closing would not do: a child that another thread has just forked holds a
+            // copy of the descriptor until it executes its program, and with it the lock.
+            let _ = file.unlock();
+        }
+    }
+}
+
 fn is_read_only(e: &io::Error) -> bool {
     matches!(
         e.kind(),
