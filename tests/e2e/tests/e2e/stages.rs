@@ -217,9 +217,7 @@ fn the_verifier_brings_its_own_input_and_output() {
         v["outputs"]["logits"]["data"][0] = (n + 1).into();
     });
     // "output_data" still says the old value: a claim that says two things is no claim.
-    place
-        .run(["verify", &run, "--output", "out.json"])
-        .exits(3);
+    place.run(["verify", &run, "--output", "out.json"]).exits(3);
     place.edit_json("out.json", |v| {
         v.as_object_mut().expect("an object").remove("output_data");
     });
