@@ -192,10 +192,8 @@ pub fn receipt_of_another_output(_: &Lab, world: &World) -> VerifyOptions {
 
 #[test]
 fn a_receipt_is_checked_again_by_somebody_else() {
-    for backend in ["sumcheck", "onnx", "jstprove", "ezkl"] {
-        let Some(world) = World::of(backend) else {
-            continue;
-        };
+    for backend in ["sumcheck", "onnx"] {
+        let world = World::of(backend).expect("an embedded backend");
         let lab = Lab::of(backend);
         let report = accepts(lab.verify(&world, &against(receipt(&world, |_| {}))));
         if backend != "onnx" {
