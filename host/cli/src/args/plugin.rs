@@ -41,7 +41,7 @@ pub enum PluginCommand {
     New {
         /// Name of the backend: lower-case letters, digits, "-" and "_"
         name: String,
-        /// Where the crate goes [default: ./<name>]
+        /// Where the crate goes [default: ./NAME]
         #[arg(short, long, value_name = "DIR")]
         output: Option<PathBuf>,
         /// Where the crate dsperse-plugin-api is: its directory, or the URL of DSperse's

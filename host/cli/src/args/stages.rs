@@ -129,7 +129,7 @@ pub struct Verify {
     /// The model input that the slices were compiled with, for compiling them again [default: the input of the claim]
     #[arg(long, value_name = "FILE")]
     pub calibration: Option<PathBuf>,
-    /// Where the receipt goes [default: <run>/receipt.json]
+    /// Where the receipt goes [default: RUN/receipt.json]
     #[arg(long, value_name = "FILE")]
     pub receipt: Option<PathBuf>,
     #[command(flatten)]
