@@ -6,13 +6,13 @@
 //! are; claims are built from the tensor store, digests are computed again, and a word
 //! such as "success" in the results is never read.
 //!
-//! Per slice ([`slice`](mod@slice)): a proof that a binding backend accepts makes it
+//! Per slice (`slice`): a proof that a binding backend accepts makes it
 //! `proven`; otherwise the slice is computed again from its ONNX file (`recomputed`); if
 //! neither is possible it is `unchecked`; whatever is wrong makes it `failed`, and a
 //! proof that was found invalid is never healed by recomputation.
 //!
-//! [`checks`] names what is checked, [`keys`] asks whose keys the proofs are under, and
-//! [`receipt`] holds the result against an earlier one.
+//! [`checks`] names what is checked, `keys` asks whose keys the proofs are under, and
+//! `receipt` holds the result against an earlier one.
 
 pub mod checks;
 mod claims;
