@@ -6,7 +6,7 @@
 //! 1. the **spec** (`--backend "0-2:jstprove|ezkl;3:onnx"`) or the default chain gives
 //!    each slice a [`Chain`] of names ([`spec`]);
 //! 2. **static capabilities**: does the descriptor list the stages and the operators that
-//!    the slice needs ([`plan`]);
+//!    the slice needs ([`mod@plan`]);
 //! 3. **policy**: `--require-zk` and friends, decided by capabilities and never by names
 //!    ([`policy`]);
 //! 4. the backend's own `supports` for this very slice, and then the stage itself. These
