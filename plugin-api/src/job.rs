@@ -254,12 +254,13 @@ pub struct ProveJob {
     pub options: Options,
 }
 
-/// Request of `verify`. The circuit holds only artefacts of role `verifying` and `public`.
+/// Request of `verify`. The circuit holds only artefacts of role `verifying`: a verdict may
+/// depend on nothing else.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VerifyJob {
     /// The slice; its `model` is absent when the verifier has no payload.
     pub slice: SliceInfo,
-    /// Verifying and public artefacts of `compile`.
+    /// Verifying artefacts of `compile`.
     pub circuit: Vec<ArtefactRef>,
     /// What `prove` made; empty for backends that recompute.
     #[serde(default)]

@@ -18,7 +18,7 @@
 //!    reason. Better a no here than a failure in `compile`.
 //! 4. Prepare: [`Backend::compile`] writes circuit and keys below [`Cx::dir`] and declares
 //!    each file as an [`Artefact`] with its [`Role`]. The role decides who ever sees it: a
-//!    verifier gets `verifying` and `public` ones only.
+//!    verifier's backend gets `verifying` ones only.
 //! 5. Run: [`Backend::witness`] computes the slice's outputs from its inputs. Inputs may be
 //!    fixed point ([`Encoding::Fixed`]) when an earlier slice was proven; [`Values`] has
 //!    the roundings that everybody uses.
