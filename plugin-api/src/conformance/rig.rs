@@ -255,6 +255,6 @@ pub(super) fn outputs(
 
 /// The artefacts that a verifier gets.
 pub(super) fn for_verifier(artefacts: &[ArtefactRef]) -> Vec<ArtefactRef> {
-    let needed = |a: &&ArtefactRef| matches!(a.role, Role::Verifying | Role::Public);
+    let needed = |a: &&ArtefactRef| a.role == Role::Verifying;
     artefacts.iter().filter(needed).cloned().collect()
 }

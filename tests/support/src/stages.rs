@@ -178,7 +178,7 @@ impl<B: Backend> Slice<B> {
             },
             circuit: circuit
                 .into_iter()
-                .filter(|a| matches!(a.role, Role::Verifying | Role::Public))
+                .filter(|a| a.role == Role::Verifying)
                 .collect(),
             proof: run.proof.clone(),
             inputs: run.inputs.clone(),
