@@ -92,6 +92,7 @@ pub fn prove(
         stage: "prove".to_owned(),
         slices: lines,
         seconds: began.elapsed().as_secs_f64(),
+        keys_sha256: None,
     })
 }
 

@@ -72,6 +72,10 @@ pub struct StageReport {
     pub slices: Vec<SliceLine>,
     /// Wall seconds of the whole stage.
     pub seconds: f64,
+    /// Of `compile`: digest of the keys under which the slices will be proven, which
+    /// verifiers pin with `--expect-keys`. `None` when no slice's backend makes proofs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys_sha256: Option<String>,
 }
 
 impl StageReport {

@@ -10,16 +10,17 @@ use std::fmt::Write as _;
 
 /// Prints a stage's table or document.
 pub fn stage(app: &App, report: &StageReport, command: &str) {
-    app.print(
-        &text(report),
-        &json!({
-            "schema": SCHEMA,
-            "command": command,
-            "complete": report.complete(),
-            "seconds": report.seconds,
-            "slices": report.slices,
-        }),
-    );
+    let mut document = json!({
+        "schema": SCHEMA,
+        "command": command,
+        "complete": report.complete(),
+        "seconds": report.seconds,
+        "slices": report.slices,
+    });
+    if let Some(keys) = &report.keys_sha256 {
+        document["keys_sha256"] = json!(keys);
+    }
+    app.print(&text(report), &document);
 }
 
 /// The table and what belongs below it.
@@ -84,6 +85,12 @@ pub fn text(report: &StageReport) -> String {
         report.slices.len(),
         numbers::seconds(report.seconds)
     );
+    if let Some(keys) = &report.keys_sha256 {
+        let _ = writeln!(
+            out,
+            "verifying keys {keys}: verifiers pin them with --expect-keys"
+        );
+    }
     out
 }
 

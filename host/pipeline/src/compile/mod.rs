@@ -22,8 +22,10 @@ pub(crate) use attempt::falls_through;
 use attempt::{Decision, Work};
 pub(crate) use calibration::{add_sample, sample_digest};
 use dsperse_bundle::SliceStore;
+use dsperse_plugin_api::Role;
+use dsperse_router::policy::verdict_counts_as_proof;
 use dsperse_router::{Policy, Routes};
-use dsperse_types::{Fallback, SliceMetadata};
+use dsperse_types::{Fallback, ReceiptFile, SliceMetadata, keys_digest};
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -91,7 +93,36 @@ pub fn compile(
         stage: "compile".to_owned(),
         slices: lines,
         seconds: began.elapsed().as_secs_f64(),
+        keys_sha256: keys(session, store)?,
     })
+}
+
+/// Digest of the verifying artefacts of all slices whose settled backend makes proofs that
+/// count: the same that `verify` finds when it proves exactly these.
+fn keys(session: &Session<'_>, store: &SliceStore) -> Result<Option<String>> {
+    // A bundle of one slice has only part of the keys.
+    if store.model().is_none() {
+        return Ok(None);
+    }
+    let slices: Vec<SliceMetadata> = store
+        .indices()
+        .into_iter()
+        .map(|index| store.slice(index))
+        .collect::<Result<_, _>>()?;
+    Ok(keys_digest(slices.iter().filter_map(|slice| {
+        let name = slice.backend.as_deref()?;
+        let capabilities = &session.loaded(name)?.descriptor.capabilities;
+        let artefacts = &slice.compilations.get(name)?.artefacts;
+        let files = artefacts
+            .iter()
+            .filter(|a| a.role == Role::Verifying)
+            .map(|a| ReceiptFile {
+                name: a.name.clone(),
+                sha256: a.sha256.clone(),
+            })
+            .collect();
+        verdict_counts_as_proof(capabilities).then_some((slice.index, name, files))
+    })))
 }
 
 pub(crate) struct Stage<'a> {

@@ -105,6 +105,7 @@ pub fn run(session: &Session<'_>, store: &SliceStore, options: &RunOptions) -> R
             stage: "run".to_owned(),
             slices: lines,
             seconds: began.elapsed().as_secs_f64(),
+            keys_sha256: None,
         },
         results: run.results(),
         outputs,

@@ -326,3 +326,24 @@ fn recompiling_confirms_or_refutes_the_keys() {
         assert_eq!(s["keys"], "recompiled");
     }
 }
+
+#[test]
+fn compile_tells_the_keys_that_verify_finds() {
+    let place = Place::of_model("digits-mlp");
+    place.call("slice -m model --output-type dirs").exits(0);
+    // A circuit of one slice alone is not yet what the whole model is proven with.
+    let first = place.call("compile -s model -l 0 --json").exits(0).json();
+    let all = place.call("compile -s model --json").exits(0).json();
+    assert_ne!(all["keys_sha256"], first["keys_sha256"]);
+    let keys = all["keys_sha256"].as_str().expect("a digest").to_owned();
+    let said = place.call("compile -s model").exits(0).stdout;
+    assert!(said.contains(&format!("verifying keys {keys}")), "{said}");
+    let ran = place.call("full-run -m model --json").exits(0).json();
+    assert_eq!(ran["verification"]["keys_sha256"], keys.as_str());
+    // Execution alone has no keys.
+    let floats = place
+        .call("compile -s model -b onnx --force --json")
+        .exits(0)
+        .json();
+    assert!(floats.get("keys_sha256").is_none(), "{floats}");
+}
