@@ -85,7 +85,7 @@ pub fn convert(input: &Path, options: &ConvertOptions, limits: Limits) -> Result
     prepare_target(&plan.target, plan.shape)?;
     write_target(&store, &plan.target, plan.shape, options.for_verify)?;
     if plan.cleanup && !in_place {
-        remove_source(&location)?;
+        remove_source(&location, &plan.target)?;
     }
     Ok(Converted {
         path: plan.target,
@@ -187,16 +187,27 @@ impl Plan {
     }
 }
 
-fn remove_source(location: &Location) -> Result<()> {
+fn remove_source(location: &Location, target: &Path) -> Result<()> {
     crash_point();
     let path = &location.path;
-    let foreign = if path.is_dir() && location.kind != Kind::SliceDir {
-        foreign_entries(path)?
-    } else {
+    if !path.is_dir() {
+        remove(path)?;
+        crash_point();
+        return sync_dir(&parent_of(path));
+    }
+    let foreign = if location.kind == Kind::SliceDir {
         Vec::new()
+    } else {
+        foreign_entries(path)?
     };
-    // Out of sight in one step, then deleted: no half of it is ever found.
-    let trash = staging(path)?;
+    // Out of sight in one step, then deleted: no half of it is ever found. What a crash
+    // leaves of it goes away with the next command on what is still there: the target.
+    let heir = if parent_of(target) == parent_of(path) {
+        target
+    } else {
+        path
+    };
+    let trash = staging(heir)?;
     if foreign.is_empty() {
         let name = path.file_name().unwrap_or_default();
         fs::rename(path, trash.path().join(name)).at("remove", path)?;

@@ -14,7 +14,7 @@ use crate::{
     output_path,
 };
 use dsperse_plugin_api::{Encoding, TensorInfo};
-use dsperse_types::{RunResults, SliceRun, StageOutcome, TensorOrigin};
+use dsperse_types::{Claim, RunResults, SliceRun, StageOutcome, TensorOrigin};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -99,6 +99,11 @@ fn stage(dir: &Path, generation: u32) {
         }];
     })
     .unwrap();
+    let claim = Claim {
+        inputs: Vec::new(),
+        outputs: vec!["a".into()],
+    };
+    run.write_views(0, &claim).unwrap();
 }
 
 /// The entry of the child process; does nothing in an ordinary test run.
@@ -262,7 +267,14 @@ fn convert_can_die_anywhere() {
                     check(&source(dir), [1, 1, 1]);
                 }
             },
-            |dir| check(&target(dir), [1, 1, 1]),
+            |dir| {
+                check(&target(dir), [1, 1, 1]);
+                // Where the source was gone already, the command could not be repeated; the
+                // next one on the result removes what is left.
+                drop(SliceStore::open(&target(dir), Access::Edit).unwrap());
+                let name = target(dir).file_name().unwrap().to_owned();
+                assert_eq!(listing(dir), [name.into_string().unwrap()], "no leftovers");
+            },
         );
         assert!(deaths >= 3, "{from} to {to}: only {deaths} crash points");
     }
@@ -304,6 +316,10 @@ fn a_stage_can_die_anywhere() {
                 ["run_results.json", "slice_0", "tensors"]
             );
             assert_eq!(listing(&path(dir).join("tensors")).len(), 2);
+            assert_eq!(
+                listing(&path(dir).join("slice_0")),
+                ["demo", "input.json", "output.json"]
+            );
         },
     );
     assert!(deaths > 8, "only {deaths} crash points");

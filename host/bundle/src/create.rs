@@ -162,7 +162,8 @@ fn already_there(target: &Path, shape: Shape, model: &ModelMetadata) -> bool {
     )
 }
 
-fn staging_prefix(target: &Path) -> String {
+/// Prefix of the directories in which what becomes `target` is prepared, or on its way out.
+pub(crate) fn staging_prefix(target: &Path) -> String {
     format!(".{}.new-", replacement_tag(target))
 }
 

@@ -1,10 +1,18 @@
 //! Digests of files.
 
 use crate::error::{IoContext, Result};
+use crate::store::lock;
 use sha2::{Digest, Sha256};
-use std::fs::File;
+use std::collections::HashMap;
+use std::fs::{self, File, Metadata};
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{LazyLock, Mutex};
+use std::time::{Duration, SystemTime};
+
+/// A file that changed less than this ago may change again without its times showing it:
+/// the coarsest clock of a file system in use ticks every two seconds.
+const SETTLED: Duration = Duration::from_secs(2);
 
 /// Size and SHA-256 (lower-case hex) of a file, in constant memory.
 ///
@@ -24,4 +32,111 @@ pub fn file_digest(path: &Path) -> Result<(u64, String)> {
         hash.update(buf.get(..n).unwrap_or_default());
     }
     Ok((size, hex::encode(hash.finalize())))
+}
+
+/// As [`file_digest`], but a file that this process has read before is not read again when
+/// it is the same file of the same size and has not been touched since. Several stages of
+/// one command look at the same slices.
+///
+/// # Errors
+/// When the file can't be read.
+pub fn known_digest(path: &Path) -> Result<(u64, String)> {
+    let before = Stamp::of(&fs::metadata(path).at("read", path)?);
+    if let Some((stamp, digest)) = lock(&KNOWN).get(path)
+        && *stamp == before
+    {
+        return Ok(digest.clone());
+    }
+    let digest = file_digest(path)?;
+    let after = Stamp::of(&fs::metadata(path).at("read", path)?);
+    if after == before && before.settled() {
+        lock(&KNOWN).insert(path.to_owned(), (before, digest.clone()));
+    }
+    Ok(digest)
+}
+
+type Known = HashMap<PathBuf, (Stamp, (u64, String))>;
+static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
+
+/// What changes when a file is replaced or written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    size: u64,
+    modified: Option<SystemTime>,
+    /// Device, inode, and the time of change, which no program can set.
+    #[cfg(unix)]
+    inode: (u64, u64, i64, i64),
+}
+
+impl Stamp {
+    fn of(m: &Metadata) -> Self {
+        #[cfg(unix)]
+        use std::os::unix::fs::MetadataExt;
+        Self {
+            size: m.len(),
+            modified: m.modified().ok(),
+            #[cfg(unix)]
+            inode: (m.dev(), m.ino(), m.ctime(), m.ctime_nsec()),
+        }
+    }
+
+    /// Whether the last change is long enough ago that another would show.
+    fn settled(&self) -> bool {
+        let old = |t: SystemTime| t.elapsed().is_ok_and(|age| age > SETTLED);
+        #[cfg(unix)]
+        let changed = u64::try_from(self.inode.2)
+            .ok()
+            .map(|s| SystemTime::UNIX_EPOCH + Duration::from_secs(s + 1));
+        #[cfg(not(unix))]
+        let changed = self.modified;
+        self.modified.is_some_and(old) && changed.is_some_and(old)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Makes a file look as if it was written long ago; the inode's own time can't be set.
+    fn age(path: &Path) {
+        let old = SystemTime::now() - Duration::from_secs(3600);
+        let file = File::options().write(true).open(path).unwrap();
+        file.set_modified(old).unwrap();
+    }
+
+    #[test]
+    fn what_was_just_written_is_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        for content in ["one", "two", "six"] {
+            // Size and time of modification are the same each time.
+            fs::write(&path, content).unwrap();
+            age(&path);
+            assert_eq!(known_digest(&path).unwrap(), file_digest(&path).unwrap());
+        }
+    }
+
+    #[test]
+    fn settled_files_are_read_once_until_they_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        fs::write(&path, "one").unwrap();
+        let stamp = || Stamp::of(&fs::metadata(&path).unwrap());
+        let remembered = (3, "remembered".to_owned());
+        lock(&KNOWN).insert(path.clone(), (stamp(), remembered.clone()));
+        assert_eq!(known_digest(&path).unwrap(), remembered);
+        fs::write(&path, "other").unwrap();
+        assert_eq!(known_digest(&path).unwrap(), file_digest(&path).unwrap());
+        // Another file of the same size and time in its place.
+        lock(&KNOWN).insert(path.clone(), (stamp(), remembered));
+        let times = fs::metadata(&path).unwrap().modified().unwrap();
+        fs::write(dir.path().join("y"), "OTHER").unwrap();
+        let other = File::options()
+            .write(true)
+            .open(dir.path().join("y"))
+            .unwrap();
+        other.set_modified(times).unwrap();
+        fs::rename(dir.path().join("y"), &path).unwrap();
+        assert_eq!(known_digest(&path).unwrap(), file_digest(&path).unwrap());
+    }
 }

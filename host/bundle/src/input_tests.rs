@@ -3,7 +3,7 @@
 use crate::fixture::info;
 use crate::input::{parse_json, read_inputs, read_outputs};
 use crate::npy::tests::npy;
-use crate::output::{Direction, write_json, write_json_to};
+use crate::output::{Direction, write_json};
 use crate::values::Tensor;
 use dsperse_plugin_api::{Encoding, TensorInfo};
 use proptest::prelude::*;
@@ -287,6 +287,13 @@ fn numpy_files_are_read() {
     assert!(e.contains("holds more than"), "{e}");
 }
 
+fn text(direction: Direction, tensors: &[Tensor]) -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tensors.json");
+    write_json(&path, direction, tensors).unwrap();
+    std::fs::read(path).unwrap()
+}
+
 #[test]
 fn outputs_are_written_for_people_and_read_back_exactly() {
     let fixed = Encoding::Fixed { exponent: -18 };
@@ -302,10 +309,8 @@ fn outputs_are_written_for_people_and_read_back_exactly() {
         .unwrap(),
         Tensor::new(typed("ok", Encoding::Bool, &[]), vec![1]).unwrap(),
     ];
-    let mut out = Vec::new();
-    write_json_to(&mut out, Direction::Output, &tensors).unwrap();
     assert_eq!(
-        String::from_utf8(out).unwrap(),
+        String::from_utf8(text(Direction::Output, &tensors)).unwrap(),
         r#"{
   "output_data": [
     [0.1, -2.5],
@@ -398,8 +403,7 @@ proptest! {
     #[test]
     fn every_f32_tensor_survives_its_json(values in proptest::collection::vec(proptest::num::f32::NORMAL | proptest::num::f32::SUBNORMAL | proptest::num::f32::ZERO, 6)) {
         let t = Tensor::new(info("x", &[2, 3]), le(&values)).unwrap();
-        let mut out = Vec::new();
-        write_json_to(&mut out, Direction::Input, std::slice::from_ref(&t)).unwrap();
+        let out = text(Direction::Input, std::slice::from_ref(&t));
         let wanted = std::slice::from_ref(&t.info);
         let back = parse_json(Path::new("p"), &out, wanted, Direction::Input).unwrap();
         prop_assert_eq!(&back[0], &t);

@@ -56,7 +56,7 @@ mod values_tests;
 pub use archive::Limits;
 pub use convert::{ConvertOptions, Converted, convert};
 pub use create::{Created, NewSlices};
-pub use digest::file_digest;
+pub use digest::{file_digest, known_digest};
 pub use error::{BundleError, Result};
 pub use input::{InputError, read_inputs, read_outputs};
 pub use location::{Kind, Location, Shape, output_path, resolve};

@@ -7,7 +7,7 @@
 //! `null`, and reading them back is an error.
 
 use crate::atomic::AtomicFile;
-use crate::error::{IoContext, Result};
+use crate::error::{BundleError, IoContext, Result};
 use crate::values::{Number, Tensor};
 use dsperse_plugin_api::Encoding;
 use dsperse_types::digest::dtype_name;
@@ -44,80 +44,127 @@ impl Direction {
     }
 }
 
+/// A tensor as it stands in a document. Making the digits costs more than everything else
+/// that is done with most tensors, so it is done once, although they stand in a document
+/// twice, and often in two documents.
+#[derive(Debug)]
+pub(crate) struct TensorText {
+    /// The opening of the object below `outputs`, up to its data.
+    head: String,
+    /// The list of exact elements.
+    exact: Vec<u8>,
+    /// The list of plain numbers, where it is another.
+    plain: Option<Vec<u8>>,
+}
+
+impl TensorText {
+    pub(crate) fn new(t: &Tensor) -> Result<Self> {
+        let json = |e: serde_json::Error| {
+            BundleError::Request(format!("tensor \"{}\" has no JSON form: {e}", t.info.name))
+        };
+        let mut head = serde_json::to_string(&t.info.name).map_err(json)?;
+        head += ": {\"shape\": ";
+        head += &serde_json::to_string(&t.info.shape).map_err(json)?;
+        head += &format!(", \"dtype\": \"{}\"", dtype_name(t.info.encoding));
+        let mut plain = None;
+        if let Encoding::Fixed { exponent } = t.info.encoding {
+            head += &format!(", \"exponent\": {exponent}");
+            let values = t.to_f64().into_iter();
+            plain = Some(list(values, write_number).map_err(json)?);
+        }
+        head += ", \"data\": ";
+        let exact = if t.info.encoding == Encoding::F32 {
+            let (values, _) = t.data.as_chunks::<4>();
+            list(values.iter().map(|v| f32::from_le_bytes(*v)), write_number)
+        } else {
+            let encoding = t.info.encoding;
+            list(t.numbers(), |out, n| match n {
+                // i128 covers every integer type.
+                Number::Int(i) => write_number(out, i),
+                Number::Bool(b) => write_number(out, b),
+                // The shortest digits that give the same value again in its own type.
+                Number::Float(x) if encoding != Encoding::F64 => write_number(out, x as f32),
+                Number::Float(x) => write_number(out, x),
+            })
+        };
+        Ok(Self {
+            head,
+            exact: exact.map_err(json)?,
+            plain,
+        })
+    }
+
+    /// Bytes in memory.
+    pub(crate) fn size(&self) -> usize {
+        self.head.len() + self.exact.len() + self.plain.as_ref().map_or(0, Vec::len)
+    }
+}
+
+fn write_number(out: &mut Vec<u8>, number: impl serde::Serialize) -> serde_json::Result<()> {
+    serde_json::to_writer(out, &number)
+}
+
+fn list<T>(
+    values: impl ExactSizeIterator<Item = T>,
+    mut write: impl FnMut(&mut Vec<u8>, T) -> serde_json::Result<()>,
+) -> serde_json::Result<Vec<u8>> {
+    let mut out = Vec::with_capacity(values.len().saturating_mul(12));
+    out.push(b'[');
+    for (i, value) in values.enumerate() {
+        if i > 0 {
+            out.extend_from_slice(b", ");
+        }
+        write(&mut out, value)?;
+    }
+    out.push(b']');
+    Ok(out)
+}
+
 /// Writes tensors as a JSON file, in one step.
 ///
 /// # Errors
 /// When the file can't be written.
 pub fn write_json(path: &Path, direction: Direction, tensors: &[Tensor]) -> Result<()> {
+    let texts = tensors
+        .iter()
+        .map(TensorText::new)
+        .collect::<Result<Vec<_>>>()?;
+    write_texts(path, direction, texts.iter())
+}
+
+/// Writes tensors as a JSON file, in one step.
+pub(crate) fn write_texts<'a>(
+    path: &Path,
+    direction: Direction,
+    tensors: impl Iterator<Item = &'a TensorText> + Clone,
+) -> Result<()> {
     let mut file = AtomicFile::create(path)?;
     {
         let mut out = BufWriter::new(file.file());
-        write_json_to(&mut out, direction, tensors)
+        document(&mut out, direction, tensors)
             .and_then(|()| out.flush())
             .at("write", path)?;
     }
     file.commit()
 }
 
-/// Writes tensors as a JSON document.
-///
-/// # Errors
-/// Those of `out`.
-pub fn write_json_to(
-    out: &mut dyn Write,
+fn document<'a>(
+    out: &mut impl Write,
     direction: Direction,
-    tensors: &[Tensor],
+    tensors: impl Iterator<Item = &'a TensorText> + Clone,
 ) -> io::Result<()> {
+    let start = |i| -> &[u8] { if i == 0 { b"\n    " } else { b",\n    " } };
     write!(out, "{{\n  \"{}\": [", direction.data_key())?;
-    for (i, t) in tensors.iter().enumerate() {
-        out.write_all(if i == 0 { b"\n    " } else { b",\n    " })?;
-        match t.info.encoding {
-            Encoding::Fixed { .. } => {
-                list(
-                    out,
-                    t.to_f64().into_iter().map(Number::Float),
-                    Encoding::F64,
-                )?;
-            }
-            encoding => list(out, t.numbers(), encoding)?,
-        }
+    for (i, t) in tensors.clone().enumerate() {
+        out.write_all(start(i))?;
+        out.write_all(t.plain.as_ref().unwrap_or(&t.exact))?;
     }
     write!(out, "\n  ],\n  \"{}\": {{", direction.typed_key())?;
-    for (i, t) in tensors.iter().enumerate() {
-        out.write_all(if i == 0 { b"\n    " } else { b",\n    " })?;
-        serde_json::to_writer(&mut *out, &t.info.name)?;
-        out.write_all(b": {\"shape\": ")?;
-        serde_json::to_writer(&mut *out, &t.info.shape)?;
-        write!(out, ", \"dtype\": \"{}\"", dtype_name(t.info.encoding))?;
-        if let Encoding::Fixed { exponent } = t.info.encoding {
-            write!(out, ", \"exponent\": {exponent}")?;
-        }
-        out.write_all(b", \"data\": ")?;
-        list(out, t.numbers(), t.info.encoding)?;
+    for (i, t) in tensors.enumerate() {
+        out.write_all(start(i))?;
+        out.write_all(t.head.as_bytes())?;
+        out.write_all(&t.exact)?;
         out.write_all(b"}")?;
     }
     out.write_all(b"\n  }\n}\n")
-}
-
-fn list(
-    out: &mut dyn Write,
-    numbers: impl Iterator<Item = Number>,
-    encoding: Encoding,
-) -> io::Result<()> {
-    out.write_all(b"[")?;
-    for (i, n) in numbers.enumerate() {
-        if i > 0 {
-            out.write_all(b", ")?;
-        }
-        match n {
-            Number::Int(i) => write!(out, "{i}")?,
-            Number::Bool(b) => write!(out, "{b}")?,
-            // The shortest digits that give the same f32 again, not those of its f64.
-            Number::Float(x) if encoding != Encoding::F64 => {
-                serde_json::to_writer(&mut *out, &(x as f32))?;
-            }
-            Number::Float(x) => serde_json::to_writer(&mut *out, &x)?,
-        }
-    }
-    out.write_all(b"]")
 }

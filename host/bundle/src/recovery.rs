@@ -1,6 +1,7 @@
 //! What a crashed command left among slices.
 
 use crate::atomic::{clean_leftovers, clean_prefixed, tmp_prefix};
+use crate::create::staging_prefix;
 use crate::error::Result;
 use crate::location::{Kind, Location, Shape, replacement_tag, slices_in};
 use crate::transaction;
@@ -32,6 +33,7 @@ pub(crate) fn recover(location: &Location) -> Result<()> {
     if transaction::pending(&parent, &tag) {
         transaction::recover(&parent, &tag)?;
     }
+    clean_prefixed(&parent, &staging_prefix(&location.path));
     for dir in transaction_dirs(location)? {
         transaction::recover(&dir, "")?;
         clean_leftovers(&dir);

@@ -11,19 +11,23 @@ use crate::digest::file_digest;
 use crate::edit::collect_artefacts;
 use crate::error::{BundleError, IoContext, Result};
 use crate::lock::{Lock, LockMode, canonical, is_alive};
-use crate::output::{Direction, write_json};
+use crate::output::{Direction, TensorText, write_texts};
 use crate::paths;
 use crate::store::{Access, lock};
 use crate::tensors::{NewTensor, TensorStore};
 use crate::transaction::{self, Transaction};
-use dsperse_plugin_api::{Artefact, ArtefactRef};
+use dsperse_plugin_api::{Artefact, ArtefactRef, TensorInfo};
 use dsperse_types::{Claim, RunResults};
+use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 const RESULTS: &str = "run_results.json";
+
+/// Most bytes of JSON text that are kept for the next slice's view.
+const KEPT_TEXTS: usize = 64 << 20;
 
 /// Runs that are being made; the process id follows.
 const NEW_PREFIX: &str = ".run.new-";
@@ -35,6 +39,9 @@ pub struct RunDir {
     access: Access,
     results: Mutex<RunResults>,
     tensors: TensorStore,
+    /// JSON texts of the newest tensors with the digests of their bytes, oldest first: what
+    /// one slice gives, the next one takes.
+    texts: Mutex<VecDeque<(TensorInfo, String, Arc<TensorText>)>>,
     _lock: Lock,
 }
 
@@ -130,16 +137,20 @@ impl RunDir {
                 path: file,
             });
         }
-        let results = read_document(&file)?;
+        let results: RunResults = read_document(&file)?;
         let tensors = TensorStore::open(&path.join("tensors"))?;
         if access == Access::Edit {
             tensors.clean();
+            for slice in &results.slices {
+                clean_leftovers(&slice_dir(&path, slice.index));
+            }
         }
         Ok(Self {
             path,
             access,
             results: Mutex::new(results),
             tensors,
+            texts: Mutex::default(),
             _lock: lock,
         })
     }
@@ -254,19 +265,36 @@ impl RunDir {
     /// When a tensor is missing or damaged, or the files can't be written.
     pub fn write_views(&self, slice: usize, claim: &Claim) -> Result<()> {
         self.check_editable()?;
-        let dir = self.path.join(format!("slice_{slice}"));
+        let dir = slice_dir(&self.path, slice);
         fs::create_dir_all(&dir).at("create", &dir)?;
         for (name, direction, tensors) in [
             ("input.json", Direction::Input, &claim.inputs),
             ("output.json", Direction::Output, &claim.outputs),
         ] {
-            let tensors = tensors
+            let texts = tensors
                 .iter()
-                .map(|t| self.tensors.read(t))
+                .map(|t| self.text(t))
                 .collect::<Result<Vec<_>>>()?;
-            write_json(&dir.join(name), direction, &tensors)?;
+            write_texts(&dir.join(name), direction, texts.iter().map(AsRef::as_ref))?;
         }
         Ok(())
+    }
+
+    fn text(&self, tensor: &str) -> Result<Arc<TensorText>> {
+        let record = self.tensors.record(tensor)?;
+        let (info, sha256) = (record.info(), record.sha256);
+        let kept = lock(&self.texts);
+        if let Some((_, _, text)) = kept.iter().find(|(i, s, _)| *s == sha256 && *i == info) {
+            return Ok(Arc::clone(text));
+        }
+        drop(kept);
+        let text = Arc::new(TensorText::new(&self.tensors.read(tensor)?)?);
+        let mut texts = lock(&self.texts);
+        texts.push_back((info, sha256, Arc::clone(&text)));
+        while texts.iter().map(|(_, _, t)| t.size()).sum::<usize>() > KEPT_TEXTS {
+            texts.pop_front();
+        }
+        Ok(text)
     }
 
     /// A directory for jobs on the same file system as the run.
@@ -280,6 +308,11 @@ impl RunDir {
             .tempdir_in(&parent)
             .at("create a directory in", &parent)
     }
+}
+
+/// Where the files of one slice are.
+fn slice_dir(run: &Path, slice: usize) -> PathBuf {
+    run.join(format!("slice_{slice}"))
 }
 
 fn scratch_prefix(run: &Path) -> String {

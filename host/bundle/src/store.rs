@@ -9,7 +9,7 @@
 
 use crate::archive::{Archive, Limits};
 use crate::atomic::{parse_document, read_document};
-use crate::digest::file_digest;
+use crate::digest::known_digest;
 use crate::error::{BundleError, IoContext, Result};
 use crate::location::{Kind, Location, Shape, resolve, slices_in};
 use crate::lock::{Lock, LockMode};
@@ -436,7 +436,7 @@ impl SliceStore {
         }
         let (found_size, found) = match measured {
             Some(m) => m,
-            None => file_digest(&full)?,
+            None => known_digest(&full)?,
         };
         check_file(what, &full, (size, sha256), (found_size, &found))?;
         lock(&self.checked).insert(key);

@@ -37,8 +37,9 @@ pub struct NewTensor {
 pub enum TensorData {
     /// In memory.
     Bytes(Vec<u8>),
-    /// In a file, which is copied.
-    File(PathBuf),
+    /// In a file, which is copied, with its digest where it was measured already. Whoever
+    /// uses the tensor compares it anyway.
+    File(PathBuf, Option<String>),
 }
 
 impl NewTensor {
@@ -52,7 +53,8 @@ impl NewTensor {
         }
     }
 
-    /// A tensor that a job wrote, with the path relative to the job's directory.
+    /// A tensor that a job wrote, with the path relative to the job's directory and the
+    /// digest that the plugin host measured.
     ///
     /// # Errors
     /// When the path leads out of the directory or is no regular file.
@@ -60,7 +62,10 @@ impl NewTensor {
         let what = format!("tensor \"{}\"", file.info.name);
         Ok(Self {
             info: file.info.clone(),
-            data: TensorData::File(paths::regular_file(job_dir, &file.path, job_dir, &what)?),
+            data: TensorData::File(
+                paths::regular_file(job_dir, &file.path, job_dir, &what)?,
+                Some(file.sha256.clone()).filter(|s| !s.is_empty()),
+            ),
             origin,
         })
     }
@@ -197,7 +202,11 @@ impl TensorStore {
     fn write(&self, t: &NewTensor, index: &TensorIndex) -> Result<TensorRecord> {
         let (size, sha256) = match &t.data {
             TensorData::Bytes(b) => (b.len() as u64, sha256_hex(b)),
-            TensorData::File(path) => file_digest(path)?,
+            TensorData::File(path, None) => file_digest(path)?,
+            TensorData::File(path, Some(sha256)) => {
+                let size = fs::metadata(path).at("read", path)?.len();
+                (size, sha256.clone())
+            }
         };
         check_len(&t.info, size)?;
         let path = file_name(&t.info.name, &sha256);
@@ -219,7 +228,7 @@ impl TensorStore {
         let mut out = AtomicFile::create(&target)?;
         match &t.data {
             TensorData::Bytes(b) => out.write_all(b).at("write", &target)?,
-            TensorData::File(from) => {
+            TensorData::File(from, _) => {
                 let mut file = fs::File::open(from).at("read", from)?;
                 std::io::copy(&mut file, out.file()).at("copy", from)?;
             }
@@ -253,6 +262,7 @@ impl TensorStore {
         self.compare(&r, &path, "size", r.size.to_string(), size.to_string())?;
         let data = fs::read(&path).at("read", &path)?;
         self.compare(&r, &path, "SHA-256", r.sha256.clone(), sha256_hex(&data))?;
+        lock(&self.checked).insert(checked_key(&r));
         Tensor::new(r.info(), data)
     }
 
@@ -264,7 +274,7 @@ impl TensorStore {
     fn checked_path(&self, r: &TensorRecord) -> Result<PathBuf> {
         let path = self.path_of(r)?;
         let path = path.canonicalize().at("find", &path)?;
-        let key = format!("{} {}", r.path, r.sha256);
+        let key = checked_key(r);
         if !lock(&self.checked).contains(&key) {
             let (size, sha256) = file_digest(&path)?;
             self.compare(r, &path, "size", r.size.to_string(), size.to_string())?;
@@ -293,6 +303,10 @@ impl TensorStore {
             found,
         })
     }
+}
+
+fn checked_key(r: &TensorRecord) -> String {
+    format!("{} {}", r.path, r.sha256)
 }
 
 /// A file name for a tensor: the harmless part of its name for people, then a digest over

@@ -35,7 +35,7 @@ impl Tensor {
     }
 
     /// The elements.
-    pub fn numbers(&self) -> impl Iterator<Item = Number> + '_ {
+    pub fn numbers(&self) -> impl ExactSizeIterator<Item = Number> + '_ {
         let encoding = self.info.encoding;
         self.data
             .chunks_exact(encoding.element_size())

@@ -1,32 +1,24 @@
 //! The executor of this machine: plugin workers, through the plugin host.
 
 use crate::job::{Control, Executor, FileRef, Files, Job, Operation, Outcome, Output, TensorRef};
-use dsperse_bundle::file_digest;
+use dsperse_bundle::known_digest;
 use dsperse_plugin_api::{
     ArtefactRef, CompileJob, ProveJob, SliceInfo, SupportsJob, TensorFile, VerifyJob, WitnessJob,
 };
 use dsperse_plugin_host::{CallOptions, PluginHost, Reply, Request};
 use dsperse_types::{BackendError, Usage};
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::time::SystemTime;
 
 /// Runs jobs in workers on this machine. Every file of a job is compared with its digest
 /// before a backend sees it.
 pub struct LocalExecutor<'h> {
     host: &'h PluginHost,
-    known: DigestCache,
 }
 
 impl<'h> LocalExecutor<'h> {
     /// An executor over the loaded plugins.
     #[must_use]
     pub fn new(host: &'h PluginHost) -> Self {
-        Self {
-            host,
-            known: DigestCache::default(),
-        }
+        Self { host }
     }
 
     fn request(&self, job: &Job, files: &Files) -> Result<Request, BackendError> {
@@ -107,9 +99,7 @@ impl<'h> LocalExecutor<'h> {
             BackendError::invalid_input(format!("the file \"{name}\" of this slice is missing"))
         })?;
         let path = std::path::absolute(path)?;
-        let found = self
-            .known
-            .digest(&path)
+        let (_, found) = known_digest(&path)
             .map_err(|e| BackendError::invalid_input(format!("can't read \"{name}\": {e}")))?;
         if found != sha256 {
             return Err(BackendError::invalid_input(format!(
@@ -163,29 +153,5 @@ impl Executor for LocalExecutor<'_> {
                 peak_bytes: call.usage.peak_bytes,
             },
         }
-    }
-}
-
-/// Digests of files that this process has read, so that a payload that several stages of
-/// one command use is hashed once. Size and time of change are compared at each use.
-#[derive(Debug, Default)]
-struct DigestCache(Mutex<HashMap<PathBuf, (u64, SystemTime, String)>>);
-
-impl DigestCache {
-    fn digest(&self, path: &Path) -> Result<String, dsperse_bundle::BundleError> {
-        let stamp = std::fs::metadata(path)
-            .and_then(|m| Ok((m.len(), m.modified()?)))
-            .ok();
-        if let Ok(known) = self.0.lock()
-            && let Some((size, time, digest)) = known.get(path)
-            && Some((*size, *time)) == stamp
-        {
-            return Ok(digest.clone());
-        }
-        let (_, digest) = file_digest(path)?;
-        if let (Ok(mut known), Some((size, time))) = (self.0.lock(), stamp) {
-            known.insert(path.to_path_buf(), (size, time, digest.clone()));
-        }
-        Ok(digest)
     }
 }
