@@ -1,7 +1,9 @@
 //! How the checks reach a backend.
 
 use crate::abi::{Functions, HostV1, RawReply};
+use crate::job::Options;
 use crate::{Backend, Error, Result};
+use serde_json::Value;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -21,6 +23,33 @@ pub trait Caller {
     /// # Errors
     /// As [`Caller::describe`].
     fn call(&self, op: &str, request: &[u8], cancel_after: Option<Duration>) -> Result<RawReply>;
+}
+
+/// Puts options into every job on its way to a backend: what a backend needs to know of
+/// the machine (where its tool lies, say) is not for the checks to know.
+pub struct WithOptions<C> {
+    /// The way to the backend.
+    pub inner: C,
+    /// The options of every job.
+    pub options: Options,
+}
+
+impl<C: Caller> Caller for WithOptions<C> {
+    fn describe(&self) -> Result<RawReply> {
+        self.inner.describe()
+    }
+
+    fn call(&self, op: &str, request: &[u8], cancel_after: Option<Duration>) -> Result<RawReply> {
+        // A request that can't be read goes on as it is: it is one of the checks.
+        let document: Option<Value> = serde_json::from_slice(request).ok();
+        let filled = document.and_then(|mut document| {
+            let job = document.get_mut("job")?.as_object_mut()?;
+            job.insert("options".into(), Value::Object(self.options.clone()));
+            serde_json::to_vec(&document).ok()
+        });
+        let request = filled.as_deref().unwrap_or(request);
+        self.inner.call(op, request, cancel_after)
+    }
 }
 
 /// Calls a backend in this very process, without the protection of a worker: for tests of

@@ -25,7 +25,7 @@ pub mod samples;
 mod slices;
 mod tampering;
 
-pub use caller::{Caller, InProcess};
+pub use caller::{Caller, InProcess, WithOptions};
 pub use samples::SampleSlice;
 
 use crate::Descriptor;

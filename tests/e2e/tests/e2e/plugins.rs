@@ -70,6 +70,41 @@ fn the_conformance_checks_run_on_a_library() {
 }
 
 #[test]
+fn the_conformance_checks_use_the_configured_options() {
+    let place = Place::with_plugins(&["faulty"]);
+    let library = dsperse_test_support::cdylib("faulty");
+    let test = || {
+        place.run([
+            "plugin".as_ref(),
+            "test".as_ref(),
+            library.as_os_str(),
+            "--json".as_ref(),
+        ])
+    };
+    let failed = |document: &serde_json::Value| -> Vec<u64> {
+        let results = document["report"]["results"].as_array().expect("results");
+        let failed = results.iter().filter(|r| r["outcome"] == "failed");
+        failed.filter_map(|r| r["number"].as_u64()).collect()
+    };
+    let fine = failed(&test().json());
+    let write = |text: &str| std::fs::write(place.path("dsperse.toml"), text).expect("a file");
+    write("[backend.faulty]\nfault = \"panic\"\nat = \"probe\"\n");
+    let faulty = failed(&test().exits(1).json());
+    // Check 6 is "probe".
+    assert!(
+        !fine.contains(&6) && faulty.contains(&6),
+        "{fine:?} {faulty:?}"
+    );
+    write("[backend.faulty]\nfualt = \"panic\"\n");
+    let wrong = test().exits(2);
+    assert!(
+        wrong.stderr.contains("has no option \"fualt\""),
+        "{}",
+        wrong.stderr
+    );
+}
+
+#[test]
 fn a_new_backend_is_written_once() {
     let place = Place::with_plugins(&[]);
     let api = dsperse_test_support::repository().join("plugin-api");
