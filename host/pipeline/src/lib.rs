@@ -17,6 +17,8 @@ pub mod compile;
 pub mod config;
 pub mod error;
 pub mod event;
+#[cfg(test)]
+mod fake;
 pub mod fidelity;
 pub mod job;
 pub mod local;
@@ -28,6 +30,8 @@ pub mod schedule;
 pub mod session;
 pub mod slice;
 pub mod slices;
+#[cfg(test)]
+mod stages_tests;
 pub mod verify;
 
 pub use config::Config;

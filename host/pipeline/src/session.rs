@@ -8,7 +8,6 @@ use crate::schedule::{self, Bounds};
 use dsperse_plugin_api::{Descriptor, Stage, job::Options};
 use dsperse_plugin_host::{CancelToken, PluginHost};
 use dsperse_router::Defaults;
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,11 +52,18 @@ impl<'a> Loaded<'a> {
     }
 }
 
-/// What every stage works with.
+/// A backend with its options, as the session keeps it.
+struct Backend {
+    descriptor: Descriptor,
+    digest: String,
+    options: Options,
+}
+
+/// What every stage works with. Stages know backends by what they say of themselves, and
+/// reach them through the [`Executor`] only.
 pub struct Session<'a> {
-    host: &'a PluginHost,
     executor: &'a dyn Executor,
-    options: BTreeMap<String, Options>,
+    backends: Vec<Backend>,
     /// Default chain and fallback.
     pub defaults: Defaults,
     /// Bounds.
@@ -73,24 +79,47 @@ impl<'a> Session<'a> {
     /// # Errors
     /// When an option is unknown or has the wrong type.
     pub fn new(
-        host: &'a PluginHost,
+        host: &PluginHost,
         executor: &'a dyn Executor,
         config: &Config,
         limits: Limits,
         cancel: CancelToken,
         events: Events,
     ) -> Result<Self> {
-        let mut options = BTreeMap::new();
-        for plugin in host.plugins() {
-            options.insert(
-                plugin.descriptor.name.clone(),
-                config.options(&plugin.descriptor)?,
-            );
-        }
-        let session = Self {
-            host,
+        let loaded = host.plugins().iter();
+        Self::with_backends(
+            loaded.map(|p| (p.descriptor.clone(), p.digest.clone())),
             executor,
-            options,
+            config,
+            limits,
+            cancel,
+            events,
+        )
+    }
+
+    /// The same for backends of which only descriptors and the digests of their libraries
+    /// are known here.
+    pub(crate) fn with_backends(
+        backends: impl IntoIterator<Item = (Descriptor, String)>,
+        executor: &'a dyn Executor,
+        config: &Config,
+        limits: Limits,
+        cancel: CancelToken,
+        events: Events,
+    ) -> Result<Self> {
+        let backends = backends
+            .into_iter()
+            .map(|(descriptor, digest)| {
+                Ok(Backend {
+                    options: config.options(&descriptor)?,
+                    descriptor,
+                    digest,
+                })
+            })
+            .collect::<Result<_>>()?;
+        let session = Self {
+            executor,
+            backends,
             defaults: config.defaults.clone(),
             limits,
             cancel,
@@ -109,12 +138,6 @@ impl<'a> Session<'a> {
         Ok(session)
     }
 
-    /// The plugin host.
-    #[must_use]
-    pub fn host(&self) -> &'a PluginHost {
-        self.host
-    }
-
     /// The executor of jobs.
     #[must_use]
     pub fn executor(&self) -> &'a dyn Executor {
@@ -124,20 +147,17 @@ impl<'a> Session<'a> {
     /// A backend by name.
     #[must_use]
     pub fn loaded(&self, name: &str) -> Option<Loaded<'_>> {
-        let plugin = self.host.get(name)?;
+        let backend = self.backends.iter().find(|b| b.descriptor.name == name)?;
         Some(Loaded {
-            descriptor: &plugin.descriptor,
-            digest: &plugin.digest,
-            options: self.options.get(name)?,
+            descriptor: &backend.descriptor,
+            digest: &backend.digest,
+            options: &backend.options,
         })
     }
 
     /// Names of all backends.
-    pub fn names(&self) -> impl Iterator<Item = &'a str> {
-        self.host
-            .plugins()
-            .iter()
-            .map(|p| p.descriptor.name.as_str())
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.backends.iter().map(|b| b.descriptor.name.as_str())
     }
 
     /// The backend that computes slices in floats: the configured fallback, or the first
