@@ -75,6 +75,9 @@ impl Stage<'_> {
         let key = job.key();
         line.backend = Some(name.to_owned());
         if self.up_to_date(index, name, &key, &claim, line) {
+            // They are no part of what is recorded, so a command that died may have left
+            // them out.
+            self.run.write_views(index, &claim)?;
             self.session.emit(&Event::UpToDate {
                 stage: "run",
                 slice: index,
