@@ -66,15 +66,16 @@ impl Error {
     }
     /// A file operation that failed.
     pub fn io(doing: &str, path: &Path, e: &std::io::Error) -> Self {
-        let error = Self::bad_input(format!("can't {doing} \"{}\": {e}", path.display()));
+        use std::io::ErrorKind as Kind;
+        let message = format!("can't {doing} \"{}\": {e}", path.display());
         match e.kind() {
-            std::io::ErrorKind::StorageFull => {
-                error.with_hint("free some space and type the same command again")
+            Kind::StorageFull | Kind::QuotaExceeded => {
+                Self::failed(message).with_hint("free some space and type the same command again")
             }
-            std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
-                error.with_hint("check the permissions, or choose another place")
-            }
-            _ => error,
+            Kind::ReadOnlyFilesystem => Self::failed(message).with_hint("choose another place"),
+            Kind::PermissionDenied => Self::bad_input(message)
+                .with_hint("check the permissions, or choose another place"),
+            _ => Self::bad_input(message),
         }
     }
     /// The same error as a wrong argument.
