@@ -1,4 +1,5 @@
-//! Interrupting and killing: exit codes, what stays, and that the next command goes on.
+//! Interrupting, and two commands at once: exit codes, what stays, and that the next
+//! command goes on. For SIGKILL see `kills`.
 
 use dsperse_e2e::{Place, ran};
 use rustix::process::{Pid, Signal, kill_process};
@@ -100,32 +101,4 @@ fn two_commands_at_once_exclude_each_other() {
     child.kill().expect("a kill");
     child.wait().expect("it ends");
     place.run(["compile", "-s", "model", "-b", "onnx"]).exits(0);
-}
-
-/// Kills full-run at moments spread over its length; the next one must always complete,
-/// and give the same result.
-#[test]
-fn killed_at_any_moment_the_next_command_completes() {
-    let place = Place::of_model("lenet");
-    let undisturbed = place.call("full-run -m model --json").exits(0).json();
-    let wanted = undisturbed["verification"]["output_sha256"].clone();
-    for moment in 0..12u64 {
-        let place = Place::of_model("lenet");
-        let mut child = start(place.command(), &["full-run", "-m", "model"]);
-        std::thread::sleep(Duration::from_millis(80 * moment + 30));
-        let _ = child.kill();
-        child.wait().expect("it ends");
-        let d = place.call("full-run -m model --json").exits(0).json();
-        assert_eq!(
-            d["verification"]["output_sha256"], wanted,
-            "moment {moment}"
-        );
-        assert_eq!(d["verification"]["counts"]["proven"], 5, "moment {moment}");
-        let leftovers: Vec<String> = place
-            .files("model")
-            .into_iter()
-            .filter(|f| f.contains("/.dsperse") || f.starts_with(".dsperse"))
-            .collect();
-        assert_eq!(leftovers, Vec::<String>::new(), "moment {moment}");
-    }
 }

@@ -6,6 +6,7 @@ mod fallbacks;
 mod files;
 mod full_run;
 mod interrupt;
+mod kills;
 mod plugins;
 mod stages;
 mod tampering;
