@@ -6,7 +6,7 @@ use crate::console::progress::{Mode, Progress};
 use crate::error::{Result, UserError};
 use crate::exit::Exit;
 use crate::output;
-use crate::prompt::Prompt;
+use crate::prompt::{self, Prompt};
 use clap::{CommandFactory, FromArgMatches};
 use dsperse_pipeline::local::LocalExecutor;
 use dsperse_pipeline::{Config, Limits, Session};
@@ -130,11 +130,16 @@ fn start_logging(global: &Global) {
 }
 
 impl App {
-    /// The first interrupt asks everything to stop; the second ends the process.
+    /// The first interrupt asks everything to stop; the second, or one at a question, ends
+    /// the process.
     fn listen_for_interrupt(&self) -> std::result::Result<(), ctrlc::Error> {
         let cancel = self.cancel.clone();
         let second = Arc::new(AtomicBool::new(false));
         ctrlc::set_handler(move || {
+            if prompt::is_asking() {
+                eprintln!("\nerror: interrupted");
+                std::process::exit(Exit::Interrupted as i32);
+            }
             if second.swap(true, Ordering::SeqCst) {
                 std::process::exit(Exit::Interrupted as i32);
             }

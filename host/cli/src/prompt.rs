@@ -3,6 +3,17 @@
 use crate::error::{Result, UserError};
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether a question waits for its answer.
+static ASKING: AtomicBool = AtomicBool::new(false);
+
+/// Whether a question waits for its answer: nothing else is going on then, and an
+/// interrupt has nobody to ask to stop.
+#[must_use]
+pub fn is_asking() -> bool {
+    ASKING.load(Ordering::SeqCst)
+}
 
 /// Whether questions may be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,24 +48,23 @@ impl Prompt {
         if !self.enabled {
             return Err(missing());
         }
-        let answer = ask(&format!("{question}: "));
-        if answer.is_empty() {
-            return Err(missing());
+        match ask(&format!("{question}: ")) {
+            Some(answer) if !answer.is_empty() => Ok(PathBuf::from(answer)),
+            _ => Err(missing()),
         }
-        Ok(PathBuf::from(answer))
     }
 
     /// Yes or no; `None` when nothing may be asked.
     #[must_use]
     pub fn confirm(self, question: &str) -> Option<bool> {
         self.enabled.then(|| {
-            let answer = ask(&format!("{question} [Y/n] "));
-            matches!(answer.to_ascii_lowercase().as_str(), "" | "y" | "yes")
+            let answer = ask(&format!("{question} [Y/n] ")).map(|a| a.to_ascii_lowercase());
+            matches!(answer.as_deref(), Some("" | "y" | "yes"))
         })
     }
 
     /// Chooses one of several; the first is the default, which is also taken when nothing
-    /// may be asked.
+    /// may be asked. Asks again until the answer is one of them.
     #[must_use]
     pub fn choose(self, question: &str, choices: &[String]) -> usize {
         if !self.enabled || choices.len() < 2 {
@@ -64,20 +74,36 @@ impl Prompt {
         for (i, choice) in choices.iter().enumerate() {
             let _ = writeln!(err, "  {}  {choice}", i + 1);
         }
-        let answer = ask(&format!("{question} [1] "));
-        match answer.parse::<usize>() {
-            Ok(n) if (1..=choices.len()).contains(&n) => n - 1,
-            _ => 0,
+        loop {
+            let Some(answer) = ask(&format!("{question} [1] ")).filter(|a| !a.is_empty()) else {
+                return 0;
+            };
+            match answer.parse::<usize>() {
+                Ok(n) if (1..=choices.len()).contains(&n) => return n - 1,
+                _ => {
+                    let last = choices.len();
+                    let _ = writeln!(err, "\"{answer}\" is no number from 1 to {last}");
+                }
+            }
         }
     }
 }
 
-fn ask(question: &str) -> String {
+/// The answer; `None` when the input ends.
+fn ask(question: &str) -> Option<String> {
     let mut err = std::io::stderr();
-    let _ = write!(err, "{question}").and_then(|()| err.flush());
     let mut line = String::new();
-    match std::io::stdin().lock().read_line(&mut line) {
-        Ok(_) => line.trim().to_owned(),
-        Err(_) => String::new(),
+    // Before anybody can see the question and interrupt it.
+    ASKING.store(true, Ordering::SeqCst);
+    let _ = write!(err, "{question}").and_then(|()| err.flush());
+    let read = std::io::stdin().lock().read_line(&mut line);
+    ASKING.store(false, Ordering::SeqCst);
+    match read {
+        Ok(n) if n > 0 => Some(line.trim().to_owned()),
+        _ => {
+            // The cursor still stands behind the question.
+            let _ = writeln!(err);
+            None
+        }
     }
 }

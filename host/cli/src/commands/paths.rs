@@ -38,7 +38,9 @@ pub fn usual_input(model_dir: &Path) -> Option<PathBuf> {
 /// The slices that a flag means. In a terminal a model without slices is sliced when the
 /// user says so.
 pub fn slices(app: &App, given: Option<PathBuf>) -> Result<PathBuf> {
-    let path = app.prompt.path(given, "the slices", "-s PATH")?;
+    let path = app
+        .prompt
+        .path(given, "the path of the slices", "-s PATH")?;
     let missing = match dsperse_bundle::resolve(&path) {
         Ok(_) => return Ok(path),
         Err(e) => dsperse_pipeline::Error::from(e),

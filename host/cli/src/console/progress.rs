@@ -5,8 +5,12 @@ use dsperse_pipeline::Event;
 use dsperse_plugin_api::context::Level;
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
+
+/// How often running lines are redrawn while nothing happens, so that the elapsed time is
+/// that of now.
+const REDRAW: Duration = Duration::from_millis(250);
 
 /// How much is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +51,7 @@ impl Progress {
     /// A listener; [`Progress::finish`] removes what it drew.
     #[must_use]
     pub fn new(mode: Mode, colour: bool) -> Self {
-        Self(Arc::new(Mutex::new(State {
+        let state = Arc::new(Mutex::new(State {
             mode,
             colour,
             running: BTreeMap::new(),
@@ -57,7 +61,11 @@ impl Progress {
             drawn: 0,
             last: None,
             warned: Vec::new(),
-        })))
+        }));
+        if mode == Mode::Terminal {
+            keep_drawing(Arc::downgrade(&state));
+        }
+        Self(state)
     }
 
     /// Takes an event.
@@ -76,6 +84,26 @@ impl Progress {
         let erase = state.erase();
         let _ = std::io::stderr().write_all(erase.as_bytes());
     }
+}
+
+/// Redraws from a thread of its own until the progress is dropped. Without that thread
+/// (the system may refuse it) lines are drawn when something happens.
+fn keep_drawing(state: Weak<Mutex<State>>) {
+    let redraw = move || {
+        while let Some(state) = state.upgrade() {
+            {
+                let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+                if !state.running.is_empty() {
+                    state.print(&[]);
+                }
+            }
+            drop(state);
+            std::thread::sleep(REDRAW);
+        }
+    };
+    let _ = std::thread::Builder::new()
+        .name("progress".to_owned())
+        .spawn(redraw);
 }
 
 impl State {

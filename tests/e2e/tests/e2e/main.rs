@@ -8,5 +8,7 @@ mod full_run;
 mod interrupt;
 mod kills;
 mod plugins;
+mod pty;
 mod stages;
 mod tampering;
+mod terminal;
