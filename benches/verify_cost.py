@@ -67,8 +67,8 @@ def main():
     print(f"  verify, CPU              {ms(total)}")
     print(f"  backends' own            {ms(own)}")
     print(f"  beyond                   {ms(total - own)}  ({(total - own) / own:.0%} of the backends' own)")
-    if inside_own < own / 2:
-        # What external tools use is counted for workers only, so there is nothing to compare.
+    if abs(inside_own - own) > own / 4:
+        # What external tools use is fully counted for workers only.
         return
     print(f"    start, finding plugins {ms(start)}")
     print(f"    worker processes       {ms(total - own - (inside - inside_own))}")
