@@ -31,9 +31,11 @@ use std::sync::{Arc, Mutex};
 /// How a job ends: the answer of the script, or `None` when it goes well.
 pub(crate) type Answer = Option<std::result::Result<Output, BackendError>>;
 
+type Script<'s> = Box<dyn Fn(&Job, &Control) -> Answer + Send + Sync + 's>;
+
 /// Carries out jobs as a script says, and remembers them.
 pub(crate) struct Fake<'s> {
-    script: Box<dyn Fn(&Job, &Control) -> Answer + Send + Sync + 's>,
+    script: Script<'s>,
     jobs: Mutex<Vec<Job>>,
 }
 
