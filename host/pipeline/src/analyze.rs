@@ -1,8 +1,8 @@
 //! `analyze`: what is in a model, which backend could prove which slice, why not, and
 //! what it would cost.
 
+use crate::ask;
 use crate::error::{Error, Result};
-use crate::job::Operation;
 use crate::schedule::{self, Task};
 use crate::session::Session;
 use crate::slice::{self, Cut};
@@ -193,15 +193,8 @@ fn ask_everybody(
             continue;
         }
         session.check_cancelled()?;
-        let (job, files) = slices::job(store, slice, Operation::Supports, &backend)?;
-        let dir = tempfile::tempdir_in(scratch)
-            .map_err(|e| Error::io("create a directory in", scratch, &e))?;
-        let control = session.control(dir.path(), slice.index, name, 1);
-        match session
-            .executor()
-            .execute(&job, &files, &control)
-            .supports()
-        {
+        let payload = slices::payload(store, slice.index)?;
+        match ask::supports(session, &backend, slice.slice_info(None), &payload, scratch)? {
             Ok(Support::Yes { cost }) => {
                 answer.supported = true;
                 answer.prove_cpu_seconds = cost.prove_cpu_seconds;

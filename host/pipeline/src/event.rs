@@ -13,6 +13,13 @@ pub enum Event {
         /// Number of slices.
         slices: usize,
     },
+    /// Backends are asked which parts of a model they can prove.
+    Asking {
+        /// Parts that were asked about.
+        done: usize,
+        /// All of them.
+        of: usize,
+    },
     /// A job begins.
     Started {
         /// Stage.

@@ -12,6 +12,10 @@
 //! - [`chain`], [`fidelity`]: the float model, and how far the run is from it.
 
 pub mod analyze;
+mod ask;
+mod capability;
+#[cfg(test)]
+mod capability_tests;
 pub mod chain;
 pub mod compile;
 pub mod config;

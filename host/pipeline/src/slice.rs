@@ -1,13 +1,11 @@
 //! `slice`: a model file to slices on disk, and the node-by-node analysis.
 
+use crate::capability;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::session::Session;
 use dsperse_bundle::{NewSlices, Shape, atomic};
-use dsperse_plugin_api::{Descriptor, Stage};
-use dsperse_slicer::{
-    CapabilityClass, DimOptions, ModelAnalysis, Plan, PlanNode, Prepared, SliceError, Strategy,
-};
+use dsperse_slicer::{DimOptions, ModelAnalysis, Plan, Prepared, SliceError, Strategy};
 use dsperse_types::ModelMetadata;
 use std::path::{Path, PathBuf};
 
@@ -23,7 +21,7 @@ pub enum Cut {
     Whole,
     /// At the named nodes.
     Points(Vec<String>),
-    /// Where what some loaded backend can prove begins and ends.
+    /// Where what some loaded backend can prove begins and ends, as the backends say.
     Capability,
 }
 
@@ -98,7 +96,7 @@ pub fn prepare(path: &Path, dims: &DimOptions) -> Result<Prepared> {
     dsperse_slicer::prepare(loaded, dims).map_err(|e| slice_error(&e, &file))
 }
 
-fn slice_error(e: &SliceError, file: &Path) -> Error {
+pub(crate) fn slice_error(e: &SliceError, file: &Path) -> Error {
     match e {
         SliceError::Point { .. } | SliceError::Dim { .. } => Error::usage(e.to_string()),
         SliceError::Read { .. } => Error::bad_input(e.to_string()),
@@ -109,41 +107,14 @@ fn slice_error(e: &SliceError, file: &Path) -> Error {
 /// Applies a strategy.
 ///
 /// # Errors
-/// When a named point is no place to cut.
+/// When a named point is no place to cut, or asking the backends is interrupted.
 pub fn plan(session: &Session<'_>, prepared: &Prepared, cut: &Cut, file: &Path) -> Result<Plan> {
-    let opsets = prepared.opset_imports();
-    let provers: Vec<&Descriptor> = session
-        .names()
-        .filter_map(|n| session.loaded(n))
-        .filter(|b| b.can(Stage::Prove) && b.can(Stage::Verify))
-        .map(|b| b.descriptor)
-        .take(64)
-        .collect();
-    let class = |_: usize, node: &PlanNode| {
-        let domain = if node.domain == "ai.onnx" {
-            ""
-        } else {
-            &node.domain
-        };
-        let opset = opsets.get(domain).copied().unwrap_or_default();
-        let mut bits = 0;
-        for (bit, prover) in provers.iter().enumerate() {
-            let listed = prover.capabilities.operators.iter().any(|o| {
-                o.op == node.op_type
-                    && o.domain == domain
-                    && o.since_opset <= opset
-                    && o.until_opset.is_none_or(|until| opset <= until)
-            });
-            bits |= u64::from(listed) << bit;
-        }
-        CapabilityClass(bits)
-    };
     let strategy = match cut {
         Cut::Layer => Strategy::Layer,
         Cut::Op => Strategy::Op,
         Cut::Whole => Strategy::Whole,
         Cut::Points(points) => Strategy::Points(points.clone()),
-        Cut::Capability => Strategy::Capability(&class),
+        Cut::Capability => return capability::plan(session, prepared, file),
     };
     prepared.plan(&strategy).map_err(|e| slice_error(&e, file))
 }

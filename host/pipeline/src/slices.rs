@@ -7,8 +7,8 @@ use dsperse_bundle::{Access, BundleError, InputError, SliceStore};
 use dsperse_plugin_api::Role;
 use dsperse_router::{OperatorUse, Routes, Spec, parse_layers, spec};
 use dsperse_types::{ModelMetadata, SliceMetadata};
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 impl From<BundleError> for Error {
     fn from(e: BundleError) -> Self {
@@ -94,14 +94,21 @@ pub fn operator_uses(model: Option<&ModelMetadata>, slice: &SliceMetadata) -> Ve
     let Some(model) = model else {
         return Vec::new();
     };
-    slice
-        .operators
+    uses(&model.opset_imports, &slice.operators)
+}
+
+/// Operators (with their domains before a `.`) with the versions that the model imports.
+pub(crate) fn uses(
+    opsets: &BTreeMap<String, i64>,
+    operators: &BTreeMap<String, u64>,
+) -> Vec<OperatorUse> {
+    operators
         .keys()
         .filter_map(|key| {
             let (domain, op) = key.rsplit_once('.').unwrap_or(("", key));
             // "ai.onnx" is another spelling of the default domain.
             let domain = if domain == "ai.onnx" { "" } else { domain };
-            let opset = model.opset_imports.get(domain)?;
+            let opset = opsets.get(domain)?;
             Some(OperatorUse {
                 domain: domain.to_owned(),
                 op: op.to_owned(),
@@ -160,11 +167,17 @@ pub fn job(
 ) -> Result<(Job, Files)> {
     let mut files = Files::default();
     let job = Job::new(operation, backend, slice.slice_info(None));
-    match store.payload(slice.index)? {
-        Some(path) => files.insert(Files::PAYLOAD, &slice.payload.sha256, path),
-        None => return Err(no_payload(slice.index)),
-    }
+    let payload = payload(store, slice.index)?;
+    files.insert(Files::PAYLOAD, &slice.payload.sha256, payload);
     Ok((job, files))
+}
+
+/// A slice's ONNX file.
+///
+/// # Errors
+/// When it is missing from the bundle, or was changed.
+pub fn payload(store: &SliceStore, index: usize) -> Result<PathBuf> {
+    store.payload(index)?.ok_or_else(|| no_payload(index))
 }
 
 /// Adds what a backend compiled to a job. Only artefacts of `roles` go with it.

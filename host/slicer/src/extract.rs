@@ -8,6 +8,7 @@
 
 use crate::cost;
 use crate::error::{Result, SliceError};
+use crate::graph;
 use crate::plan::Plan;
 use crate::prepare::{Prepared, Role};
 use dsperse_onnx::{DataType, FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProto};
@@ -47,6 +48,41 @@ impl Slice {
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         self.model.encode_to_vec()
+    }
+
+    /// Digest of what the slice computes: two slices that differ only in the names of their
+    /// nodes and tensors have the same.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let mut model = self.model.clone();
+        if let Some(graph) = &mut model.graph {
+            let inputs = graph.input.iter().map(ValueInfoProto::name);
+            let touched = graph.node.iter().flat_map(|n| {
+                let outputs = n.output.iter().map(String::as_str);
+                n.reads().into_iter().chain(outputs)
+            });
+            let mut names: HashMap<String, String> = HashMap::new();
+            for name in inputs.chain(touched).filter(|n| !n.is_empty()) {
+                // Nothing inside a sub-graph has such a name.
+                let new = format!("\u{1}{}", names.len());
+                names.entry(name.to_owned()).or_insert(new);
+            }
+            graph::rename(&mut graph.node, &names);
+            for (i, n) in graph.node.iter_mut().enumerate() {
+                n.name = Some(i.to_string());
+            }
+            let new = |name: &mut Option<String>| {
+                if let Some(new) = name.as_ref().and_then(|n| names.get(n)) {
+                    *name = Some(new.clone());
+                }
+            };
+            let values = [&mut graph.input, &mut graph.output, &mut graph.value_info];
+            values.into_iter().flatten().for_each(|v| new(&mut v.name));
+            graph.initializer.iter_mut().for_each(|t| new(&mut t.name));
+            graph.initializer.sort_by(|a, b| a.name.cmp(&b.name));
+            graph.name = None;
+        }
+        hex::encode(Sha256::digest(model.encode_to_vec()))
     }
 
     /// What the model's metadata says of the slice, given its [bytes](Self::to_bytes).
@@ -115,8 +151,21 @@ impl Prepared {
     /// [`SliceError::TooLarge`] for a slice that no ONNX file can hold, and
     /// [`SliceError::Graph`] for a tensor that can't cross a boundary.
     pub fn slices<'a>(&'a self, plan: &'a Plan) -> impl Iterator<Item = Result<Slice>> + 'a {
+        self.slices_at(plan, 0..plan.slices.len())
+    }
+
+    /// As [`Prepared::slices`], but only those with the given indices.
+    ///
+    /// # Errors
+    /// As [`Prepared::slices`].
+    pub fn slices_at<'a>(
+        &'a self,
+        plan: &'a Plan,
+        indices: impl IntoIterator<Item = usize> + 'a,
+    ) -> impl Iterator<Item = Result<Slice>> + 'a {
         let traffic = Traffic::new(self, plan);
-        (0..plan.slices.len()).map(move |index| self.slice(plan, &traffic, index))
+        let indices = indices.into_iter();
+        indices.map(move |index| self.slice(plan, &traffic, index))
     }
 
     fn slice(&self, plan: &Plan, traffic: &Traffic<'_>, index: usize) -> Result<Slice> {

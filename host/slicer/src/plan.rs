@@ -99,6 +99,20 @@ impl Prepared {
         })
     }
 
+    /// A plan with other slices, which distribute the same nodes in an order in which they
+    /// can run. Slices are joined where no cut can be made.
+    #[must_use]
+    pub fn rearranged(&self, plan: &Plan, slices: Vec<Vec<usize>>) -> Plan {
+        let (slices, new) = self.join_uncuttable(slices);
+        let mut warnings = plan.warnings.clone();
+        warnings.extend(new.into_iter().filter(|w| !plan.warnings.contains(w)));
+        Plan {
+            strategy: plan.strategy.clone(),
+            slices,
+            warnings,
+        }
+    }
+
     /// Runs of the node order that start at the given indices.
     fn runs(&self, starts: &BTreeSet<usize>) -> Vec<Vec<usize>> {
         let mut out: Vec<Vec<usize>> = Vec::new();

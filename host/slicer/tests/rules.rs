@@ -390,6 +390,77 @@ fn capability_runs_reach_over_parallel_branches() {
 }
 
 #[test]
+fn fingerprints_see_everything_but_names() {
+    use dsperse_onnx::AttributeProto;
+    let pool = |i: &str, o: &str, size: i64| {
+        node("MaxPool", &[i], &[o]).with(AttributeProto::from_ints("kernel_shape", &[size, 1]))
+    };
+    let g = graph(
+        vec![
+            node("Add", &["x", "w1"], &["a"]),
+            node("Add", &["a", "w2"], &["b"]),
+            node("Add", &["b", "w3"], &["c"]),
+            node("Add", &["w1", "c"], &["d"]),
+            pool("d", "e", 1),
+            pool("e", "f", 1),
+            pool("f", "g", 3),
+            pool("g", "h", 3),
+            node("Add", &["h", "h"], &["y"]),
+        ],
+        vec![fixed("x", &[1, 1, 7, 1])],
+        vec![fixed("y", &[1, 1, 3, 1])],
+        vec![
+            weights("w1", &[7, 1]),
+            // The same numbers: "w1" is their seed.
+            dsperse_onnx::TensorProto {
+                name: Some("w2".into()),
+                ..weights("w1", &[7, 1])
+            },
+            weights("w3", &[7, 1]),
+        ],
+    );
+    let slices = sliced(&ModelProto::from_graph(g, 17), &Strategy::Op);
+    let prints: Vec<String> = slices
+        .iter()
+        .map(dsperse_slicer::Slice::fingerprint)
+        .collect();
+    let first = |i: usize| prints.iter().position(|p| *p == prints[i]);
+    // Other weights, another order of inputs, another attribute, another shape, and one
+    // input twice are all different.
+    let firsts: Vec<_> = (0..slices.len()).filter_map(first).collect();
+    assert_eq!(firsts, [0, 0, 2, 3, 4, 4, 6, 7, 8]);
+}
+
+#[test]
+fn rearranged_slices_stay_together_where_no_cut_can_be_made() {
+    let g = graph(
+        vec![
+            node("MatMul", &["x", "w"], &["a"]),
+            node("Mystery", &["a"], &["b"]),
+            node("MatMul", &["b", "w"], &["c"]),
+            node("MatMul", &["c", "w"], &["y"]),
+        ],
+        vec![fixed("x", &[1, 4])],
+        vec![fixed("y", &[1, 4])],
+        vec![weights("w", &[4, 4])],
+    );
+    let mut model = ModelProto::from_graph(g, 17);
+    let c = fixed("c", &[1, 4]);
+    model.graph.as_mut().unwrap().value_info.push(c);
+    let p = prepared(&model);
+    let whole = p.plan(&Strategy::Whole).unwrap();
+    let cut = p.rearranged(&whole, vec![vec![0], vec![1], vec![2], vec![3]]);
+    assert_eq!(cut.slices, [vec![0], vec![1, 2], vec![3]]);
+    assert_eq!(cut.warnings.len(), 1);
+    assert_eq!(p.rearranged(&cut, cut.slices.clone()), cut);
+    let some: Vec<usize> = p
+        .slices_at(&cut, [2, 0])
+        .map(|s| s.unwrap().index)
+        .collect();
+    assert_eq!(some, [2, 0]);
+}
+
+#[test]
 fn no_cut_where_a_shape_is_unknown() {
     let g = graph(
         vec![

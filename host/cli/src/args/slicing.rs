@@ -78,7 +78,7 @@ pub enum Strategy {
     Op,
     /// One slice
     Whole,
-    /// Longest runs of operators that some loaded backend can prove
+    /// Longest runs of operators that some loaded backend says it can prove
     Capability,
     /// At the nodes that --at names
     Points,

@@ -35,6 +35,8 @@ struct State {
     mode: Mode,
     colour: bool,
     running: BTreeMap<usize, Running>,
+    /// Parts of a model that backends were asked about, and all of them.
+    asking: Option<(usize, usize)>,
     stage: &'static str,
     total: usize,
     done: usize,
@@ -55,6 +57,7 @@ impl Progress {
             mode,
             colour,
             running: BTreeMap::new(),
+            asking: None,
             stage: "",
             total: 0,
             done: 0,
@@ -79,6 +82,7 @@ impl Progress {
     pub fn finish(&self) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.running.clear();
+        state.asking = None;
         state.total = 0;
         state.print(&[]);
         let erase = state.erase();
@@ -118,6 +122,13 @@ impl State {
                 if plain {
                     let s = if *slices == 1 { "" } else { "s" };
                     lines.push(format!("{stage}: {slices} slice{s}"));
+                }
+            }
+            Event::Asking { done, of } => {
+                self.asking = (done < of).then_some((*done, *of));
+                if plain && *done == 0 && *of > 0 {
+                    let s = if *of == 1 { "" } else { "s" };
+                    lines.push(format!("slice: asking backends about {of} part{s}"));
                 }
             }
             Event::Started {
@@ -249,7 +260,8 @@ impl State {
         let recently = self
             .last
             .is_some_and(|t| t.elapsed() < Duration::from_millis(100));
-        if lines.is_empty() && recently && !self.running.is_empty() {
+        let busy = !self.running.is_empty() || self.asking.is_some();
+        if lines.is_empty() && recently && busy {
             return;
         }
         self.last = Some(Instant::now());
@@ -257,6 +269,10 @@ impl State {
         for line in lines {
             text.push_str(line);
             text.push('\n');
+        }
+        if let Some((done, of)) = self.asking {
+            text.push_str(&format!("  slice  asking backends, {done} of {of} parts\n"));
+            self.drawn += 1;
         }
         for (slice, r) in &self.running {
             let fraction = r

@@ -1,6 +1,7 @@
 //! One slice: which backend to take, and the compilation itself.
 
 use super::{Stage, stop};
+use crate::ask;
 use crate::config::compile_options_digest;
 use crate::error::{Error, Result};
 use crate::event::Event;
@@ -113,18 +114,10 @@ impl Stage<'_> {
 
     /// `supports`: the estimated memory, or why not.
     fn ask(&self, slice: &SliceMetadata, backend: &Loaded<'_>) -> Result<Result<u64, Fallback>> {
-        let (job, files) = slices::job(self.store, slice, Operation::Supports, backend)?;
-        let dir = self.job_dir()?;
-        let control = self
-            .session
-            .control(dir.path(), slice.index, backend.name(), 1);
-        let answer = self
-            .session
-            .executor()
-            .execute(&job, &files, &control)
-            .supports();
+        let payload = slices::payload(self.store, slice.index)?;
+        let info = slice.slice_info(None);
         let stage = BackendStage::Compile;
-        match answer {
+        match ask::supports(self.session, backend, info, &payload, self.scratch)? {
             Ok(Support::Yes { cost }) => Ok(Ok(cost.peak_bytes)),
             Ok(Support::No { node, op, reason }) => {
                 let mut fallback = Fallback::new(backend.name(), stage, reason);
