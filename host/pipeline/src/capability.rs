@@ -1,11 +1,13 @@
 //! Where `--strategy capability` cuts.
 //!
 //! A backend's list of operators knows nothing of attributes, sizes and weights, so the
-//! backends are asked. First about every node as a slice of its own (identical nodes once);
-//! the longest runs of nodes that one backend can prove become slices, and what none can
-//! prove stands apart. Then about each of these slices as a whole, because a backend may
-//! take every node and still refuse them together: such a slice is halved until its parts
-//! are taken. The same answers give the same slices.
+//! backends are asked, in three rounds. First about every node as a slice of its own
+//! (identical nodes once). Then about the longest runs in which there are nodes that a
+//! backend refused alone: it may know a pattern, such as a normalisation that is spelled
+//! out, of which no part means anything to it. The longest runs of nodes that one backend
+//! can prove become slices, and what none can prove stands apart. At last about each of
+//! these slices, because a backend may take every node and still refuse them together: such
+//! a slice is halved until its parts are taken. The same answers give the same slices.
 //!
 //! A backend counts when it makes proofs and is ready: one whose external tool is missing
 //! can't prove anything here and now. A backend that fails when it is asked can't prove
@@ -23,7 +25,7 @@ use dsperse_plugin_api::{SliceInfo, Stage, Support};
 use dsperse_router::{Chain, Policy};
 use dsperse_slicer::{CapabilityClass, Plan, PlanNode, Prepared, Slice, Strategy};
 use dsperse_types::{BackendError, ErrorKind};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,62 +33,96 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// A set of backends; bit `i` is the `i`-th prover.
 type Provers = u64;
 
+/// What was answered about a slice.
+#[derive(Debug, Clone, Default)]
+struct Answer {
+    /// Who was asked.
+    asked: Provers,
+    /// Who could prove it.
+    can: Provers,
+    /// Who declined it, and at which of its nodes, where the backend said so.
+    declined: BTreeMap<usize, Option<usize>>,
+}
+
 /// Distributes the nodes of a model.
 ///
 /// # Errors
 /// When a slice can't be made, the disk is full, or the user interrupts.
 pub(crate) fn plan(session: &Session<'_>, prepared: &Prepared, file: &Path) -> Result<Plan> {
-    let asker = Asker::new(session, prepared)?;
-    let units = prepared
-        .plan(&Strategy::Op)
-        .map_err(|e| slice_error(&e, file))?;
-    // A unit is a node, or some between which no cut can be made.
-    let mut unit_of = vec![0; prepared.nodes.len()];
-    for (u, unit) in units.slices.iter().enumerate() {
-        for node in unit {
-            unit_of[*node] = u;
-        }
+    let asker = Asker::new(session, prepared, file)?;
+    let units = Units::new(prepared, file)?;
+    let everybody = asker.everybody();
+    let all = (0..units.plan.slices.len()).map(|u| (u, everybody));
+    let alone = asker.ask(&units.plan, all.collect())?;
+    let mut classes: Vec<Provers> = alone.values().map(|a| a.can).collect();
+    for p in 0..asker.provers.len() {
+        let declined = |u: &usize| alone[u].declined.contains_key(&p);
+        let doubtful = alone.keys().copied().filter(declined).collect();
+        asker.ask_in_context(p, &units, &mut classes, doubtful)?;
     }
-    let all = (0..units.slices.len()).map(|u| (u, asker.everybody()));
-    let classes = asker.ask(prepared, &units, all.collect(), file)?;
-    let class = |node: usize, _: &PlanNode| CapabilityClass(classes[&unit_of[node]]);
-    let mut plan = prepared
-        .plan(&Strategy::Capability(&class))
-        .map_err(|e| slice_error(&e, file))?;
-    let mut settled: HashSet<Vec<usize>> = units.slices.iter().cloned().collect();
+    let mut plan = units.runs(&classes, prepared, file)?;
+    let mut settled: HashSet<Vec<usize>> = units.plan.slices.iter().cloned().collect();
     loop {
-        let common = |run: &[usize]| {
-            run.iter()
-                .fold(Provers::MAX, |c, n| c & classes[&unit_of[*n]])
-        };
-        let doubtful: Vec<(usize, Provers)> = (0..plan.slices.len())
+        let questions: Vec<(usize, Provers)> = (0..plan.slices.len())
             .filter(|s| !settled.contains(&plan.slices[*s]))
-            .map(|s| (s, common(&plan.slices[s])))
+            .map(|s| (s, units.common(&plan.slices[s], &classes)))
             .filter(|(_, provers)| *provers != 0)
             .collect();
-        if doubtful.is_empty() {
+        if questions.is_empty() {
             break;
         }
-        let answers = asker.ask(prepared, &plan, doubtful, file)?;
+        let answers = asker.ask(&plan, questions)?;
         let mut runs = Vec::new();
         for (s, run) in plan.slices.iter().enumerate() {
             match answers.get(&s) {
-                Some(0) => runs.extend(halves(run, &unit_of)),
+                Some(answer) if answer.can == 0 => runs.extend(halves(run, &units.of)),
                 _ => runs.push(run.clone()),
             }
         }
         // What was taken, and what stays as it is although it was halved.
         let next = prepared.rearranged(&plan, runs);
-        settled.extend(
-            answers
-                .keys()
-                .map(|s| plan.slices[*s].clone())
-                .filter(|r| next.slices.contains(r)),
-        );
+        let asked = answers.keys().map(|s| plan.slices[*s].clone());
+        settled.extend(asked.filter(|run| next.slices.contains(run)));
         plan = next;
     }
     asker.report();
     Ok(plan)
+}
+
+/// The smallest parts: a node, or some between which no cut can be made.
+struct Units {
+    plan: Plan,
+    /// The unit of each node.
+    of: Vec<usize>,
+}
+
+impl Units {
+    fn new(prepared: &Prepared, file: &Path) -> Result<Self> {
+        let plan = prepared
+            .plan(&Strategy::Op)
+            .map_err(|e| slice_error(&e, file))?;
+        let mut of = vec![0; prepared.nodes.len()];
+        for (u, unit) in plan.slices.iter().enumerate() {
+            for node in unit {
+                of[*node] = u;
+            }
+        }
+        Ok(Self { plan, of })
+    }
+
+    /// The longest runs of units that have a prover in common.
+    fn runs(&self, classes: &[Provers], prepared: &Prepared, file: &Path) -> Result<Plan> {
+        let class = |node: usize, _: &PlanNode| CapabilityClass(classes[self.of[node]]);
+        prepared
+            .plan(&Strategy::Capability(&class))
+            .map_err(|e| slice_error(&e, file))
+    }
+
+    /// The provers that the units of a run have in common.
+    fn common(&self, run: &[usize], classes: &[Provers]) -> Provers {
+        run.iter()
+            .fold(Provers::MAX, |set, n| set & classes[self.of[*n]])
+    }
 }
 
 /// Two parts of a run, cut where a unit ends and as near to the middle as can be.
@@ -103,13 +139,15 @@ fn halves(run: &[usize], unit_of: &[usize]) -> Vec<Vec<usize>> {
 
 struct Asker<'a> {
     session: &'a Session<'a>,
+    prepared: &'a Prepared,
+    /// The model's file, for messages.
+    file: &'a Path,
     provers: Vec<Loaded<'a>>,
     chain: Chain,
     opsets: BTreeMap<String, i64>,
-    model_sha256: String,
     scratch: tempfile::TempDir,
-    /// By fingerprint of a slice: who could prove it.
-    known: Mutex<HashMap<String, Provers>>,
+    /// By fingerprint of a slice.
+    known: Mutex<HashMap<String, Answer>>,
     /// Backends that are not ready.
     unready: AtomicU64,
     /// By prover: why it is not ready, or what went wrong, with the operators of the slice.
@@ -117,7 +155,7 @@ struct Asker<'a> {
 }
 
 impl<'a> Asker<'a> {
-    fn new(session: &'a Session<'a>, prepared: &Prepared) -> Result<Self> {
+    fn new(session: &'a Session<'a>, prepared: &'a Prepared, file: &'a Path) -> Result<Self> {
         let provers: Vec<Loaded<'_>> = session
             .names()
             .filter_map(|n| session.loaded(n))
@@ -136,13 +174,14 @@ impl<'a> Asker<'a> {
             .map_err(|e| Error::failed(format!("can't create a temporary directory: {e}")))?;
         Ok(Self {
             session,
+            prepared,
+            file,
             chain: Chain {
                 backends: provers.iter().map(|p| p.name().to_owned()).collect(),
                 explicit: true,
             },
             provers,
             opsets: prepared.opset_imports(),
-            model_sha256: prepared.file.sha256.clone(),
             scratch,
             known: Mutex::default(),
             unready: AtomicU64::new(0),
@@ -154,41 +193,85 @@ impl<'a> Asker<'a> {
         (0..self.provers.len()).fold(0, |set, p| set | 1 << p)
     }
 
-    /// Asks about slices of a plan, each with the backends that come into question, and
-    /// returns by slice who can prove it.
-    fn ask(
+    /// Asks one backend about units that it declined alone, each in the longest run of what
+    /// it takes or may take; as long as it declines the run because of one of them, without
+    /// that one. `classes` learns what it takes.
+    fn ask_in_context(
         &self,
-        prepared: &Prepared,
-        plan: &Plan,
-        questions: Vec<(usize, Provers)>,
-        file: &Path,
-    ) -> Result<BTreeMap<usize, Provers>> {
-        // The slices share the weights of the model, so holding all of them is cheap.
-        let mut prints: Vec<(usize, String)> = Vec::new();
-        let mut distinct: Vec<(String, Slice, Provers)> = Vec::new();
-        let indices: Vec<usize> = questions.iter().map(|(s, _)| *s).collect();
-        for (slice, (s, provers)) in prepared.slices_at(plan, indices).zip(&questions) {
-            self.session.check_cancelled()?;
-            let slice = slice.map_err(|e| slice_error(&e, file))?;
-            let print = slice.fingerprint();
-            prints.push((*s, print.clone()));
-            let new = !lock(&self.known).contains_key(&print)
-                && !distinct.iter().any(|(p, _, _)| *p == print);
-            if new {
-                let listed = provers & self.listed(&slice);
-                distinct.push((print, slice, listed));
+        p: usize,
+        units: &Units,
+        classes: &mut [Provers],
+        mut doubtful: BTreeSet<usize>,
+    ) -> Result<()> {
+        let bit = 1 << p;
+        while !doubtful.is_empty() {
+            let hoped: Vec<Provers> = (0..classes.len())
+                .map(|u| classes[u] & bit | if doubtful.contains(&u) { bit } else { 0 })
+                .collect();
+            let plan = units.runs(&hoped, self.prepared, self.file)?;
+            let of_run = |s: usize| plan.slices[s].iter().map(|n| units.of[*n]);
+            let questions: Vec<(usize, Provers)> = (0..plan.slices.len())
+                .filter(|s| of_run(*s).any(|u| doubtful.contains(&u)))
+                .map(|s| (s, units.common(&plan.slices[s], &hoped)))
+                .collect();
+            for (s, answer) in self.ask(&plan, questions)? {
+                let blamed = answer.declined.get(&p).copied().flatten();
+                let blamed = blamed.and_then(|at| of_run(s).nth(at));
+                if answer.can & bit != 0 {
+                    of_run(s).for_each(|u| classes[u] |= bit);
+                } else if let Some(unit) = blamed.filter(|u| doubtful.contains(u)) {
+                    doubtful.remove(&unit);
+                    continue;
+                }
+                of_run(s).for_each(|u| {
+                    doubtful.remove(&u);
+                });
             }
         }
-        let of = distinct.len();
+        Ok(())
+    }
+
+    /// Asks about slices of a plan, each with the backends that come into question.
+    fn ask(
+        &self,
+        plan: &Plan,
+        questions: Vec<(usize, Provers)>,
+    ) -> Result<BTreeMap<usize, Answer>> {
+        // The slices share the weights of the model, so holding all of them is cheap.
+        let mut prints: Vec<(usize, String)> = Vec::new();
+        let mut distinct: BTreeMap<String, (Slice, Provers)> = BTreeMap::new();
+        let mut order: Vec<String> = Vec::new();
+        let indices: Vec<usize> = questions.iter().map(|(s, _)| *s).collect();
+        for (slice, (s, provers)) in self.prepared.slices_at(plan, indices).zip(&questions) {
+            self.session.check_cancelled()?;
+            let slice = slice.map_err(|e| slice_error(&e, self.file))?;
+            let print = slice.fingerprint();
+            prints.push((*s, print.clone()));
+            let asked = lock(&self.known).get(&print).map_or(0, |a| a.asked);
+            let open = provers & self.listed(&slice) & !asked;
+            if open != 0 {
+                let entry = distinct.entry(print.clone()).or_insert_with(|| {
+                    order.push(print);
+                    (slice, 0)
+                });
+                entry.1 |= open;
+            }
+        }
+        let of = order.len();
         self.session.emit(&Event::Asking { done: 0, of });
         let done = Mutex::new(0);
         let tasks = vec![Task::default(); of];
         let bounds = self.session.bounds();
         let cancel = &self.session.cancel;
         let answers = schedule::run_all(&tasks, bounds, cancel, |at| {
-            let (print, slice, provers) = &distinct[at];
-            let answer = self.ask_about(slice, *provers)?;
-            lock(&self.known).insert(print.clone(), answer);
+            let (slice, provers) = &distinct[&order[at]];
+            let new = self.ask_about(slice, *provers)?;
+            let mut known = lock(&self.known);
+            let answer = known.entry(order[at].clone()).or_default();
+            answer.asked |= new.asked;
+            answer.can |= new.can;
+            answer.declined.extend(new.declined);
+            drop(known);
             // Counted and told in one step, so that the last number is the highest.
             let mut done = lock(&done);
             *done += 1;
@@ -199,7 +282,11 @@ impl<'a> Asker<'a> {
         answers.into_iter().flatten().collect::<Result<()>>()?;
         let ready = !self.unready.load(Ordering::Relaxed);
         let known = lock(&self.known);
-        let answer = |print: &String| known.get(print).copied().unwrap_or_default() & ready;
+        let answer = |print: &String| {
+            let mut answer = known.get(print).cloned().unwrap_or_default();
+            answer.can &= ready;
+            answer
+        };
         Ok(prints.iter().map(|(s, p)| (*s, answer(p))).collect())
     }
 
@@ -213,10 +300,7 @@ impl<'a> Asker<'a> {
         candidates.fold(0, |set, p| set | 1 << p)
     }
 
-    fn ask_about(&self, slice: &Slice, provers: Provers) -> Result<Provers> {
-        if provers == 0 {
-            return Ok(0);
-        }
+    fn ask_about(&self, slice: &Slice, provers: Provers) -> Result<Answer> {
         let dir = tempfile::tempdir_in(self.scratch.path())
             .map_err(|e| Error::io("create a directory in", self.scratch.path(), &e))?;
         let payload = dir.path().join("slice.onnx");
@@ -224,7 +308,10 @@ impl<'a> Asker<'a> {
         std::fs::write(&payload, &bytes).map_err(|e| Error::io("write", &payload, &e))?;
         let summary = slice.summary(&bytes);
         drop(bytes);
-        let mut can = 0;
+        let mut answer = Answer {
+            asked: provers,
+            ..Answer::default()
+        };
         for (p, prover) in self.provers.iter().enumerate() {
             let bit = 1 << p;
             if provers & bit == 0 || self.unready.load(Ordering::Relaxed) & bit != 0 {
@@ -235,14 +322,21 @@ impl<'a> Asker<'a> {
                 index: slice.index,
                 model: None,
                 sha256: summary.payload_sha256.clone(),
-                model_sha256: self.model_sha256.clone(),
+                model_sha256: self.prepared.file.sha256.clone(),
                 inputs: slice.inputs.clone(),
                 outputs: slice.outputs.clone(),
             };
             match ask::supports(self.session, prover, info, &payload, dir.path())? {
-                Ok(Support::Yes { .. }) => can |= bit,
-                Ok(Support::No { .. }) => {}
-                Err(e) if e.kind == ErrorKind::Unsupported => {}
+                Ok(Support::Yes { .. }) => answer.can |= bit,
+                Ok(Support::No { node, .. })
+                | Err(BackendError {
+                    kind: ErrorKind::Unsupported,
+                    node,
+                    ..
+                }) => {
+                    let at = |n: String| slice.nodes.iter().position(|own| *own == n);
+                    answer.declined.insert(p, node.and_then(at));
+                }
                 Err(e) if e.kind == ErrorKind::Cancelled => return Err(Error::interrupted()),
                 Err(e) => {
                     if e.kind == ErrorKind::ToolMissing {
@@ -257,7 +351,7 @@ impl<'a> Asker<'a> {
                 }
             }
         }
-        Ok(can)
+        Ok(answer)
     }
 
     /// Says which backends were not ready, and which failed.

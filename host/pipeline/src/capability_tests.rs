@@ -17,7 +17,21 @@ use dsperse_types::{BackendError, ErrorKind, Usage};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-type Answer = std::result::Result<bool, BackendError>;
+/// Yes, no, or no because of the node of this name.
+#[derive(Debug, Clone, PartialEq)]
+enum Says {
+    Yes,
+    No,
+    Because(String),
+}
+
+impl From<bool> for Says {
+    fn from(can: bool) -> Self {
+        if can { Self::Yes } else { Self::No }
+    }
+}
+
+type Answer = std::result::Result<Says, BackendError>;
 
 /// Answers `supports` after a look at the slice's graph, and counts the questions.
 struct Judge<F> {
@@ -40,13 +54,17 @@ impl<F: Fn(&str, &GraphProto) -> Answer + Send + Sync> Executor for Judge<F> {
             return Outcome::error(BackendError::cancelled());
         }
         Outcome {
-            result: (self.judge)(&job.backend, graph).map(|can| match can {
-                true => yes(0),
-                false => Output::Supports(Support::No {
-                    node: None,
+            result: (self.judge)(&job.backend, graph).map(|says| {
+                let node = match says {
+                    Says::Yes => return yes(0),
+                    Says::No => None,
+                    Says::Because(node) => Some(node),
+                };
+                Output::Supports(Support::No {
+                    node,
                     op: None,
                     reason: "it can't".into(),
-                }),
+                })
             }),
             usage: Usage::default(),
         }
@@ -187,7 +205,10 @@ fn chain(nodes: &str) -> Prepared {
 /// As real backends: the list has Conv, but only ungrouped ones are taken.
 fn no_groups(_: &str, graph: &GraphProto) -> Answer {
     let grouped = |n: &NodeProto| n.int("group").unwrap().is_some_and(|g| g != 1);
-    Ok(!graph.node.iter().any(grouped))
+    Ok(match graph.node.iter().find(|n| grouped(n)) {
+        Some(node) => Says::Because(node.name().into()),
+        None => Says::Yes,
+    })
 }
 
 #[test]
@@ -205,6 +226,8 @@ fn an_attribute_that_nobody_can_prove_stands_alone() {
             "p R1",
             "p G2",
             "p C4",
+            // Perhaps the grouped one is fine among the others?
+            "p C0 R1 G2 R3 C4 R5",
             // Then what would be one slice.
             "p C0 R1",
             "p R3 C4 R5",
@@ -217,7 +240,7 @@ fn an_attribute_that_nobody_can_prove_stands_alone() {
 fn what_is_not_in_a_list_is_not_asked() {
     let model = chain("CSSR");
     let provers = [listing("p", &["Conv", "Relu"]), listing("q", &["Sigmoid"])];
-    let planned = planned(&model, &provers, 1, |_, _| Ok(true));
+    let planned = planned(&model, &provers, 1, |_, _| Ok(Says::Yes));
     assert_eq!(planned.slices(), [vec![0], vec![1, 2], vec![3]]);
     assert_eq!(planned.asked, ["p C0", "q S1", "p R3", "q S1 S2"]);
 }
@@ -228,16 +251,51 @@ fn runs_belong_to_one_backend_from_end_to_end() {
     // "p" takes all but Sigmoid, "q" all but Conv.
     let planned = planned(&model, &[prover("p"), prover("q")], 1, |name, graph| {
         let refused = if name == "p" { "Sigmoid" } else { "Conv" };
-        Ok(!graph.node.iter().any(|n| n.op_type() == refused))
+        Ok((!graph.node.iter().any(|n| n.op_type() == refused)).into())
     });
     assert_eq!(planned.slices(), [vec![0, 1], vec![2, 3], vec![4]]);
+}
+
+#[test]
+fn a_pattern_of_which_no_part_means_anything_is_found() {
+    // A Sigmoid means something only between two Relus, and the backend says which doesn't.
+    let model = chain("CRSRCSRRSRG");
+    let provers = [listing("p", &["Conv", "Relu", "Sigmoid"])];
+    let planned = planned(&model, &provers, 1, |name, graph| {
+        let is = |at: Option<&NodeProto>, op: &str| at.is_some_and(|n| n.op_type() == op);
+        for (i, node) in graph.node.iter().enumerate() {
+            let before = i.checked_sub(1).and_then(|i| graph.node.get(i));
+            let between = is(before, "Relu") && is(graph.node.get(i + 1), "Relu");
+            if node.op_type() == "Sigmoid" && !between {
+                return Ok(Says::Because(node.name().into()));
+            }
+        }
+        no_groups(name, graph)
+    });
+    let slices: [Vec<usize>; 4] = [vec![0, 1, 2, 3, 4], vec![5], vec![6, 7, 8, 9], vec![10]];
+    assert_eq!(planned.slices(), slices);
+    assert_eq!(
+        planned.asked,
+        [
+            "p C0",
+            "p R1",
+            "p S2",
+            "p C4",
+            "p G10",
+            "p C0 R1 S2 R3 C4 S5 R6 R7 S8 R9 G10",
+            // Without the Sigmoid that was named.
+            "p C0 R1 S2 R3 C4",
+            "p R6 R7 S8 R9 G10",
+            "p R6 R7 S8 R9",
+        ]
+    );
 }
 
 #[test]
 fn slices_that_are_refused_as_a_whole_are_halved() {
     let model = chain("RRRRRRRSR");
     // Each node alone is fine, but not more than three together.
-    let small = |_: &str, graph: &GraphProto| Ok(graph.node.len() <= 3);
+    let small = |_: &str, graph: &GraphProto| Ok((graph.node.len() <= 3).into());
     let provers = [listing("p", &["Relu"])];
     let planned = planned(&model, &provers, 1, small);
     assert_eq!(
@@ -263,7 +321,7 @@ fn a_backend_that_is_not_ready_does_not_count() {
     let provers = [prover("p"), listing("q", &["Relu"])];
     let planned = planned(&model, &provers, 1, |name, _| match name {
         "p" => Err(BackendError::tool_missing("tool", "\"tool\" is not there")),
-        _ => Ok(true),
+        _ => Ok(Says::Yes),
     });
     assert_eq!(planned.slices(), [vec![0], vec![1], vec![2]]);
     assert_eq!(planned.asked, ["p C0", "q R1"], "one refusal is enough");
@@ -282,7 +340,7 @@ fn a_backend_that_fails_can_not_prove_that_part() {
         if graph.node.iter().any(|n| n.op_type() == "Sigmoid") {
             return Err(BackendError::new(ErrorKind::Crash, "signal 11"));
         }
-        Ok(true)
+        Ok(Says::Yes)
     });
     assert_eq!(planned.slices(), [vec![0, 1], vec![2], vec![3, 4], vec![5]]);
     assert_eq!(
@@ -297,7 +355,7 @@ fn a_backend_that_fails_can_not_prove_that_part() {
 #[test]
 fn without_provers_nothing_is_cut() {
     let model = chain("CRC");
-    let planned = planned(&model, &[], 1, |_, _| Ok(true));
+    let planned = planned(&model, &[], 1, |_, _| Ok(Says::Yes));
     assert_eq!(planned.slices(), [vec![0, 1, 2]]);
     assert!(planned.asked.is_empty());
     assert!(
@@ -316,7 +374,7 @@ fn an_interrupt_ends_it() {
         if graph.node[0].name() == "R1" {
             stop.cancel();
         }
-        Ok(true)
+        Ok(Says::Yes)
     });
     let error: Error = planned.plan.unwrap_err();
     assert_eq!(error.class, ErrorClass::Interrupted);
@@ -330,8 +388,10 @@ fn workers_side_by_side_change_nothing() {
         listing("p", &["Conv", "Relu"]),
         listing("q", &["Sigmoid", "Relu"]),
     ];
-    let judge =
-        |name: &str, graph: &GraphProto| Ok(graph.node.len() < 4 && no_groups(name, graph)?);
+    let judge = |name: &str, graph: &GraphProto| match no_groups(name, graph)? {
+        Says::Yes => Ok((graph.node.len() < 4).into()),
+        no => Ok(no),
+    };
     let alone = planned(&model, &provers, 1, judge);
     for _ in 0..20 {
         let together = planned(&model, &provers, 4, judge);
