@@ -1,6 +1,8 @@
 //! End-to-end tests of the real binary. One file per subject.
 
 mod bundles;
+mod capability;
+mod disk;
 mod errors;
 mod fallbacks;
 mod files;
