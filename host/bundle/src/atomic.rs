@@ -5,7 +5,7 @@
 
 use crate::error::{IoContext, Result};
 use dsperse_types::Document;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -41,11 +41,16 @@ impl AtomicFile {
             // Temporary files are private by default; this one will be the user's.
             builder.permissions(fs::Permissions::from_mode(0o666));
         }
-        let tmp = builder.tempfile_in(&dir).at("create a file in", &dir)?;
-        Ok(Self {
-            tmp,
-            target: target.to_owned(),
-        })
+        loop {
+            let tmp = builder.tempfile_in(&dir).at("create a file in", &dir)?;
+            // Held until the file is complete: a temporary file that nobody holds is of a
+            // command that died. One that was taken for such before it was locked is given up.
+            let taken = matches!(tmp.as_file().try_lock(), Err(TryLockError::WouldBlock));
+            if !taken && tmp.path().exists() {
+                let target = target.to_owned();
+                return Ok(Self { tmp, target });
+            }
+        }
     }
 
     /// The open file.
@@ -78,11 +83,12 @@ impl Write for AtomicFile {
     }
 }
 
-/// Writes a whole file in one step.
+/// Writes a whole file in one step. What commands that died left of the same file goes away.
 ///
 /// # Errors
 /// As [`AtomicFile`].
 pub fn write_file(target: &Path, bytes: &[u8]) -> Result<()> {
+    clean_abandoned(target);
     let mut f = AtomicFile::create(target)?;
     f.write_all(bytes).at("write", target)?;
     f.commit()
@@ -178,10 +184,31 @@ pub(crate) fn clean_leftovers(dir: &Path) {
 /// `prefix` and end in random letters. The caller's lock says that no other command is
 /// using such names.
 pub(crate) fn clean_prefixed(dir: &Path, prefix: &str) {
-    clean(dir, |name| {
-        name.strip_prefix(prefix)
-            .is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_alphanumeric()))
-    });
+    clean(dir, |name| is_made_from(name, prefix));
+}
+
+fn is_made_from(name: &str, prefix: &str) -> bool {
+    name.strip_prefix(prefix)
+        .is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_alphanumeric()))
+}
+
+/// Removes the temporary files of `target` that no process holds. Needs no lock, so it also
+/// serves for files that several commands may write, and in directories of the user.
+pub(crate) fn clean_abandoned(target: &Path) {
+    let prefix = tmp_prefix(target);
+    let Ok(entries) = fs::read_dir(parent_of(target)) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        // Anything but a file is not ours, and opening it could wait for ever.
+        let ours = is_made_from(&entry.file_name().to_string_lossy(), &prefix)
+            && entry.file_type().is_ok_and(|t| t.is_file());
+        if let Some(file) = ours.then(|| File::open(entry.path()).ok()).flatten()
+            && file.try_lock().is_ok()
+        {
+            let _ = remove(&entry.path());
+        }
+    }
 }
 
 fn clean(dir: &Path, is_leftover: impl Fn(&str) -> bool) {
@@ -205,4 +232,33 @@ pub(crate) fn remove(path: &Path) -> Result<()> {
         Ok(_) => fs::remove_file(path),
     };
     result.at("remove", path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_holds_goes_away_and_what_is_being_written_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("output.json");
+        let mut living = AtomicFile::create(&target).unwrap();
+        living.write_all(b"slow").unwrap();
+        let others = [
+            ".dsperse-tmp-other.json-abc123",
+            ".dsperse-tmp-output.json-my notes",
+        ];
+        for name in [".dsperse-tmp-output.json-abc123", others[0], others[1]] {
+            fs::write(dir.path().join(name), "dead").unwrap();
+        }
+        write_file(&target, b"quick").unwrap();
+        let names = crate::fixture::listing(dir.path());
+        let living_name = living.tmp.path().file_name().unwrap().to_str().unwrap();
+        let mut expected = vec![others[0], others[1], living_name, "output.json"];
+        expected.sort_unstable();
+        assert_eq!(names, expected);
+        assert_eq!(fs::read(&target).unwrap(), b"quick");
+        living.commit().unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"slow");
+    }
 }

@@ -6,7 +6,7 @@
 //! integers with the exponent. JSON has no infinities and no NaN; they are written as
 //! `null`, and reading them back is an error.
 
-use crate::atomic::AtomicFile;
+use crate::atomic::{AtomicFile, clean_abandoned};
 use crate::error::{BundleError, IoContext, Result};
 use crate::values::{Number, Tensor};
 use dsperse_plugin_api::Encoding;
@@ -120,7 +120,8 @@ fn list<T>(
     Ok(out)
 }
 
-/// Writes tensors as a JSON file, in one step.
+/// Writes tensors as a JSON file, in one step. What commands that died left of the same file
+/// goes away.
 ///
 /// # Errors
 /// When the file can't be written.
@@ -129,6 +130,7 @@ pub fn write_json(path: &Path, direction: Direction, tensors: &[Tensor]) -> Resu
         .iter()
         .map(TensorText::new)
         .collect::<Result<Vec<_>>>()?;
+    clean_abandoned(path);
     write_texts(path, direction, texts.iter())
 }
 

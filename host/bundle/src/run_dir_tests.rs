@@ -133,6 +133,47 @@ fn a_failed_installation_changes_nothing() {
 }
 
 #[test]
+fn a_stage_without_files_takes_away_what_was_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = RunDir::create(dir.path(), "1", &results()).unwrap();
+    let nothing = |value: f32| {
+        let files = StageFiles {
+            slice: 0,
+            backend: "demo",
+            stage: "witness",
+            job_dir: dir.path(),
+            artefacts: &[],
+            tensors: vec![NewTensor::new(
+                tensor("a", [value; 4]),
+                TensorOrigin::Slice(0),
+            )],
+        };
+        run.install_stage(files, |r, files| {
+            assert!(files.is_empty());
+            r.started = value.to_string();
+        })
+        .unwrap();
+        let record = fs::read_to_string(run.path().join("run_results.json")).unwrap();
+        assert!(
+            record.contains(&format!("\"started\": \"{value}\"")),
+            "{record}"
+        );
+        assert_eq!(
+            run.tensors().read("a").unwrap().to_f64(),
+            [f64::from(value); 4]
+        );
+    };
+    nothing(1.0);
+    assert_eq!(listing(run.path()), ["run_results.json", "tensors"]);
+    install(&run, "witness", 1);
+    assert_eq!(listing(&run.path().join("slice_0/demo")), ["witness"]);
+    for value in [2.0, 3.0] {
+        nothing(value);
+        assert!(listing(&run.path().join("slice_0/demo")).is_empty());
+    }
+}
+
+#[test]
 fn runs_are_found_newest_first() {
     let dir = tempfile::tempdir().unwrap();
     let runs = dir.path().join("run");
