@@ -63,6 +63,14 @@ impl AtomicFile {
     /// # Errors
     /// When the disk is full or the rename is refused; the old file stays.
     pub fn commit(self) -> Result<()> {
+        let dir = parent_of(&self.target);
+        self.put_in_place()?;
+        sync_dir(&dir)
+    }
+
+    /// As [`AtomicFile::commit`], for the first of several files of one directory: that the
+    /// name is there is durable only after the last one's commit.
+    pub(crate) fn put_in_place(self) -> Result<()> {
         let Self { tmp, target } = self;
         tmp.as_file().sync_all().at("write", &target)?;
         crash_point();
@@ -70,7 +78,7 @@ impl AtomicFile {
             .map_err(|e| e.error)
             .at("replace", &target)?;
         crash_point();
-        sync_dir(&parent_of(&target))
+        Ok(())
     }
 }
 

@@ -131,15 +131,15 @@ pub fn write_json(path: &Path, direction: Direction, tensors: &[Tensor]) -> Resu
         .map(TensorText::new)
         .collect::<Result<Vec<_>>>()?;
     clean_abandoned(path);
-    write_texts(path, direction, texts.iter())
+    write_texts(path, direction, texts.iter())?.commit()
 }
 
-/// Writes tensors as a JSON file, in one step.
+/// Writes tensors as a JSON file, which the caller puts in place.
 pub(crate) fn write_texts<'a>(
     path: &Path,
     direction: Direction,
     tensors: impl Iterator<Item = &'a TensorText> + Clone,
-) -> Result<()> {
+) -> Result<AtomicFile> {
     let mut file = AtomicFile::create(path)?;
     {
         let mut out = BufWriter::new(file.file());
@@ -147,7 +147,7 @@ pub(crate) fn write_texts<'a>(
             .and_then(|()| out.flush())
             .at("write", path)?;
     }
-    file.commit()
+    Ok(file)
 }
 
 fn document<'a>(

@@ -275,17 +275,15 @@ impl RunDir {
         self.check_editable()?;
         let dir = slice_dir(&self.path, slice);
         fs::create_dir_all(&dir).at("create", &dir)?;
-        for (name, direction, tensors) in [
-            ("input.json", Direction::Input, &claim.inputs),
-            ("output.json", Direction::Output, &claim.outputs),
-        ] {
+        let view = |name: &str, direction, tensors: &[String]| {
             let texts = tensors
                 .iter()
                 .map(|t| self.text(t))
                 .collect::<Result<Vec<_>>>()?;
-            write_texts(&dir.join(name), direction, texts.iter().map(AsRef::as_ref))?;
-        }
-        Ok(())
+            write_texts(&dir.join(name), direction, texts.iter().map(AsRef::as_ref))
+        };
+        view("input.json", Direction::Input, &claim.inputs)?.put_in_place()?;
+        view("output.json", Direction::Output, &claim.outputs)?.commit()
     }
 
     fn text(&self, tensor: &str) -> Result<Arc<TensorText>> {

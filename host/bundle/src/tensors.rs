@@ -6,7 +6,7 @@
 //! climb out, or be overwritten by other content. The index is replaced in one step after
 //! the files are there.
 
-use crate::atomic::{AtomicFile, clean_leftovers, read_document, write_document};
+use crate::atomic::{AtomicFile, clean_leftovers, read_document, sync_dir, write_document};
 use crate::digest::file_digest;
 use crate::error::{BundleError, IoContext, Result};
 use crate::paths;
@@ -189,6 +189,9 @@ impl TensorStore {
         if next != *index {
             write_document(&self.dir.join("index.json"), &next)?;
             *index = next;
+        } else {
+            // A file that had gone may have been written again.
+            sync_dir(&self.dir)?;
         }
         for path in replaced {
             if !index.tensors.iter().any(|t| t.path == path) {
@@ -233,7 +236,8 @@ impl TensorStore {
                 std::io::copy(&mut file, out.file()).at("copy", from)?;
             }
         }
-        out.commit()?;
+        // The index, which is written next to it, is what makes it count.
+        out.put_in_place()?;
         Ok(record)
     }
 
