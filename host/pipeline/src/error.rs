@@ -73,8 +73,9 @@ impl Error {
                 Self::failed(message).with_hint("free some space and type the same command again")
             }
             Kind::ReadOnlyFilesystem => Self::failed(message).with_hint("choose another place"),
-            Kind::PermissionDenied => Self::bad_input(message)
-                .with_hint("check the permissions, or choose another place"),
+            Kind::PermissionDenied => {
+                Self::bad_input(message).with_hint("check the permissions, or choose another place")
+            }
             _ => Self::bad_input(message),
         }
     }
