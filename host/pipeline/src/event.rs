@@ -38,6 +38,13 @@ pub enum Event {
         /// A short word for the step.
         step: String,
     },
+    /// A running job takes more memory than was last told.
+    Memory {
+        /// Slice.
+        slice: usize,
+        /// Peak so far, in bytes.
+        peak_bytes: u64,
+    },
     /// A slice needs nothing because its result is up to date.
     UpToDate {
         /// Stage.

@@ -228,6 +228,10 @@ impl<'a> Session<'a> {
                 Job::Log { level, message } => log(*level, message),
                 Job::Output { line, .. } => log(Level::Debug, line),
                 Job::Panic { message } => log(Level::Warn, message),
+                Job::Memory { peak_bytes } => Event::Memory {
+                    slice,
+                    peak_bytes: *peak_bytes,
+                },
             };
             events(&event);
         });

@@ -119,6 +119,11 @@ pub enum Event {
         /// The panic's message and place.
         message: String,
     },
+    /// The call takes more memory than was last told. Only calls in a worker say so.
+    Memory {
+        /// Peak so far of the worker and everything below it, in bytes.
+        peak_bytes: u64,
+    },
 }
 
 /// Receives events, from whichever thread waits for the call.

@@ -109,6 +109,16 @@ fn check(host: &PluginHost, name: &str) {
         // Also a call that was killed has figures.
         let peak = called.outcome.usage.peak_bytes;
         assert!(peak > 200 << 20, "{peak}");
+        // And what they grow to is told while it grows.
+        let told = called.events.iter().filter_map(|e| match e {
+            Event::Memory { peak_bytes } => Some(*peak_bytes),
+            _ => None,
+        });
+        let told: Vec<u64> = told.collect();
+        assert!(
+            told.is_sorted() && told.last() > Some(&(100 << 20)),
+            "{told:?}"
+        );
     }
     assert_eq!(workers(), Vec::<u32>::new(), "{name}");
     assert_eq!(marked(&marker), 0, "{name} left a process behind");

@@ -29,6 +29,7 @@ struct Running {
     since: Instant,
     fraction: Option<f64>,
     step: String,
+    peak_bytes: u64,
 }
 
 struct State {
@@ -144,6 +145,7 @@ impl State {
                         since: Instant::now(),
                         fraction: None,
                         step: String::new(),
+                        peak_bytes: 0,
                     },
                 );
                 if plain {
@@ -158,6 +160,11 @@ impl State {
                 if let Some(r) = self.running.get_mut(slice) {
                     r.fraction = Some(*fraction);
                     r.step.clone_from(step);
+                }
+            }
+            Event::Memory { slice, peak_bytes } => {
+                if let Some(r) = self.running.get_mut(slice) {
+                    r.peak_bytes = *peak_bytes;
                 }
             }
             Event::UpToDate {
@@ -278,8 +285,12 @@ impl State {
             let fraction = r
                 .fraction
                 .map_or_else(String::new, |f| format!("  {:.0} %", f * 100.0));
+            let peak = match r.peak_bytes {
+                0 => String::new(),
+                bytes => format!("  peak {}", numbers::bytes(bytes)),
+            };
             let line = format!(
-                "  {} slice {slice}  {}  {}{fraction}  {}",
+                "  {} slice {slice}  {}  {}{peak}{fraction}  {}",
                 r.stage,
                 r.backend,
                 numbers::seconds(r.since.elapsed().as_secs_f64()),

@@ -30,6 +30,8 @@ const SAMPLE_FIRST: Duration = Duration::from_millis(4);
 const SAMPLE_LAST: Duration = Duration::from_millis(100);
 /// The same when there is a limit to keep.
 const SAMPLE_LIMIT: Duration = Duration::from_millis(20);
+/// Growth of the memory that is worth telling the host, in bytes.
+const TELL: u64 = 1 << 20;
 /// How often to look for an end that nothing announces.
 const TICK: Duration = Duration::from_millis(20);
 
@@ -62,6 +64,8 @@ pub(crate) struct Supervisor {
     call: Option<Running>,
     peak: u64,
     children_peak: u64,
+    /// What the host knows of the two peaks' sum.
+    told: u64,
     children_seen: bool,
     left_behind: usize,
     sampler: Sampler,
@@ -112,6 +116,7 @@ impl Supervisor {
             call: None,
             peak: 0,
             children_peak: 0,
+            told: 0,
             children_seen: false,
             left_behind: 0,
             sampler: Sampler::default(),
@@ -219,6 +224,7 @@ impl Supervisor {
                 let (head, _) = split::<CallHead>(&frame.payload).map_err(|_| HostGone)?;
                 self.peak = 0;
                 self.children_peak = 0;
+                self.told = 0;
                 self.left_behind = 0;
                 self.call = Some(Running {
                     memory: head.memory,
@@ -428,6 +434,11 @@ impl Supervisor {
         self.children_peak = self.children_peak.max(children);
         if let Some(peak) = usage::high_water(self.worker) {
             self.peak = peak;
+        }
+        let peak_bytes = self.peak.saturating_add(self.children_peak);
+        if peak_bytes >= self.told.saturating_add(TELL) {
+            self.told = peak_bytes;
+            self.send_events(&[crate::Event::Memory { peak_bytes }]);
         }
         if let Some(limit) = limit {
             let found = usage::rss(self.worker)

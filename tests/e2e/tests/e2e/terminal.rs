@@ -158,6 +158,8 @@ fn progress_is_redrawn_in_a_terminal_and_ctrl_c_ends_it() {
     for _ in 0..3 {
         t.wait_for(REDRAWN);
         t.wait_for("  compile slice 0  faulty  ");
+        t.wait_for(" s  peak ");
+        t.wait_for(" MiB");
     }
     t.press(INTERRUPT);
     t.wait_for("error: interrupted");
