@@ -71,8 +71,14 @@ impl AtomicFile {
     /// As [`AtomicFile::commit`], for the first of several files of one directory: that the
     /// name is there is durable only after the last one's commit.
     pub(crate) fn put_in_place(self) -> Result<()> {
+        self.tmp.as_file().sync_all().at("write", &self.target)?;
+        self.show()
+    }
+
+    /// Puts the file in place without waiting for the disk: whole for every reader, but a
+    /// power failure may take it away. For what can be made again.
+    pub(crate) fn show(self) -> Result<()> {
         let Self { tmp, target } = self;
-        tmp.as_file().sync_all().at("write", &target)?;
         crash_point();
         tmp.persist(&target)
             .map_err(|e| e.error)
