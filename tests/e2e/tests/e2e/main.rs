@@ -12,5 +12,6 @@ mod kills;
 mod plugins;
 mod pty;
 mod stages;
+mod tables;
 mod tampering;
 mod terminal;
