@@ -72,12 +72,12 @@ impl AtomicFile {
     /// name is there is durable only after the last one's commit.
     pub(crate) fn put_in_place(self) -> Result<()> {
         self.tmp.as_file().sync_all().at("write", &self.target)?;
-        self.show()
+        self.put_in_place_unsynced()
     }
 
     /// Puts the file in place without waiting for the disk: whole for every reader, but a
-    /// power failure may take it away. For what can be made again.
-    pub(crate) fn show(self) -> Result<()> {
+    /// power failure may take it away or leave it empty. For what can be made again.
+    pub(crate) fn put_in_place_unsynced(self) -> Result<()> {
         let Self { tmp, target } = self;
         crash_point();
         tmp.persist(&target)

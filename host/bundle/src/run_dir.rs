@@ -284,8 +284,8 @@ impl RunDir {
                 .collect::<Result<Vec<_>>>()?;
             write_texts(&dir.join(name), direction, texts.iter().map(AsRef::as_ref))
         };
-        view("input.json", Direction::Input, &claim.inputs)?.show()?;
-        view("output.json", Direction::Output, &claim.outputs)?.show()
+        view("input.json", Direction::Input, &claim.inputs)?.put_in_place_unsynced()?;
+        view("output.json", Direction::Output, &claim.outputs)?.put_in_place_unsynced()
     }
 
     fn text(&self, tensor: &str) -> Result<Arc<TensorText>> {
