@@ -11,7 +11,9 @@
 //!
 //! A backend counts when it makes proofs and is ready: one whose external tool is missing
 //! can't prove anything here and now. A backend that fails when it is asked can't prove
-//! that part. Both are told as warnings.
+//! that part; one that crashes at several single nodes is not asked again and does not
+//! count, before the plugin host puts it into quarantine for all commands. All of this is
+//! told as warnings.
 
 use crate::ask;
 use crate::chain::lock;
@@ -29,6 +31,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Crashes at single nodes after which a backend is not asked any more.
+const CRASHES: usize = 3;
 
 /// A set of backends; bit `i` is the `i`-th prover.
 type Provers = u64;
@@ -148,10 +153,19 @@ struct Asker<'a> {
     scratch: tempfile::TempDir,
     /// By fingerprint of a slice.
     known: Mutex<HashMap<String, Answer>>,
-    /// Backends that are not ready.
-    unready: AtomicU64,
-    /// By prover: why it is not ready, or what went wrong, with the operators of the slice.
-    failures: Mutex<BTreeMap<usize, Vec<(String, BackendError)>>>,
+    /// Backends that are not ready, or keep crashing.
+    out: AtomicU64,
+    /// By prover: why it is not ready, or what went wrong.
+    failures: Mutex<BTreeMap<usize, Vec<Failure>>>,
+}
+
+/// A question that a backend did not answer.
+struct Failure {
+    /// How many nodes the slice has.
+    nodes: usize,
+    /// Its operators.
+    operators: String,
+    error: BackendError,
 }
 
 impl<'a> Asker<'a> {
@@ -184,7 +198,7 @@ impl<'a> Asker<'a> {
             opsets: prepared.opset_imports(),
             scratch,
             known: Mutex::default(),
-            unready: AtomicU64::new(0),
+            out: AtomicU64::new(0),
             failures: Mutex::default(),
         })
     }
@@ -280,11 +294,11 @@ impl<'a> Asker<'a> {
         });
         self.session.check_cancelled()?;
         answers.into_iter().flatten().collect::<Result<()>>()?;
-        let ready = !self.unready.load(Ordering::Relaxed);
+        let counted = !self.out.load(Ordering::Relaxed);
         let known = lock(&self.known);
         let answer = |print: &String| {
             let mut answer = known.get(print).cloned().unwrap_or_default();
-            answer.can &= ready;
+            answer.can &= counted;
             answer
         };
         Ok(prints.iter().map(|(s, p)| (*s, answer(p))).collect())
@@ -314,7 +328,7 @@ impl<'a> Asker<'a> {
         };
         for (p, prover) in self.provers.iter().enumerate() {
             let bit = 1 << p;
-            if provers & bit == 0 || self.unready.load(Ordering::Relaxed) & bit != 0 {
+            if provers & bit == 0 || self.out.load(Ordering::Relaxed) & bit != 0 {
                 continue;
             }
             self.session.check_cancelled()?;
@@ -338,16 +352,18 @@ impl<'a> Asker<'a> {
                     answer.declined.insert(p, node.and_then(at));
                 }
                 Err(e) if e.kind == ErrorKind::Cancelled => return Err(Error::interrupted()),
-                Err(e) => {
-                    if e.kind == ErrorKind::ToolMissing {
-                        self.unready.fetch_or(bit, Ordering::Relaxed);
-                    }
+                Err(error) => {
                     let operators: Vec<&str> = slice.operators.keys().map(String::as_str).collect();
                     let mut failures = lock(&self.failures);
-                    failures
-                        .entry(p)
-                        .or_default()
-                        .push((operators.join(", "), e));
+                    let failures = failures.entry(p).or_default();
+                    failures.push(Failure {
+                        nodes: slice.nodes.len(),
+                        operators: operators.join(", "),
+                        error,
+                    });
+                    if is_out(failures) {
+                        self.out.fetch_or(bit, Ordering::Relaxed);
+                    }
                 }
             }
         }
@@ -358,40 +374,61 @@ impl<'a> Asker<'a> {
     fn report(&self) {
         for (p, failures) in lock(&self.failures).iter() {
             let name = self.provers[*p].name();
-            let missing = failures
-                .iter()
-                .find(|(_, e)| e.kind == ErrorKind::ToolMissing);
-            if let Some((_, e)) = missing {
+            let missing = failures.iter().find(|f| f.is_missing());
+            if let Some(Failure { error, .. }) = missing {
                 self.session.warn(
                     format!(
                         "backend \"{name}\" is not ready, so what only it could prove stands \
                          apart: {}",
-                        e.message
+                        error.message
                     ),
-                    e.hint.clone(),
+                    error.hint.clone(),
                 );
                 continue;
             }
             // Which of several failures comes first depends on the order of the workers.
             let first = failures
                 .iter()
-                .min_by_key(|(o, e)| (o.clone(), e.message.clone()));
-            if let Some((operators, e)) = first {
+                .min_by_key(|f| (&f.operators, &f.error.message));
+            if let Some(first) = first {
                 self.session.warn(
                     format!(
                         "backend \"{name}\" failed when it was asked about {} of the model, \
-                         which counts as a no; about {operators}: {}",
+                         {}; about {}: {}",
                         match failures.len() {
                             1 => "a part".to_owned(),
                             n => format!("{n} parts"),
                         },
-                        e.message
+                        if is_out(failures) {
+                            "and was not asked again, so what only it could prove stands apart"
+                        } else {
+                            "which counts as a no"
+                        },
+                        first.operators,
+                        first.error.message
                     ),
-                    e.hint.clone(),
+                    first.error.hint.clone(),
                 );
             }
         }
     }
+}
+
+impl Failure {
+    fn is_missing(&self) -> bool {
+        self.error.kind == ErrorKind::ToolMissing
+    }
+
+    /// Crashing on a long run is a no to that run; at single nodes something else is wrong.
+    fn is_crash_at_node(&self) -> bool {
+        matches!(self.error.kind, ErrorKind::Crash | ErrorKind::Panic) && self.nodes == 1
+    }
+}
+
+/// Whether a backend that failed so is not worth asking again.
+fn is_out(failures: &[Failure]) -> bool {
+    let crashes = failures.iter().filter(|f| f.is_crash_at_node()).count();
+    crashes >= CRASHES || failures.iter().any(Failure::is_missing)
 }
 
 #[cfg(test)]

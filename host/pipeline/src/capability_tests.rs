@@ -353,6 +353,40 @@ fn a_backend_that_fails_can_not_prove_that_part() {
 }
 
 #[test]
+fn a_backend_that_keeps_crashing_is_not_asked_again() {
+    let model = chain("CRCCSCC");
+    let provers = [prover("p"), listing("q", &["Relu"])];
+    for parallel in [1, 4] {
+        let planned = planned(&model, &provers, parallel, |name, graph| {
+            if name == "p" && graph.node.iter().any(|n| n.op_type() == "Conv") {
+                return Err(BackendError::new(ErrorKind::Crash, "signal 11"));
+            }
+            Ok(Says::Yes)
+        });
+        // The Sigmoid, which "p" may have taken before, does not count either.
+        assert_eq!(planned.slices(), [vec![0], vec![1], vec![2, 3, 4, 5, 6]]);
+        assert_eq!(planned.warnings.len(), 1);
+        let end = "and was not asked again, so what only it could prove stands apart; about \
+                   Conv: signal 11";
+        assert!(planned.warnings[0].ends_with(end), "{:?}", planned.warnings);
+        if parallel == 1 {
+            let asked = ["p C0", "p R1", "q R1", "p C2", "p C3"];
+            assert_eq!(planned.asked, asked);
+        }
+    }
+    // Crashes at long runs are a no to these runs only.
+    let model = chain("RRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRR");
+    let planned = planned(&model, &[prover("p")], 1, |_, graph| {
+        if graph.node.len() > 2 {
+            return Err(BackendError::new(ErrorKind::Crash, "signal 11"));
+        }
+        Ok(Says::Yes)
+    });
+    assert!(planned.slices().iter().all(|s| s.len() == 2));
+    assert!(planned.warnings[0].contains("4 parts of the model, which counts as a no"));
+}
+
+#[test]
 fn without_provers_nothing_is_cut() {
     let model = chain("CRC");
     let planned = planned(&model, &[], 1, |_, _| Ok(Says::Yes));
