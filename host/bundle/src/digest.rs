@@ -36,7 +36,8 @@ pub fn file_digest(path: &Path) -> Result<(u64, String)> {
 
 /// As [`file_digest`], but a file that this process has read before is not read again when
 /// it is the same file of the same size and has not been touched since. Several stages of
-/// one command look at the same slices.
+/// one command look at the same slices. Nothing is kept from one command to the next, so a
+/// verdict rests on what `verify` itself has read.
 ///
 /// # Errors
 /// When the file can't be read.
