@@ -3,13 +3,15 @@
 use super::checks::Check;
 use super::keys::Keys;
 use super::{VerifyOptions, claims::Claims};
+use crate::ask;
 use crate::chain::Held;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::job::{FileRef, Files, Job, Operation};
 use crate::session::{Loaded, Session};
+use crate::slices;
 use dsperse_bundle::{BundleError, RunDir, SliceStore};
-use dsperse_plugin_api::{Role, Stage, Verdict as Answer};
+use dsperse_plugin_api::{Role, Stage, Support, Verdict as Answer};
 use dsperse_router::policy::verdict_counts_as_proof;
 use dsperse_types::{
     BackendError, Compilation, ErrorKind, KeyOrigin, ModelMetadata, ReceiptFile, RunResults,
@@ -366,6 +368,10 @@ impl Judge<'_> {
                 return Ok(Ok(()));
             }
         };
+        if let Some(reason) = self.declined(slice, &backend)? {
+            verdict.reason = also(&reason);
+            return Ok(Ok(()));
+        }
         let (answer, usage) = self.execute(&job, &files, &backend)?;
         verdict.usage.seconds += usage.seconds;
         verdict.usage.cpu_seconds += usage.cpu_seconds;
@@ -394,6 +400,26 @@ impl Judge<'_> {
                 Ok(Ok(()))
             }
         }
+    }
+
+    /// Why an executor that only stands in for the configured one may not judge this
+    /// slice. Without asking, its "no" to a slice that it can't run would be a verdict.
+    fn declined(&self, slice: &SliceMetadata, backend: &Loaded<'_>) -> Result<Option<String>> {
+        if backend.name() == self.session.defaults.fallback {
+            return Ok(None);
+        }
+        let info = slice.slice_info(None);
+        let payload = slices::payload(self.store, slice.index)?;
+        let name = backend.name();
+        Ok(
+            match ask::supports(self.session, backend, info, &payload, self.scratch)? {
+                Ok(Support::Yes { .. }) => None,
+                Ok(Support::No { reason, .. }) => Some(format!(
+                    "backend \"{name}\" can't compute it again: {reason}"
+                )),
+                Err(e) => Some(e.message),
+            },
+        )
     }
 
     fn execute(

@@ -123,3 +123,29 @@ fn a_new_backend_is_written_once() {
     assert!(again.stderr.contains("exists already"), "{}", again.stderr);
     new("Bad!Name").exits(2);
 }
+
+#[test]
+fn an_executor_does_not_judge_what_it_can_not_run() {
+    let place = Place::with_plugins(&[]);
+    place.add_model("digits-mlp", "model");
+    let dir = place.path("plugins");
+    fs::create_dir(&dir).expect("a directory");
+    dsperse_test_support::install("sumcheck", &dir);
+    build_cident(&dir, "cident", 0); // runs Identity only
+    place
+        .call("--plugins plugins slice -m model --output-type dirs")
+        .exits(0);
+    place
+        .call("--plugins plugins compile -s model -b sumcheck")
+        .exits(0);
+    place.call("--plugins plugins run -s model").exits(0);
+    let v = place
+        .call("--plugins plugins verify --run-dir model/run --json")
+        .exits(1)
+        .json();
+    for slice in v["slices"].as_array().expect("slices") {
+        assert_eq!(slice["verdict"], "unchecked", "{slice}");
+        let reason = slice["reason"].as_str().expect("a reason");
+        assert!(reason.contains("\"cident\" can't"), "{reason}");
+    }
+}
