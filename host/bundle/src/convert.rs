@@ -70,7 +70,7 @@ pub fn convert(input: &Path, options: &ConvertOptions, limits: Limits) -> Result
     }
     let in_place = plan.target == location.path;
     if in_place && !plan.cleanup {
-        return Err(BundleError::Request(format!(
+        return Err(BundleError::Usage(format!(
             "the result would replace its source \"{}\": give --output, or --cleanup to allow it",
             location.path.display()
         )));
@@ -102,7 +102,7 @@ struct Plan {
 
 impl Plan {
     fn new(location: &Location, options: &ConvertOptions) -> Result<Self> {
-        let request = |text: String| Err(BundleError::Request(text));
+        let request = |text: String| Err(BundleError::Usage(text));
         let mut shape = options.to.unwrap_or(location.shape());
         if options.expand_slices {
             if shape == Shape::Dsperse {
@@ -160,7 +160,7 @@ impl Plan {
         for_verify: bool,
     ) -> Result<PathBuf> {
         if location.only.is_some() {
-            return Err(BundleError::Request(
+            return Err(BundleError::Usage(
                 "give --output: one slice of a model can't be converted in place".into(),
             ));
         }

@@ -194,7 +194,7 @@ pub(crate) fn prepare_target(target: &Path, shape: Shape) -> Result<()> {
         return Ok(());
     };
     let refuse = |reason: &str| {
-        Err(BundleError::Request(format!(
+        Err(BundleError::Usage(format!(
             "\"{}\" {reason}; choose another output",
             target.display()
         )))

@@ -105,6 +105,9 @@ pub enum BundleError {
     /// The request makes no sense for these files.
     #[error("{0}")]
     Request(String),
+    /// The user asks for what can't be: another argument is needed.
+    #[error("{0}")]
+    Usage(String),
 }
 
 fn list(paths: &[PathBuf]) -> String {
@@ -153,7 +156,7 @@ impl BundleError {
     pub fn is_bad_input(&self) -> bool {
         match self {
             Self::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
-            Self::Locked { .. } | Self::Request(_) => false,
+            Self::Locked { .. } | Self::Request(_) | Self::Usage(_) => false,
             _ => true,
         }
     }

@@ -371,7 +371,11 @@ impl Reader<'_> {
 
     fn npy_array(&self, w: &TensorInfo, bytes: &[u8], entry: &str) -> Result<Tensor> {
         let array = Npy::parse(bytes).map_err(|reason| InputError::Npy {
-            path: self.path.join(entry),
+            path: if entry.is_empty() {
+                self.path.to_path_buf()
+            } else {
+                self.path.join(entry)
+            },
             reason,
         })?;
         if !fits(&array.shape, w) {

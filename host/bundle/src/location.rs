@@ -137,6 +137,9 @@ pub fn resolve(path: &Path) -> Result<Location> {
                     only,
                     also: Vec::new(),
                 });
+                if candidate == &candidates[0] {
+                    break; // what was named itself leaves no doubt
+                }
             }
             Some(first) => first.also.push(path),
         }

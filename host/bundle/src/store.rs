@@ -89,7 +89,7 @@ impl SliceStore {
         let location = resolve(path)?;
         for other in &location.also {
             tracing::warn!(
-                "\"{}\" is used; \"{}\" is there too and is not looked at",
+                "\"{}\" is used; \"{}\" is there too and is not looked at unless it is named itself",
                 location.path.display(),
                 other.display()
             );
@@ -283,7 +283,7 @@ impl SliceStore {
     /// When only a single slice was opened.
     pub fn require_model(&self) -> Result<&ModelMetadata> {
         self.model.as_ref().ok_or_else(|| {
-            BundleError::Request(format!(
+            BundleError::Usage(format!(
                 "\"{}\" is a single slice without its model; give the directory or .dsperse that holds all slices",
                 self.location.path.display()
             ))

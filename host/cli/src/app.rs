@@ -85,6 +85,17 @@ fn parse() -> std::result::Result<Cli, Exit> {
         } else {
             Exit::Done
         };
+        if exit == Exit::Usage && std::env::args().any(|a| a == "--json") {
+            // The message is the first paragraph; usage and advice follow.
+            let said = e.to_string();
+            let paragraph = said.split("\n\n").next().unwrap_or_default();
+            let message = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+            let error = UserError::usage(
+                message.strip_prefix("error: ").unwrap_or(&message),
+                "--help of the command tells what it takes",
+            );
+            output::json(&error.to_json());
+        }
         let _ = e.print();
         exit
     })
@@ -205,6 +216,30 @@ impl App {
         limits: Option<&common::Limits>,
         work: impl FnOnce(&Session<'_>) -> Result<T>,
     ) -> Result<T> {
+        self.with_bare_session(limits, |session| {
+            if session.names().next().is_some() {
+                return work(session);
+            }
+            let mut error = UserError::from(dsperse_pipeline::Error::backend(
+                "no backend could be loaded",
+            ));
+            error.hint = Some(match self.plugins().skipped().first() {
+                Some(skipped) => format!("{skipped}; see \"dsperse plugin list\""),
+                None => "give the directory of the plugins with --plugins".to_owned(),
+            });
+            Err(error)
+        })
+    }
+
+    /// As [`App::with_session`], for work that can do without any backend.
+    ///
+    /// # Errors
+    /// What `work` returns, or a wrong configuration.
+    pub fn with_bare_session<T>(
+        &self,
+        limits: Option<&common::Limits>,
+        work: impl FnOnce(&Session<'_>) -> Result<T>,
+    ) -> Result<T> {
         let config = self.config()?;
         let host = self.plugins();
         let executor = LocalExecutor::new(&host);
@@ -217,16 +252,6 @@ impl App {
             self.cancel.clone(),
             Arc::new(move |e| progress.handle(e)),
         )?;
-        if host.plugins().is_empty() {
-            let mut error = UserError::from(dsperse_pipeline::Error::backend(
-                "no backend could be loaded",
-            ));
-            error.hint = Some(match host.skipped().first() {
-                Some(skipped) => format!("{skipped}; see \"dsperse plugin list\""),
-                None => "give the directory of the plugins with --plugins".to_owned(),
-            });
-            return Err(error);
-        }
         let result = work(&session);
         self.progress.finish();
         result

@@ -125,6 +125,24 @@ impl<'a> Session<'a> {
             cancel,
             events,
         };
+        // The default chain may name what is not installed; a chain of the user's own
+        // may be misspelt.
+        let usual = Defaults::default().chain;
+        for name in session
+            .defaults
+            .chain
+            .iter()
+            .chain([&session.defaults.fallback])
+        {
+            if !usual.contains(name) && session.loaded(name).is_none() {
+                session.warn(
+                    format!(
+                        "the configuration has backend \"{name}\" in the chain, which is not loaded"
+                    ),
+                    Some("see \"dsperse plugin list\"".to_owned()),
+                );
+            }
+        }
         for name in config.backends() {
             if session.loaded(name).is_none() {
                 session.warn(

@@ -13,7 +13,9 @@ use std::path::{Path, PathBuf};
 impl From<BundleError> for Error {
     fn from(e: BundleError) -> Self {
         let mut error = Self::bad_input(e.to_string());
-        if !e.is_bad_input() {
+        if let BundleError::Usage(_) = &e {
+            error.class = ErrorClass::Usage;
+        } else if !e.is_bad_input() {
             error.class = ErrorClass::Failed;
         }
         if let BundleError::NoSlices { path, .. } = &e {

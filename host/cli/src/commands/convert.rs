@@ -12,7 +12,7 @@ use serde_json::json;
 pub fn execute(app: &App, args: &Convert) -> Result<Exit> {
     let input = app
         .prompt
-        .path(args.input.clone(), "the slices to convert", "-i PATH")?;
+        .path(args.input.clone(), "what to convert", "-i PATH")?;
     let for_verify = args.purpose == Some(Purpose::Verify);
     if args.to.is_none() && !args.expand_slices && !for_verify {
         return Err(UserError::usage(

@@ -17,6 +17,7 @@ use dsperse_pipeline::verify::VerifyOptions;
 use dsperse_router::Spec;
 use dsperse_types::{TensorInfo, VerificationReport};
 use serde_json::json;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 struct All {
@@ -46,13 +47,21 @@ pub fn execute(app: &App, args: &FullRun) -> Result<Exit> {
         read_inputs(&input, &model_inputs(&slices)?).map_err(dsperse_pipeline::Error::from)?;
         stages(session, args, &slices, &input, &dir)
     })?;
-    let text = format!(
+    let mut text = format!(
         "{}\n{}\n{}\n{}",
         summary::text(&all.compiled),
         run::text(&all.ran),
         summary::text(&all.proven),
         verify::text(&all.verdict)
     );
+    let left = all.compiled.failed().count();
+    if left > 0 {
+        let _ = writeln!(
+            text,
+            "but {left} of {} slices could not be compiled as asked: see the first table",
+            all.compiled.slices.len()
+        );
+    }
     app.print(
         &text,
         &json!({

@@ -23,7 +23,7 @@ pub fn execute(app: &App, args: &Prove) -> Result<Exit> {
         carry_out(session, &run, &data, &options)
     })?;
     if let Some(file) = &args.output_file {
-        output::file(file, &report)?;
+        output::file(file, &summary::document(&report, "prove"))?;
     }
     summary::stage(app, &report, "prove");
     Ok(exit(&report))

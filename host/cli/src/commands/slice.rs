@@ -5,10 +5,11 @@ use crate::app::{App, shown};
 use crate::args::slicing::{SliceArgs, Strategy};
 use crate::console::numbers;
 use crate::console::table::Table;
-use crate::error::Result;
+use crate::error::{Result, UserError};
 use crate::exit::Exit;
 use crate::output::SCHEMA;
 use dsperse_bundle::Shape;
+use dsperse_pipeline::Session;
 use dsperse_pipeline::slice::{self, Cut, SliceOptions, Sliced};
 use dsperse_slicer::DimOptions;
 use serde_json::json;
@@ -39,7 +40,20 @@ pub fn execute(app: &App, args: &SliceArgs) -> Result<Exit> {
             .clone()
             .map(|path| path.unwrap_or_else(|| dir.join("analysis").join("model_metadata.json"))),
     };
-    let sliced = app.with_session(None, |session| Ok(slice::slice(session, &model, &options)?))?;
+    if !args.at.is_empty() && args.strategy != Strategy::Points {
+        return Err(UserError::usage(
+            "--at has no meaning for this strategy",
+            "add --strategy points, or leave --at out",
+        ));
+    }
+    let work = |session: &Session<'_>| Ok(slice::slice(session, &model, &options)?);
+    let mut sliced = match options.cut {
+        Cut::Capability => app.with_session(None, work)?,
+        _ => app.with_bare_session(None, work)?,
+    };
+    if args.output_dir.is_none() {
+        sliced.warnings.extend(hidden(&sliced.path, &dir));
+    }
     let summary = summary(&sliced, options.analysis.as_ref());
     app.print(
         &summary,
@@ -68,6 +82,19 @@ pub fn with_defaults(app: &App, model: &Path) -> Result<()> {
     let sliced = app.with_session(None, |session| Ok(slice::slice(session, model, &options)?))?;
     app.note(&summary(&sliced, None));
     Ok(())
+}
+
+/// A model directory with slices of two shapes means one of them only, and that may not
+/// be what was just made.
+fn hidden(made: &Path, model_dir: &Path) -> Option<String> {
+    let meant = dsperse_bundle::resolve(model_dir).ok()?.path;
+    (meant != made.canonicalize().ok()?).then(|| {
+        format!(
+            "\"{}\" is there too, and a command that is given \"{}\" takes that: name these slices themselves, or remove the others",
+            shown(&meant),
+            model_dir.display()
+        )
+    })
 }
 
 /// Table and place.

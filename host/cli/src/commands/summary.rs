@@ -5,11 +5,16 @@ use crate::console::numbers;
 use crate::console::table::Table;
 use crate::output::SCHEMA;
 use dsperse_pipeline::report::{Outcome, SliceLine, StageReport};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fmt::Write as _;
 
 /// Prints a stage's table or document.
 pub fn stage(app: &App, report: &StageReport, command: &str) {
+    app.print(&text(report), &document(report, command));
+}
+
+/// A stage as a document for programs.
+pub fn document(report: &StageReport, command: &str) -> Value {
     let mut document = json!({
         "schema": SCHEMA,
         "command": command,
@@ -20,7 +25,7 @@ pub fn stage(app: &App, report: &StageReport, command: &str) {
     if let Some(keys) = &report.keys_sha256 {
         document["keys_sha256"] = json!(keys);
     }
-    app.print(&text(report), &document);
+    document
 }
 
 /// The table and what belongs below it.

@@ -162,16 +162,21 @@ pub fn text(report: &VerificationReport) -> String {
         let _ = writeln!(out, "verifying keys {keys}, {}", origins(&report.slices));
     }
     let c = &report.counts;
-    let share = |s: Option<f64>| s.map_or_else(|| "no".to_owned(), numbers::percent);
+    let share = |s: Option<f64>, of: &str| {
+        s.map_or_else(
+            || format!("no {of} to prove"),
+            |s| format!("{} of {of}", numbers::percent(s)),
+        )
+    };
     let _ = writeln!(
         out,
-        "{} proven, {} recomputed, {} unchecked, {} failed; proven: {} of parameters, {} of multiply-accumulates",
+        "{} proven, {} recomputed, {} unchecked, {} failed; proven: {}, {}",
         c.proven,
         c.recomputed,
         c.unchecked,
         c.failed,
-        share(report.proven_by_parameters),
-        share(report.proven_by_macs)
+        share(report.proven_by_parameters, "parameters"),
+        share(report.proven_by_macs, "multiply-accumulates")
     );
     let verdict = if report.accepted {
         "accepted"

@@ -72,6 +72,9 @@ pub fn run(session: &Session<'_>, store: &SliceStore, options: &RunOptions) -> R
     slices::check_payloads(store, &store.indices())?;
     let inputs = read_inputs(&options.input, &model.inputs)?;
     let choices = choice::choose(session, store, options.backend.as_deref())?;
+    if options.backend.is_none() {
+        warn_of_uncompiled(session, store)?;
+    }
     let run = open(model, &inputs, &choices, &options.runs)?;
     write_run_metadata(store, model, &choices, &options.runs)?;
     session.emit(&Event::StageStarted {
@@ -110,6 +113,26 @@ pub fn run(session: &Session<'_>, store: &SliceStore, options: &RunOptions) -> R
         results: run.results(),
         outputs,
     })
+}
+
+/// Slices that were never compiled run without circuits, and nothing of them is proven.
+fn warn_of_uncompiled(session: &Session<'_>, store: &SliceStore) -> Result<()> {
+    let mut uncompiled = Vec::new();
+    for i in store.indices() {
+        if store.slice(i)?.compilations.is_empty() {
+            uncompiled.push(i.to_string());
+        }
+    }
+    if !uncompiled.is_empty() {
+        session.warn(
+            format!(
+                "not compiled, so nothing of it will be proven: slice {}",
+                uncompiled.join(", ")
+            ),
+            Some("for proofs, type \"dsperse compile\" first".to_owned()),
+        );
+    }
+    Ok(())
 }
 
 pub(crate) struct Stage<'a> {

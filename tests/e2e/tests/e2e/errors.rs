@@ -58,6 +58,13 @@ fn without_any_backend_the_exit_code_is_4() {
         "{}",
         ran.stderr
     );
+    // Cutting where the weights are needs none.
+    place.call("--plugins empty slice -m model").exits(0);
+    place
+        .call("--plugins empty slice -m model --strategy capability")
+        .exits(4);
+    let told = place.call("--plugins empty plugin doctor").exits(0).stdout;
+    assert!(told.contains("no backend could be loaded"), "{told}");
 }
 
 #[test]
@@ -152,6 +159,61 @@ fn errors_are_json_under_json() {
     let document = ran.json();
     assert_eq!(document["error"]["exit_code"], 3);
     assert!(document["error"]["hint"].is_string());
+    // Also what the parser of the command line finds.
+    for line in [
+        "--json slice --nosuch",
+        "--json compile --parallel 0",
+        "--json slice -m nowhere --strategy points",
+    ] {
+        let document = place.call(line).exits(2).json();
+        assert_eq!(document["error"]["exit_code"], 2);
+        let message = document["error"]["message"].as_str().expect("a message");
+        assert!(message.contains("--"), "{message}");
+        assert!(!message.starts_with("error"), "{message}");
+    }
+}
+
+#[test]
+fn arguments_that_do_not_fit_the_files_are_usage_errors() {
+    let place = Place::of_model("digits-mlp");
+    place.call("full-run -m model").exits(0);
+    let run = place.newest_run();
+    place
+        .call("convert -i model/slices/slice_0 --to dslice -o one.dslice")
+        .exits(0);
+    // Exit code 1 would say that the claim was judged.
+    for line in [
+        &format!("verify {run} one.dslice"),
+        "convert -i one.dslice --to dsperse -o one.dsperse",
+        "convert -i model/slices --to dirs -o model/slices",
+        "slice -m model -o model --output-type dirs",
+        "slice -m model --at 1",
+    ] {
+        place.call(line).exits(2);
+    }
+}
+
+#[test]
+fn the_last_line_tells_what_a_policy_left_undone() {
+    let place = Place::of_model("digits-mlp");
+    let ran = place.call("full-run -m model --require-zk").exits(1);
+    let last = ran.stdout.lines().last().unwrap_or_default();
+    assert!(
+        last.contains("3 of 3 slices could not be compiled"),
+        "{last}"
+    );
+}
+
+#[test]
+fn a_misspelt_chain_in_the_configuration_is_told() {
+    let place = Place::of_model("digits-mlp");
+    fs::write(place.path("dsperse.toml"), "chain = \"sumchek\"").expect("a file");
+    let ran = place.call("full-run -m model").exits(0);
+    assert!(ran.stderr.contains("\"sumchek\""), "{}", ran.stderr);
+    // The default chain names what need not be installed.
+    fs::remove_file(place.path("dsperse.toml")).expect("the file");
+    let ran = place.call("full-run -m model").exits(0);
+    assert!(!ran.stderr.contains("warning"), "{}", ran.stderr);
 }
 
 #[test]

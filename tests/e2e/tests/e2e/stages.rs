@@ -161,7 +161,8 @@ fn proofs_and_results_are_copied_where_asked() {
         .exits(0)
         .json();
     assert_eq!(words(&again, "outcome"), ["up_to_date"; 3]);
-    assert_eq!(place.json("proved.json")["stage"], "prove");
+    assert_eq!(place.json("proved.json"), again);
+    assert_eq!(again["command"], "prove");
     assert!(
         place
             .files("proofs")
@@ -346,4 +347,32 @@ fn compile_tells_the_keys_that_verify_finds() {
         .exits(0)
         .json();
     assert!(floats.get("keys_sha256").is_none(), "{floats}");
+}
+
+#[test]
+fn slices_that_are_not_what_the_model_directory_means_are_told() {
+    let place = Place::of_model("digits-mlp");
+    place.call("slice -m model --output-type dirs").exits(0);
+    let ran = place.call("slice -m model").exits(0);
+    assert!(ran.stdout.contains("is there too"), "{}", ran.stdout);
+    let ran = place.call("compile -s model -b onnx").exits(0);
+    assert!(ran.stderr.contains("not looked at"), "{}", ran.stderr);
+    // What is named itself leaves no doubt.
+    place.call("slice -m model -o named").exits(0);
+    place
+        .call("slice -m model -o named --output-type dirs")
+        .exits(0);
+    let ran = place.call("compile -s named -b onnx").exits(0);
+    assert!(!ran.stderr.contains("not looked at"), "{}", ran.stderr);
+}
+
+#[test]
+fn running_what_was_never_compiled_is_told() {
+    let place = Place::of_model("digits-mlp");
+    place.call("slice -m model --output-type dirs").exits(0);
+    place.call("compile -s model -l 1").exits(0);
+    let ran = place.call("run -s model").exits(0);
+    assert!(ran.stderr.contains("slice 0, 2"), "{}", ran.stderr);
+    let ran = place.call("run -s model -b onnx").exits(0);
+    assert!(!ran.stderr.contains("not compiled"), "{}", ran.stderr);
 }

@@ -54,6 +54,9 @@ pub fn execute(app: &App, reset: bool) -> Result<Exit> {
             }
         }
     }
+    if host.plugins().is_empty() {
+        out.push_str("no backend could be loaded\n");
+    }
     for s in host.skipped() {
         let _ = writeln!(out, "skipped: {s}");
     }
