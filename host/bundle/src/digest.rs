@@ -64,9 +64,12 @@ static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
 struct Stamp {
     size: u64,
     modified: Option<SystemTime>,
-    /// Device, inode, and the time of change, which no program can set.
+    /// Device and inode.
     #[cfg(unix)]
-    inode: (u64, u64, i64, i64),
+    file: (u64, u64),
+    /// Seconds and nanoseconds of the last change of any kind, which no program can set.
+    #[cfg(unix)]
+    changed: (i64, i64),
 }
 
 impl Stamp {
@@ -77,7 +80,9 @@ impl Stamp {
             size: m.len(),
             modified: m.modified().ok(),
             #[cfg(unix)]
-            inode: (m.dev(), m.ino(), m.ctime(), m.ctime_nsec()),
+            file: (m.dev(), m.ino()),
+            #[cfg(unix)]
+            changed: (m.ctime(), m.ctime_nsec()),
         }
     }
 
@@ -85,9 +90,9 @@ impl Stamp {
     fn settled(&self) -> bool {
         let old = |t: SystemTime| t.elapsed().is_ok_and(|age| age > SETTLED);
         #[cfg(unix)]
-        let changed = u64::try_from(self.inode.2)
+        let changed = u64::try_from(self.changed.0)
             .ok()
-            .map(|s| SystemTime::UNIX_EPOCH + Duration::from_secs(s + 1));
+            .and_then(|s| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(s + 1)));
         #[cfg(not(unix))]
         let changed = self.modified;
         self.modified.is_some_and(old) && changed.is_some_and(old)
