@@ -206,20 +206,22 @@ impl Stage<'_> {
             match work.decision {
                 Decision::UpToDate(ref backend) => {
                     let backend = backend.clone();
-                    let slice = self.settle(index, &backend, &work.fallbacks)?;
+                    let before = self.before(index, &backend, &work.fallbacks);
+                    let slice = self.settle(index, &backend, &before)?;
                     self.session.emit(&Event::UpToDate {
                         stage: "compile",
                         slice: index,
                         backend: backend.clone(),
                     });
-                    self.fill(line, &slice, &backend, &work.fallbacks, Outcome::UpToDate);
+                    self.fill(line, &slice, &backend, &before, Outcome::UpToDate);
                     return Ok(());
                 }
                 Decision::Compile { position, .. } => {
                     let name = work.candidates[position].clone();
-                    match self.compile_with(index, &name, &work.fallbacks)? {
+                    let before = self.before(index, &name, &work.fallbacks);
+                    match self.compile_with(index, &name, &before)? {
                         Ok(slice) => {
-                            self.fill(line, &slice, &name, &work.fallbacks, Outcome::Done);
+                            self.fill(line, &slice, &name, &before, Outcome::Done);
                             return Ok(());
                         }
                         Err(fallback) => {
@@ -249,6 +251,18 @@ impl Stage<'_> {
         if let Some(chain) = self.routes.chain(index) {
             fallbacks.sort_by_key(|f| chain.backends.iter().position(|b| *b == f.backend));
         }
+    }
+
+    /// What stands before the chosen backend: nothing fell through to what comes after it.
+    fn before(&self, index: usize, chosen: &str, fallbacks: &[Fallback]) -> Vec<Fallback> {
+        let position = |name: &str| {
+            let chain = self.routes.chain(index)?;
+            chain.backends.iter().position(|b| b == name)
+        };
+        let end = position(chosen);
+        let mut before = fallbacks.to_vec();
+        before.retain(|f| position(&f.backend) < end);
+        before
     }
 
     fn fill(

@@ -130,3 +130,20 @@ fn wrong_options_are_told_before_any_work() {
         Some(0)
     );
 }
+
+#[test]
+fn nothing_falls_through_to_what_comes_later_in_the_chain() {
+    let place = Place::with_plugins(&["sumcheck"]);
+    place.add_model("digits-mlp", "model");
+    place.call("slice -m model --output-type dirs").exits(0);
+    // "onnx" is appended to the chain, and is not loaded here.
+    for _ in 0..2 {
+        let d = place
+            .call("compile -s model -b sumcheck --json")
+            .exits(0)
+            .json();
+        for slice in d["slices"].as_array().expect("slices") {
+            assert_eq!(slice["fallbacks"], serde_json::json!([]), "{slice}");
+        }
+    }
+}
