@@ -18,6 +18,14 @@ pub(crate) fn crash_point() {
     crate::crash_tests::crash_point();
 }
 
+/// The error without the temporary name, which says nothing to the user.
+fn without_path(e: io::Error) -> io::Error {
+    match e.to_string().split_once(" at path ") {
+        Some((what, _)) => io::Error::new(e.kind(), what.to_owned()),
+        None => e,
+    }
+}
+
 /// A file that appears under its name only when it is complete.
 #[derive(Debug)]
 pub struct AtomicFile {
@@ -42,7 +50,10 @@ impl AtomicFile {
             builder.permissions(fs::Permissions::from_mode(0o666));
         }
         loop {
-            let tmp = builder.tempfile_in(&dir).at("create a file in", &dir)?;
+            let tmp = builder
+                .tempfile_in(&dir)
+                .map_err(without_path)
+                .at("create a file in", &dir)?;
             // Held until the file is complete: a temporary file that nobody holds is of a
             // command that died. One that was taken for such before it was locked is given up.
             let taken = matches!(tmp.as_file().try_lock(), Err(TryLockError::WouldBlock));

@@ -11,7 +11,7 @@ use dsperse_pipeline::Session;
 use dsperse_pipeline::compile::Calibration;
 use dsperse_pipeline::prove::ProveOptions;
 use dsperse_pipeline::report::StageReport;
-use dsperse_pipeline::run::{Ran, RunOptions};
+use dsperse_pipeline::run::{Ran, RunOptions, check_output_file};
 use dsperse_pipeline::slice::{self, Cut, SliceOptions};
 use dsperse_pipeline::verify::VerifyOptions;
 use dsperse_router::Spec;
@@ -36,6 +36,9 @@ pub fn execute(app: &App, args: &FullRun) -> Result<Exit> {
             (slice::model_dir(&model), Some(model))
         }
     };
+    if let Some(file) = &args.output_file {
+        check_output_file(file)?;
+    }
     let input = paths::model_input(app, args.input.as_deref(), &dir)?;
     let all = app.with_session(Some(&args.limits), |session| {
         // Mistakes in the spec are told before any work.

@@ -79,10 +79,21 @@ pub fn run_and_slices(app: &App, args: &RunOf) -> Result<(PathBuf, PathBuf)> {
         .path(given, "the run", "RUN_DIR or --run-dir DIR")?;
     let runs = dsperse_bundle::find_runs(&path).map_err(dsperse_pipeline::Error::from)?;
     if runs.is_empty() {
+        let swapped = args
+            .data
+            .as_deref()
+            .is_some_and(|d| matches!(newest_run(d), Ok(Some(_))));
         return Err(UserError {
             exit: Exit::BadInput,
             message: format!("no run at \"{}\"", path.display()),
-            hint: Some("run the slices first: \"dsperse run -s PATH\"".to_owned()),
+            hint: Some(
+                if swapped {
+                    "these are the slices: name the run first, then the slices"
+                } else {
+                    "run the slices first: \"dsperse run -s PATH\""
+                }
+                .to_owned(),
+            ),
         });
     }
     let names: Vec<String> = runs.iter().map(|r| shown(r)).collect();

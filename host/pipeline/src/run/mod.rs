@@ -69,6 +69,9 @@ pub struct Ran {
 pub fn run(session: &Session<'_>, store: &SliceStore, options: &RunOptions) -> Result<Ran> {
     let began = Instant::now();
     let model = store.require_model()?;
+    if let Some(file) = &options.output_file {
+        check_output_file(file)?;
+    }
     slices::check_payloads(store, &store.indices())?;
     let inputs = read_inputs(&options.input, &model.inputs)?;
     let choices = choice::choose(session, store, options.backend.as_deref())?;
@@ -113,6 +116,29 @@ pub fn run(session: &Session<'_>, store: &SliceStore, options: &RunOptions) -> R
         results: run.results(),
         outputs,
     })
+}
+
+/// Finds out before the work whether the output can be written where it was asked for.
+///
+/// # Errors
+/// When the name promises another format than JSON, or there is no such directory.
+pub fn check_output_file(file: &Path) -> Result<()> {
+    let extension = file.extension().map(|e| e.to_ascii_lowercase());
+    if extension.is_some_and(|e| e == "npy" || e == "npz") {
+        return Err(
+            Error::usage(format!("the output \"{}\" would be JSON", file.display()))
+                .with_hint("give a name that ends in .json"),
+        );
+    }
+    let parent = file.parent().filter(|p| !p.as_os_str().is_empty());
+    match parent {
+        Some(dir) if !dir.is_dir() => Err(Error::usage(format!(
+            "there is no directory \"{}\" for the output",
+            dir.display()
+        ))
+        .with_hint("create it first")),
+        _ => Ok(()),
+    }
 }
 
 /// Slices that were never compiled run without circuits, and nothing of them is proven.

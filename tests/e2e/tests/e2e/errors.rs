@@ -181,6 +181,8 @@ fn arguments_that_do_not_fit_the_files_are_usage_errors() {
     place
         .call("convert -i model/slices/slice_0 --to dslice -o one.dslice")
         .exits(0);
+    let ran = place.run(["verify", "model/slices", &run]).exits(3);
+    assert!(ran.stderr.contains("name the run first"), "{}", ran.stderr);
     // Exit code 1 would say that the claim was judged.
     for line in [
         &format!("verify {run} one.dslice"),
@@ -188,6 +190,8 @@ fn arguments_that_do_not_fit_the_files_are_usage_errors() {
         "convert -i model/slices --to dirs -o model/slices",
         "slice -m model -o model --output-type dirs",
         "slice -m model --at 1",
+        "full-run -m model -o out.npz",
+        "run -s model -o nowhere/out.json",
     ] {
         place.call(line).exits(2);
     }
