@@ -141,7 +141,7 @@ pub fn insecure(options: &Map<String, Value>) -> bool {
 
 fn missing(message: String) -> Error {
     Error::tool_missing("ezkl SRS", message).with_hint(
-        "get the file with EZKL's own get_srs into ~/.ezkl/srs, or name its directory with srs_dir; for trials only, insecure_test_srs = true makes a test SRS",
+        "get the file with EZKL's own get_srs into ~/.ezkl/srs, or name its directory with srs_dir; for trials only, insecure_test_srs = true makes a test SRS in a srs_dir of its own",
     )
 }
 
