@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Changes when the meaning of these files does.
-const VERSION: &str = "v1";
+const VERSION: &str = "v2";
 
 /// By what a file is recognised as unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +33,9 @@ pub(crate) struct Stamp {
     size: u64,
     mtime: i64,
     mtime_nanos: i64,
+    /// The time of change, which no program can set.
+    ctime: i64,
+    ctime_nanos: i64,
     inode: u64,
 }
 
@@ -43,6 +46,8 @@ impl Stamp {
             size: meta.size(),
             mtime: meta.mtime(),
             mtime_nanos: meta.mtime_nsec(),
+            ctime: meta.ctime(),
+            ctime_nanos: meta.ctime_nsec(),
             inode: meta.ino(),
         })
     }
@@ -314,14 +319,24 @@ mod tests {
         assert_eq!(state.digest(&library).unwrap().1, abc);
         std::fs::write(&library, b"abcd").unwrap();
         assert_ne!(state.digest(&library).unwrap().1, abc);
+        // Of the same size, and made to look as old: the time of change can't be set.
+        std::fs::write(&library, b"abc").unwrap();
+        assert_eq!(state.digest(&library).unwrap().1, abc);
+        let modified = std::fs::metadata(&library).unwrap().modified().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::fs::write(&library, b"abd").unwrap();
+        let file = std::fs::File::options().write(true).open(&library).unwrap();
+        file.set_modified(modified).unwrap();
+        assert_ne!(state.digest(&library).unwrap().1, abc);
     }
 
     #[test]
     fn a_damaged_cache_counts_as_none() {
         let dir = tempfile::tempdir().unwrap();
-        let described = format!("v1/api-{API_VERSION_TEXT}/describe");
+        let described = format!("{VERSION}/api-{API_VERSION_TEXT}/describe");
         std::fs::create_dir_all(dir.path().join(&described)).unwrap();
-        std::fs::write(dir.path().join("v1/quarantine.json"), b"{{{").unwrap();
+        let quarantine = dir.path().join(VERSION).join("quarantine.json");
+        std::fs::write(quarantine, b"{{{").unwrap();
         std::fs::write(dir.path().join(described).join("d.json"), b"[]").unwrap();
         let state = State::open(Some(dir.path()));
         assert_eq!(state.crashes("d"), 0);
