@@ -38,6 +38,10 @@ const CRASHES: usize = 3;
 /// A set of backends; bit `i` is the `i`-th prover.
 type Provers = u64;
 
+/// How often a backend is asked about what it declined alone. Each round costs about as much
+/// as writing the model once.
+const MOST_ROUNDS: usize = 32;
+
 /// What was answered about a slice.
 #[derive(Debug, Clone, Default)]
 struct Answer {
@@ -80,7 +84,10 @@ pub(crate) fn plan(session: &Session<'_>, prepared: &Prepared, file: &Path) -> R
         let mut runs = Vec::new();
         for (s, run) in plan.slices.iter().enumerate() {
             match answers.get(&s) {
-                Some(answer) if answer.can == 0 => runs.extend(halves(run, &units.of)),
+                // Where all who could be asked have dropped out, cutting helps nobody.
+                Some(answer) if answer.can == 0 && answer.asked != 0 => {
+                    runs.extend(halves(run, &units.of))
+                }
                 _ => runs.push(run.clone()),
             }
         }
@@ -218,7 +225,10 @@ impl<'a> Asker<'a> {
         mut doubtful: BTreeSet<usize>,
     ) -> Result<()> {
         let bit = 1 << p;
-        while !doubtful.is_empty() {
+        for _ in 0..MOST_ROUNDS {
+            if doubtful.is_empty() {
+                break;
+            }
             let hoped: Vec<Provers> = (0..classes.len())
                 .map(|u| classes[u] & bit | if doubtful.contains(&u) { bit } else { 0 })
                 .collect();
@@ -299,6 +309,7 @@ impl<'a> Asker<'a> {
         let answer = |print: &String| {
             let mut answer = known.get(print).cloned().unwrap_or_default();
             answer.can &= counted;
+            answer.asked &= counted;
             answer
         };
         Ok(prints.iter().map(|(s, p)| (*s, answer(p))).collect())
