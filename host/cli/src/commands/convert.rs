@@ -31,10 +31,13 @@ pub fn execute(app: &App, args: &Convert) -> Result<Exit> {
         },
         for_verify,
     };
+    // What "PATH" means changes when its source is removed.
+    let source = dsperse_bundle::resolve(&input).map_err(dsperse_pipeline::Error::from)?;
     let converted = dsperse_bundle::convert(&input, &options, Limits::default())
         .map_err(dsperse_pipeline::Error::from)?;
-    let removed = if converted.removed_source {
-        format!("; {} was removed", input.display())
+    let gone = converted.removed_source && source.path != converted.path;
+    let removed = if gone {
+        format!("; {} was removed", shown(&source.path))
     } else {
         String::new()
     };
@@ -45,7 +48,7 @@ pub fn execute(app: &App, args: &Convert) -> Result<Exit> {
             "command": "convert",
             "path": shown(&converted.path),
             "shape": converted.shape.as_str(),
-            "removed_source": converted.removed_source,
+            "removed_source": gone,
         }),
     );
     Ok(Exit::Done)

@@ -114,3 +114,24 @@ fn one_slice_alone_can_be_compiled() {
     let d = place.call("compile -s alone.dslice --json").exits(0).json();
     assert_eq!(d["slices"][0]["backend"], "sumcheck");
 }
+
+#[test]
+fn convert_names_the_file_that_it_removed() {
+    let place = Place::of_model("digits-mlp");
+    place.call("slice -m model -o net").exits(0);
+    let said = |line: &str| place.call(line).exits(0).stdout;
+    assert_eq!(
+        said("convert -i net --to dirs"),
+        "dirs at net; net.dsperse was removed\n"
+    );
+    assert!(place.path("net/metadata.json").is_file());
+    // In place, nothing is gone.
+    assert_eq!(
+        said("convert -i net --to dslice -o net --cleanup"),
+        "dslice at net\n"
+    );
+    assert_eq!(
+        said("convert -i net --to dsperse --cleanup"),
+        "dsperse at net.dsperse; net was removed\n"
+    );
+}
