@@ -118,6 +118,15 @@ fn wrong_inputs() {
     ] {
         fs::write(place.path(name), text).expect("a file");
     }
+    // What calibrates is an input too, and told once instead of for every slice.
+    let ran = place.call("compile -s model -i short.json").exits(3);
+    assert_eq!(
+        ran.stderr.matches("short.json").count(),
+        1,
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(ran.stdout, "");
     insta::assert_snapshot!(all(
         &place,
         &[
