@@ -120,8 +120,11 @@ fn child() {
 
 /// Runs the action in a child; `false` when it died at crash point `after`.
 fn run_child(action: &str, dir: &Path, after: i64) -> bool {
+    // A child that dies leaves its temporary files behind; they go with this directory.
+    let temporary = tempfile::tempdir().unwrap();
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "crash_tests::child", "--test-threads=1"])
+        .env("TMPDIR", temporary.path())
         .env("DSPERSE_CRASH_ACTION", action)
         .env("DSPERSE_CRASH_DIR", dir)
         .env("DSPERSE_CRASH_AFTER", after.to_string())
