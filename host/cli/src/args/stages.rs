@@ -52,12 +52,12 @@ pub struct Run {
 #[derive(Debug, Clone, clap::Args)]
 pub struct RunOf {
     /// Run directory, or a run/ directory from which the newest run is offered
-    #[arg(value_name = "RUN_DIR", conflicts_with = "run_dir")]
+    #[arg(value_name = "RUN_DIR")]
     pub run: Option<PathBuf>,
     /// Slices directory, slice_* directory, .dslice or .dsperse [default: the slices that the run was made with]
     #[arg(value_name = "DATA_PATH")]
     pub data: Option<PathBuf>,
-    /// The same as RUN_DIR
+    /// The same as RUN_DIR; a path beside it is DATA_PATH
     #[arg(long, visible_alias = "rd", value_name = "DIR")]
     pub run_dir: Option<PathBuf>,
 }

@@ -83,6 +83,12 @@ pub fn named_size(text: &str) -> Result<(String, u64), String> {
     let wrong = || format!("expected NAME=N such as \"sequence=16\", found \"{text}\"");
     let (name, size) = text.rsplit_once('=').ok_or_else(wrong)?;
     let size: u64 = size.trim().parse().map_err(|_| wrong())?;
+    if size == 0 {
+        return Err(format!(
+            "\"{}\" can't be 0: nothing would be left",
+            name.trim()
+        ));
+    }
     Ok((name.trim().to_owned(), size))
 }
 

@@ -73,14 +73,23 @@ pub fn newest_run(path: &Path) -> Result<Option<PathBuf>> {
 /// The run and its slices. A directory of runs means its newest, or the one that the user
 /// chooses; slices that are not given are those that the run was made with.
 pub fn run_and_slices(app: &App, args: &RunOf) -> Result<(PathBuf, PathBuf)> {
-    let given = args.run.clone().or_else(|| args.run_dir.clone());
+    let (given, data) = match (&args.run_dir, &args.run, &args.data) {
+        (Some(run), data, None) => (Some(run), data),
+        (None, run, data) => (run.as_ref(), data),
+        (Some(_), _, Some(extra)) => {
+            return Err(UserError::usage(
+                format!("\"{}\" is one path too many", extra.display()),
+                "give the run with --run-dir or as the first path, not both",
+            ));
+        }
+    };
+    let given = given.cloned();
     let path = app
         .prompt
         .path(given, "the run", "RUN_DIR or --run-dir DIR")?;
     let runs = dsperse_bundle::find_runs(&path).map_err(dsperse_pipeline::Error::from)?;
     if runs.is_empty() {
-        let swapped = args
-            .data
+        let swapped = data
             .as_deref()
             .is_some_and(|d| matches!(newest_run(d), Ok(Some(_))));
         return Err(UserError {
@@ -98,7 +107,7 @@ pub fn run_and_slices(app: &App, args: &RunOf) -> Result<(PathBuf, PathBuf)> {
     }
     let names: Vec<String> = runs.iter().map(|r| shown(r)).collect();
     let run = runs[app.prompt.choose("Which run?", &names)].clone();
-    let data = match &args.data {
+    let data = match data {
         Some(data) => data.clone(),
         None => dsperse_pipeline::run::slices_of(&run)?,
     };

@@ -98,7 +98,8 @@ pub fn compile(
 }
 
 /// Digest of the verifying artefacts of all slices whose settled backend makes proofs that
-/// count: the same that `verify` finds when it proves exactly these.
+/// count: the same that `verify` finds when it proves exactly these. `None` until every
+/// slice is compiled, because then it is not yet the model's.
 fn keys(session: &Session<'_>, store: &SliceStore) -> Result<Option<String>> {
     // A bundle of one slice has only part of the keys.
     if store.model().is_none() {
@@ -109,6 +110,9 @@ fn keys(session: &Session<'_>, store: &SliceStore) -> Result<Option<String>> {
         .into_iter()
         .map(|index| store.slice(index))
         .collect::<Result<_, _>>()?;
+    if slices.iter().any(|s| s.backend.is_none()) {
+        return Ok(None);
+    }
     Ok(keys_digest(slices.iter().filter_map(|slice| {
         let name = slice.backend.as_deref()?;
         let capabilities = &session.loaded(name)?.descriptor.capabilities;
