@@ -33,7 +33,7 @@ pub enum InputError {
         source: std::io::Error,
     },
     /// The file is not JSON.
-    #[error("\"{}\" is not valid JSON: {reason} (NaN and Infinity are not JSON numbers)", path.display())]
+    #[error("\"{}\" is not valid JSON: {reason}", path.display())]
     NotJson {
         /// Which file.
         path: PathBuf,
@@ -167,6 +167,16 @@ pub fn parse_npy(
     reader.npy(bytes)
 }
 
+/// Where and why, with a word on the numbers that other programs write.
+fn not_json(e: &serde_json::Error, bytes: &[u8]) -> String {
+    let has = |word: &[u8]| bytes.windows(word.len()).any(|w| w == word);
+    if has(b"NaN") || has(b"Infinity") {
+        format!("{e} (NaN and Infinity are not JSON numbers)")
+    } else {
+        e.to_string()
+    }
+}
+
 struct Reader<'a> {
     path: &'a Path,
     wanted: &'a [TensorInfo],
@@ -175,9 +185,11 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn json(&self, bytes: &[u8]) -> Result<Vec<Tensor>> {
+        // Editors of Windows begin a file with this mark.
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let root: Value = serde_json::from_slice(bytes).map_err(|e| InputError::NotJson {
             path: self.path.to_owned(),
-            reason: e.to_string(),
+            reason: not_json(&e, bytes),
         })?;
         let Value::Object(fields) = &root else {
             return self.list(&root, "a bare array");

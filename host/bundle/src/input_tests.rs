@@ -183,7 +183,12 @@ fn wrong_input_is_named_with_what_was_expected_and_found() {
         e.contains("not valid JSON") && e.contains("NaN and Infinity"),
         "{e}"
     );
-    assert!(json("", &x).unwrap_err().contains("not valid JSON"));
+    let empty = json("", &x).unwrap_err();
+    assert!(
+        empty.contains("not valid JSON") && !empty.contains("NaN"),
+        "{empty}"
+    );
+    json("\u{feff}[[1, 2, 3], [4, 5, 6]]", &x).expect("a mark at the beginning is no error");
     let deep = "[".repeat(100_000);
     assert!(json(&deep, &x).unwrap_err().contains("recursion limit"));
     let e = read_inputs(Path::new("/nonexistent/input.json"), &x).unwrap_err();

@@ -39,7 +39,10 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
-/// Parses `4096`, `512M`, `4G`, `4GiB`, `1GB` (K, M, G, T are powers of 1024; KB, MB, GB,
+/// Less memory than any worker takes.
+const LEAST_MEMORY: f64 = 1_048_576.0;
+
+/// Parses an amount of memory: `4194304`, `512M`, `4G`, `4GiB`, `1GB` (K, M, G, T are powers of 1024; KB, MB, GB,
 /// TB powers of 1000).
 pub fn size(text: &str) -> Result<u64, String> {
     let wrong =
@@ -65,6 +68,11 @@ pub fn size(text: &str) -> Result<u64, String> {
     let bytes = number * factor;
     if !(1.0..=1e18).contains(&bytes) {
         return Err(wrong());
+    }
+    if bytes < LEAST_MEMORY {
+        return Err(format!(
+            "\"{text}\" is too little for any job: expected at least 1M, such as \"{number}G\""
+        ));
     }
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     Ok(bytes as u64)
@@ -121,7 +129,8 @@ mod tests {
 
     #[test]
     fn sizes() {
-        assert_eq!(size("4096"), Ok(4096));
+        assert_eq!(size("4194304"), Ok(4 << 20));
+        assert!(size("4").unwrap_err().contains("\"4G\""));
         assert_eq!(size("512M"), Ok(512 << 20));
         assert_eq!(size("2 GiB"), Ok(2 << 30));
         assert_eq!(size("1GB"), Ok(1_000_000_000));
