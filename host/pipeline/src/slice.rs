@@ -183,7 +183,7 @@ pub fn slice(session: &Session<'_>, path: &Path, options: &SliceOptions) -> Resu
         path: created.path,
         unchanged: created.unchanged,
         model,
-        warnings: plan.warnings,
+        warnings: [prepared.warnings, plan.warnings].concat(),
     })
 }
 

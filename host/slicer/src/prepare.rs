@@ -179,6 +179,7 @@ pub fn prepare(loaded: LoadedModel, options: &DimOptions) -> Result<Prepared> {
     }
     if let Some(c) = inferred.complaint {
         tracing::debug!("shape inference: {c}");
+        warnings.extend(contradiction(&c));
     }
     model.graph = Some(graph);
     Ok(Prepared {
@@ -362,6 +363,16 @@ fn open_shape(
             .unwrap_or_default()
             .to_owned(),
     }
+}
+
+/// A warning where two shapes can't be the same. Not an error: the slices may still be what
+/// another engine can run.
+fn contradiction(complaint: &str) -> Option<String> {
+    let first = complaint.lines().next()?;
+    let contradicts = ["Impossible to unify", "Inconsistent"];
+    contradicts.iter().any(|c| first.contains(c)).then(|| {
+        format!("the model's shapes contradict each other, so that backends may refuse it: {first}")
+    })
 }
 
 fn roles(graph: &GraphProto) -> Vec<Role> {

@@ -479,6 +479,24 @@ fn no_cut_where_a_shape_is_unknown() {
 }
 
 #[test]
+fn shapes_that_contradict_each_other_are_told() {
+    let model = |inner: usize| {
+        let g = graph(
+            vec![node("MatMul", &["x", "w"], &["y"])],
+            vec![fixed("x", &[1, 4])],
+            vec![fixed("y", &[1, 3])],
+            vec![weights("w", &[inner, 3])],
+        );
+        prepared(&ModelProto::from_graph(g, 17)).warnings
+    };
+    assert_eq!(model(4), Vec::<String>::new());
+    let told = model(5);
+    assert_eq!(told.len(), 1);
+    assert!(told[0].contains("contradict each other"), "{told:?}");
+    assert!(told[0].contains("MatMul"), "{told:?}");
+}
+
+#[test]
 fn outputs_that_are_constants_or_inputs() {
     let g = graph(
         vec![node("Relu", &["x"], &["y"]), node("Shape", &["x"], &["s"])],
