@@ -26,7 +26,7 @@ fn edited(dir: &Path, key: &str, value: serde_json::Value) -> PluginHost {
     let host = PluginHost::discover(cached(dir));
     let digest = &host.get("faulty").unwrap().digest;
     let path = dir.join(format!(
-        "cache/v1/api-{API_VERSION_TEXT}/describe/{digest}.json"
+        "cache/v2/api-{API_VERSION_TEXT}/describe/{digest}.json"
     ));
     let text = std::fs::read_to_string(&path).unwrap();
     let mut document: serde_json::Value = serde_json::from_str(&text).unwrap();
