@@ -6,7 +6,7 @@ use crate::args::common::Routing;
 use crate::args::stages::Compile;
 use crate::error::Result;
 use crate::exit::Exit;
-use dsperse_bundle::{Access, read_inputs};
+use dsperse_bundle::Access;
 use dsperse_pipeline::compile::{self, Calibration, CompileOptions};
 use dsperse_pipeline::report::StageReport;
 use dsperse_pipeline::{Session, slices};
@@ -46,10 +46,6 @@ pub fn carry_out(
         Spec::parse(text)?.check_names(session.names())?;
     }
     let store = slices::open(path, Access::Edit)?;
-    // A wrong file would fail every slice in turn.
-    if let (Calibration::Given(file), Some(model)) = (&options.calibration, store.model()) {
-        read_inputs(file, &model.inputs).map_err(dsperse_pipeline::Error::from)?;
-    }
     let report = compile::compile(session, &store, options)?;
     store.commit().map_err(dsperse_pipeline::Error::from)?;
     session.check_cancelled()?;

@@ -5,10 +5,11 @@ use crate::chain::{self, Tensors};
 use crate::error::Result;
 use crate::job::{Files, Job, TensorRef};
 use crate::session::Session;
-use dsperse_bundle::{SliceStore, read_inputs};
+use dsperse_bundle::{SliceStore, Tensor, read_inputs};
 use dsperse_plugin_api::TensorInfo;
 use dsperse_router::Routes;
 use dsperse_types::{SliceMetadata, digest::FieldHasher};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -103,6 +104,8 @@ pub(crate) struct Lazy<'a> {
     pub session: &'a Session<'a>,
     pub store: &'a SliceStore,
     pub calibration: &'a Calibration,
+    /// What is in the file, where it was read already.
+    pub given: Option<Vec<Tensor>>,
     pub routes: &'a Routes,
     pub selected: &'a [usize],
     pub scratch: &'a Path,
@@ -144,7 +147,10 @@ impl Lazy<'_> {
             return Ok(Samples::default());
         };
         let model = self.store.require_model()?;
-        let inputs = read_inputs(path, &model.inputs)?;
+        let inputs = match &self.given {
+            Some(tensors) => Cow::Borrowed(tensors.as_slice()),
+            None => Cow::Owned(read_inputs(path, &model.inputs)?),
+        };
         // An executor computes in floats and has nothing to calibrate.
         let calibrates = |index: usize| {
             self.routes.chain(index).is_some_and(|c| {

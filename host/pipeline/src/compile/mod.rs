@@ -21,7 +21,7 @@ use crate::slices;
 pub(crate) use attempt::falls_through;
 use attempt::{Decision, Work};
 pub(crate) use calibration::{add_sample, sample_digest};
-use dsperse_bundle::SliceStore;
+use dsperse_bundle::{SliceStore, read_inputs};
 use dsperse_plugin_api::Role;
 use dsperse_router::policy::verdict_counts_as_proof;
 use dsperse_router::{Policy, Routes};
@@ -58,6 +58,11 @@ pub fn compile(
     options: &CompileOptions,
 ) -> Result<StageReport> {
     let began = Instant::now();
+    // A wrong file would fail every slice in turn.
+    let given = match (&options.calibration, store.model()) {
+        (Calibration::Given(file), Some(model)) => Some(read_inputs(file, &model.inputs)?),
+        _ => None,
+    };
     let routes = slices::routes(
         session,
         options.backend.as_deref(),
@@ -75,6 +80,7 @@ pub fn compile(
         session,
         store,
         calibration: &options.calibration,
+        given,
         routes: &routes,
         selected: &selected,
         scratch: scratch.path(),
