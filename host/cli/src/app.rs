@@ -216,19 +216,7 @@ impl App {
         limits: Option<&common::Limits>,
         work: impl FnOnce(&Session<'_>) -> Result<T>,
     ) -> Result<T> {
-        self.with_bare_session(limits, |session| {
-            if session.names().next().is_some() {
-                return work(session);
-            }
-            let mut error = UserError::from(dsperse_pipeline::Error::backend(
-                "no backend could be loaded",
-            ));
-            error.hint = Some(match self.plugins().skipped().first() {
-                Some(skipped) => format!("{skipped}; see \"dsperse plugin list\""),
-                None => "give the directory of the plugins with --plugins".to_owned(),
-            });
-            Err(error)
-        })
+        self.session(limits, true, work)
     }
 
     /// As [`App::with_session`], for work that can do without any backend.
@@ -238,6 +226,15 @@ impl App {
     pub fn with_bare_session<T>(
         &self,
         limits: Option<&common::Limits>,
+        work: impl FnOnce(&Session<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.session(limits, false, work)
+    }
+
+    fn session<T>(
+        &self,
+        limits: Option<&common::Limits>,
+        needs_backend: bool,
         work: impl FnOnce(&Session<'_>) -> Result<T>,
     ) -> Result<T> {
         let config = self.config()?;
@@ -252,6 +249,16 @@ impl App {
             self.cancel.clone(),
             Arc::new(move |e| progress.handle(e)),
         )?;
+        if needs_backend && host.plugins().is_empty() {
+            let mut error = UserError::from(dsperse_pipeline::Error::backend(
+                "no backend could be loaded",
+            ));
+            error.hint = Some(match host.skipped().first() {
+                Some(skipped) => format!("{skipped}; see \"dsperse plugin list\""),
+                None => "give the directory of the plugins with --plugins".to_owned(),
+            });
+            return Err(error);
+        }
         let result = work(&session);
         self.progress.finish();
         result
