@@ -1,7 +1,7 @@
 //! Asking a backend whether it can take a slice.
 
-use crate::error::{Error, Result};
-use crate::job::{Files, Job, Operation};
+use crate::error::Result;
+use crate::job::{Files, Job, Operation, job_dir};
 use crate::session::{Loaded, Session};
 use dsperse_plugin_api::{SliceInfo, Support};
 use dsperse_types::BackendError;
@@ -21,10 +21,7 @@ pub(crate) fn supports(
 ) -> Result<Result<Support, BackendError>> {
     let mut files = Files::default();
     files.insert(Files::PAYLOAD, &slice.sha256, payload);
-    let dir = tempfile::Builder::new()
-        .prefix("job-")
-        .tempdir_in(scratch)
-        .map_err(|e| Error::io("create a directory in", scratch, &e))?;
+    let dir = job_dir(scratch)?;
     let control = session.control(dir.path(), slice.index, backend.name(), 1);
     let job = Job::new(Operation::Supports, backend, slice);
     let outcome = session.executor().execute(&job, &files, &control);

@@ -19,6 +19,7 @@ use crate::ask;
 use crate::chain::lock;
 use crate::error::{Error, Result};
 use crate::event::Event;
+use crate::job::job_dir;
 use crate::schedule::{self, Task};
 use crate::session::{Loaded, Session};
 use crate::slice::slice_error;
@@ -326,8 +327,7 @@ impl<'a> Asker<'a> {
     }
 
     fn ask_about(&self, slice: &Slice, provers: Provers) -> Result<Answer> {
-        let dir = tempfile::tempdir_in(self.scratch.path())
-            .map_err(|e| Error::io("create a directory in", self.scratch.path(), &e))?;
+        let dir = job_dir(self.scratch.path())?;
         let payload = dir.path().join("slice.onnx");
         let bytes = slice.to_bytes();
         std::fs::write(&payload, &bytes).map_err(|e| Error::io("write", &payload, &e))?;

@@ -2,7 +2,7 @@
 //! calibration tensors of `compile` and the reference of a run's fidelity.
 
 use crate::error::{Error, Result};
-use crate::job::{Files, Job, Operation, TensorRef};
+use crate::job::{Files, Job, Operation, TensorRef, job_dir};
 use crate::schedule::{self, Task};
 use crate::session::{Loaded, Session};
 use crate::slices;
@@ -158,11 +158,7 @@ pub fn run_slice(
     let slice = store.slice(index)?;
     let (mut job, mut files) = slices::job(store, &slice, Operation::Witness, executor)?;
     add_inputs(&mut job, &mut files, inputs);
-    let dir = tempfile::Builder::new()
-        .prefix("float-")
-        .tempdir_in(scratch)
-        .map_err(|e| Error::io("create a directory in", scratch, &e))?
-        .keep();
+    let dir = job_dir(scratch)?.keep();
     let control = session.control(&dir, index, executor.name(), count_of(store));
     let done = session
         .executor()

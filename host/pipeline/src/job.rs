@@ -6,6 +6,7 @@
 //! turns a job into an [`Outcome`]. [`crate::local::LocalExecutor`] runs jobs in workers
 //! on this machine; a distributed one would be a second implementation of the same trait.
 
+use crate::error::Error;
 use dsperse_plugin_api::{Cost, Done, Role, SliceInfo, Support, TensorInfo, Verdict, job::Options};
 use dsperse_plugin_host::CancelToken;
 use dsperse_types::{BackendError, Usage, digest::sha256_hex};
@@ -181,6 +182,17 @@ impl Files {
 
 /// Something that a job reports while it runs.
 pub type JobEvents = Arc<dyn Fn(&dsperse_plugin_host::Event) + Send + Sync>;
+
+/// An empty directory for the files of one job ([`Control::dir`]), gone when it is dropped.
+///
+/// # Errors
+/// When it can't be made.
+pub(crate) fn job_dir(scratch: &Path) -> crate::error::Result<tempfile::TempDir> {
+    tempfile::Builder::new()
+        .prefix("job-")
+        .tempdir_in(scratch)
+        .map_err(|e| Error::io("create a directory in", scratch, &e))
+}
 
 /// Bounds and companions of one job; they don't change its result.
 #[derive(Clone)]

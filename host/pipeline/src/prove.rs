@@ -7,7 +7,7 @@
 use crate::chain::add_inputs;
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::job::{FileRef, Files, Job, Operation};
+use crate::job::{FileRef, Files, Job, Operation, job_dir};
 use crate::report::{Outcome, SliceLine, StageReport};
 use crate::run::held;
 use crate::run::witness::record;
@@ -193,10 +193,7 @@ impl Stage<'_> {
             });
             return Ok(());
         }
-        let dir = tempfile::Builder::new()
-            .prefix("proof-")
-            .tempdir_in(self.scratch)
-            .map_err(|e| Error::io("create a directory in", self.scratch, &e))?;
+        let dir = job_dir(self.scratch)?;
         self.session.emit(&Event::Started {
             stage: "prove",
             slice: s.index,

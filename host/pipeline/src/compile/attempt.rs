@@ -5,7 +5,7 @@ use crate::ask;
 use crate::config::compile_options_digest;
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::job::{Files, Job, Operation};
+use crate::job::{Files, Job, Operation, job_dir};
 use crate::session::Loaded;
 use crate::slices;
 use dsperse_plugin_api::{Stage as BackendStage, Support};
@@ -145,7 +145,7 @@ impl Stage<'_> {
         };
         let slice = self.store.slice(index)?;
         let (job, files) = self.compile_job(&slice, &backend)?;
-        let dir = self.job_dir()?;
+        let dir = job_dir(self.scratch)?;
         self.session.emit(&Event::Started {
             stage: "compile",
             slice: index,
@@ -201,13 +201,6 @@ impl Stage<'_> {
         let (mut job, mut files) = slices::job(self.store, slice, Operation::Compile, backend)?;
         self.samples.get()?.add(slice, &mut job, &mut files)?;
         Ok((job, files))
-    }
-
-    fn job_dir(&self) -> Result<tempfile::TempDir> {
-        tempfile::Builder::new()
-            .prefix("job-")
-            .tempdir_in(self.scratch)
-            .map_err(|e| Error::io("create a directory in", self.scratch, &e))
     }
 
     /// Whether the backend's compilation was made from the same payload, options and

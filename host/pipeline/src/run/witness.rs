@@ -5,7 +5,7 @@ use crate::chain::{add_inputs, backend_error, lock, outputs};
 use crate::compile::falls_through;
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::job::Operation;
+use crate::job::{Operation, job_dir};
 use crate::report::{Outcome, SliceLine};
 use crate::slices;
 use dsperse_bundle::{NewTensor, StageFiles};
@@ -85,10 +85,7 @@ impl Stage<'_> {
             });
             return Ok(Ok(()));
         }
-        let dir = tempfile::Builder::new()
-            .prefix("witness-")
-            .tempdir_in(self.scratch)
-            .map_err(|e| Error::io("create a directory in", self.scratch, &e))?;
+        let dir = job_dir(self.scratch)?;
         self.session.emit(&Event::Started {
             stage: "run",
             slice: index,

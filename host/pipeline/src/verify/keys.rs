@@ -13,7 +13,7 @@ use super::{VerifyOptions, claims::Claims, keys_named};
 use crate::chain::{self, Tensors};
 use crate::compile::{add_sample, sample_digest};
 use crate::error::{Error, Result};
-use crate::job::{Job, Operation};
+use crate::job::{Job, Operation, job_dir};
 use crate::session::{Loaded, Session};
 use crate::slices;
 use dsperse_bundle::{SliceStore, read_inputs};
@@ -121,7 +121,7 @@ impl Keys<'_> {
         files: &crate::job::Files,
         backend: &Loaded<'_>,
     ) -> Result<std::result::Result<Vec<ReceiptFile>, String>> {
-        let dir = super::job_dir(self.scratch)?;
+        let dir = job_dir(self.scratch)?;
         let control = self
             .session
             .control(dir.path(), job.slice.index, backend.name(), 1);

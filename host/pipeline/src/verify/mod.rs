@@ -34,7 +34,7 @@ use dsperse_types::{
     KeyOrigin, ModelMetadata, Receipt, Require, RunResults, SliceVerdict, Verdict,
     VerificationReport,
 };
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock};
 
 /// How to verify.
@@ -236,13 +236,6 @@ fn compare_keys(options: &VerifyOptions, report: &mut VerificationReport) {
             s.keys = Some(KeyOrigin::Pinned);
         }
     }
-}
-
-fn job_dir(scratch: &Path) -> Result<tempfile::TempDir> {
-    tempfile::Builder::new()
-        .prefix("job-")
-        .tempdir_in(scratch)
-        .map_err(|e| Error::io("create a directory in", scratch, &e))
 }
 
 fn check_options(

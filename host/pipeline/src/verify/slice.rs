@@ -7,7 +7,7 @@ use crate::ask;
 use crate::chain::Held;
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::job::{FileRef, Files, Job, Operation};
+use crate::job::{FileRef, Files, Job, Operation, job_dir};
 use crate::session::{Loaded, Session};
 use crate::slices;
 use dsperse_bundle::{BundleError, RunDir, SliceStore};
@@ -428,7 +428,7 @@ impl Judge<'_> {
         files: &Files,
         backend: &Loaded<'_>,
     ) -> Result<(std::result::Result<Answer, BackendError>, Usage)> {
-        let dir = super::job_dir(self.scratch)?;
+        let dir = job_dir(self.scratch)?;
         self.session.emit(&Event::Started {
             stage: "verify",
             slice: job.slice.index,
