@@ -54,6 +54,29 @@ impl Ran {
     }
 }
 
+/// Random numbers from a seed (SplitMix64): small, and the same everywhere.
+pub struct Random(pub u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `n`, which is not 0.
+    pub fn below(&mut self, n: usize) -> usize {
+        (self.next() % n as u64) as usize
+    }
+
+    /// A number from 0 to 1.
+    pub fn fraction(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
 /// The binary under test.
 ///
 /// # Panics
@@ -119,6 +142,20 @@ impl Place {
     pub fn of_model(sample: &str) -> Self {
         let place = Self::new();
         place.add_model(sample, "model");
+        place
+    }
+
+    /// A place with the digits model in `model/`, and the backend `faulty` with these options
+    /// (lines of TOML) beside `onnx`.
+    ///
+    /// # Panics
+    /// When the configuration can't be written.
+    #[must_use]
+    pub fn of_faulty(options: &str) -> Self {
+        let place = Self::with_plugins(&["onnx", "faulty"]);
+        place.add_model("digits-mlp", "model");
+        let text = format!("[backend.faulty]\n{options}\n");
+        fs::write(place.path("dsperse.toml"), text).expect("a file");
         place
     }
 

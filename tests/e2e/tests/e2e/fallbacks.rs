@@ -4,14 +4,7 @@ use dsperse_e2e::Place;
 use std::fs;
 
 fn with_fault(fault: &str, at: &str) -> Place {
-    let place = Place::with_plugins(&["onnx", "faulty"]);
-    place.add_model("digits-mlp", "model");
-    fs::write(
-        place.path("dsperse.toml"),
-        format!("[backend.faulty]\nfault = \"{fault}\"\nat = \"{at}\"\n"),
-    )
-    .expect("a file");
-    place
+    Place::of_faulty(&format!("fault = \"{fault}\"\nat = \"{at}\""))
 }
 
 #[test]
@@ -112,12 +105,7 @@ fn limits_hold() {
 
 #[test]
 fn wrong_options_are_told_before_any_work() {
-    let place = with_fault("panic", "compile");
-    fs::write(
-        place.path("dsperse.toml"),
-        "[backend.faulty]\nfualt = \"x\"\n",
-    )
-    .expect("a file");
+    let place = Place::of_faulty("fualt = \"x\"");
     let ran = place.call("full-run -m model").exits(2);
     assert!(ran.stderr.contains("no option \"fualt\""), "{}", ran.stderr);
     fs::write(place.path("dsperse.toml"), "chain = \"onnx\"\n").expect("a file");

@@ -23,14 +23,8 @@ fn send(child: &Child, signal: Signal) {
 
 #[test]
 fn an_interrupt_ends_with_130_and_keeps_what_is_done() {
-    let place = Place::with_plugins(&["onnx", "faulty"]);
-    place.add_model("digits-mlp", "model");
+    let place = Place::of_faulty("fault = \"loop-polite\"");
     place.call("slice -m model --output-type dirs").exits(0);
-    fs::write(
-        place.path("dsperse.toml"),
-        "[backend.faulty]\nfault = \"loop-polite\"\n",
-    )
-    .expect("a file");
     let child = start(
         place.command(),
         &[
@@ -66,14 +60,8 @@ fn an_interrupt_ends_with_130_and_keeps_what_is_done() {
 
 #[test]
 fn two_commands_at_once_exclude_each_other() {
-    let place = Place::with_plugins(&["onnx", "faulty"]);
-    place.add_model("digits-mlp", "model");
+    let place = Place::of_faulty("fault = \"loop-polite\"");
     place.call("slice -m model --output-type dirs").exits(0);
-    fs::write(
-        place.path("dsperse.toml"),
-        "[backend.faulty]\nfault = \"loop-polite\"\n",
-    )
-    .expect("a file");
     let mut child = start(place.command(), &["compile", "-s", "model", "-b", "faulty"]);
     // The lock names its holder.
     let holder = format!("\"pid\":{}", child.id());

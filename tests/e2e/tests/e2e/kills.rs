@@ -8,7 +8,7 @@
 //! A failure names its seed: `DSPERSE_KILL_SEED=<seed>` draws the same moments again, as
 //! fractions of the length.
 
-use dsperse_e2e::Place;
+use dsperse_e2e::{Place, Random};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -124,9 +124,9 @@ impl<'a> Killing<'a> {
 
     /// Kills the command `kills` times; `then` looks at each result.
     fn at(mut self, kills: usize, then: impl Fn(&str)) {
-        let mut random = self.seed;
+        let mut random = Random(self.seed);
         for kill in 1..=kills {
-            let fraction = draw(&mut random);
+            let fraction = random.fraction();
             let moment = self.kill(fraction);
             let context = format!(
                 "\"{}\", kill {kill} of {kills}, after {moment:?} of {:?}; DSPERSE_KILL_SEED={}",
@@ -242,15 +242,6 @@ fn processes_of(place: &Path) -> Vec<String> {
         })
         .map(|p| p.file_name().to_string_lossy().into_owned())
         .collect()
-}
-
-/// A number from 0 to 1 (SplitMix64).
-fn draw(state: &mut u64) -> f64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
 }
 
 /// Makes `model` what `before` is.

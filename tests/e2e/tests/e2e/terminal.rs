@@ -143,14 +143,8 @@ fn no_input_asks_nothing() {
 
 #[test]
 fn progress_is_redrawn_in_a_terminal_and_ctrl_c_ends_it() {
-    let place = Place::with_plugins(&["onnx", "faulty"]);
-    place.add_model("digits-mlp", "model");
+    let place = Place::of_faulty("fault = \"loop-polite\"");
     place.call("slice -m model --output-type dirs").exits(0);
-    fs::write(
-        place.path("dsperse.toml"),
-        "[backend.faulty]\nfault = \"loop-polite\"\n",
-    )
-    .expect("a file");
     let mut t = terminal(&place, "compile -s model -b faulty --parallel 1");
     t.wait_for("  compile slice 0  faulty  ");
     t.wait_for("  compile 0 of ");

@@ -10,24 +10,12 @@
 
 use super::world::{Lab, Outcome, World};
 use dsperse_bundle::{ConvertOptions, Limits, Shape};
+use dsperse_e2e::Random;
 use dsperse_pipeline::verify::VerifyOptions;
 use dsperse_plugin_host::Isolation;
 use dsperse_types::{ReceiptFile, Verdict, VerificationReport};
 use std::fs;
 use std::path::{Path, PathBuf};
-
-/// SplitMix64: small, and the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % n as u64) as usize
-    }
-}
 
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |v| v.parse().expect("a number"))
