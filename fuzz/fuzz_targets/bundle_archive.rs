@@ -4,7 +4,7 @@
 //! entry's content, of an otherwise good archive.
 #![no_main]
 
-use dsperse_bundle::{Access, ConvertOptions, Limits, Shape, SliceStore, convert};
+use dsperse_store::{Access, ConvertOptions, Limits, Shape, SliceStore, convert};
 use libfuzzer_sys::fuzz_target;
 use std::io::{Cursor, Write};
 use zip::write::SimpleFileOptions;

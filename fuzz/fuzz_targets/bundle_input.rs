@@ -1,8 +1,8 @@
 //! Reads arbitrary bytes as model input: JSON and NumPy.
 #![no_main]
 
-use dsperse_bundle::Direction;
-use dsperse_bundle::input::{parse_json, parse_npy};
+use dsperse_store::Direction;
+use dsperse_store::input::{parse_json, parse_npy};
 use dsperse_plugin_api::{Encoding, TensorInfo};
 use libfuzzer_sys::fuzz_target;
 use std::path::Path;

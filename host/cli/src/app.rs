@@ -8,9 +8,9 @@ use crate::exit::Exit;
 use crate::output;
 use crate::prompt::{self, Prompt};
 use clap::{CommandFactory, FromArgMatches};
-use dsperse_pipeline::local::LocalExecutor;
-use dsperse_pipeline::{Config, Limits, Session};
 use dsperse_plugin_host::{CancelToken, HostOptions, PluginHost};
+use dsperse_stages::local::LocalExecutor;
+use dsperse_stages::{Config, Limits, Session};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -250,9 +250,8 @@ impl App {
             Arc::new(move |e| progress.handle(e)),
         )?;
         if needs_backend && host.plugins().is_empty() {
-            let mut error = UserError::from(dsperse_pipeline::Error::backend(
-                "no backend could be loaded",
-            ));
+            let mut error =
+                UserError::from(dsperse_stages::Error::backend("no backend could be loaded"));
             error.hint = Some(match host.skipped().first() {
                 Some(skipped) => format!("{skipped}; see \"dsperse plugin list\""),
                 None => "give the directory of the plugins with --plugins".to_owned(),

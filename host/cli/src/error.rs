@@ -1,7 +1,7 @@
 //! The one error that users see: cause, expectation, hint, exit code.
 
 use crate::exit::Exit;
-use dsperse_pipeline::ErrorClass;
+use dsperse_stages::ErrorClass;
 use serde_json::{Value, json};
 
 /// A command that did not end well.
@@ -54,8 +54,8 @@ impl UserError {
     }
 }
 
-impl From<dsperse_pipeline::Error> for UserError {
-    fn from(e: dsperse_pipeline::Error) -> Self {
+impl From<dsperse_stages::Error> for UserError {
+    fn from(e: dsperse_stages::Error) -> Self {
         Self {
             exit: match e.class {
                 ErrorClass::Usage => Exit::Usage,
@@ -72,6 +72,6 @@ impl From<dsperse_pipeline::Error> for UserError {
 
 impl From<dsperse_router::SpecError> for UserError {
     fn from(e: dsperse_router::SpecError) -> Self {
-        dsperse_pipeline::Error::from(e).into()
+        dsperse_stages::Error::from(e).into()
     }
 }

@@ -1,5 +1,5 @@
 //! The `dsperse` command line: arguments, dispatch, and what people see. The work itself
-//! is in `dsperse-pipeline`.
+//! is in `dsperse-stages`.
 //!
 //! - [`args`]: what can be typed, one file per family of verbs;
 //! - [`commands`]: one file per verb: arguments in, pipeline call, summary out;

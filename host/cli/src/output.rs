@@ -43,6 +43,6 @@ pub fn file(path: &Path, document: &impl Serialize) -> Result<()> {
         hint: None,
     })?;
     bytes.push(b'\n');
-    dsperse_bundle::atomic::write_file(path, &bytes).map_err(dsperse_pipeline::Error::from)?;
+    dsperse_store::atomic::write_file(path, &bytes).map_err(dsperse_stages::Error::from)?;
     Ok(())
 }

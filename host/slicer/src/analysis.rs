@@ -4,8 +4,8 @@ use crate::cost;
 use crate::extract::operator;
 use crate::plan::Plan;
 use crate::prepare::Prepared;
+use dsperse_documents::{ModelFile, TensorInfo};
 use dsperse_onnx::{DataType, NodeProto};
-use dsperse_types::{ModelFile, TensorInfo};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
 

@@ -1,7 +1,7 @@
 //! What is known of every tensor before the model runs.
 
+use dsperse_documents::{Encoding, TensorInfo};
 use dsperse_onnx::{DataType, Tensor};
-use dsperse_types::{Encoding, TensorInfo};
 use std::collections::HashMap;
 
 /// What is known of one tensor.

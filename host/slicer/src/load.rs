@@ -2,8 +2,8 @@
 
 use crate::error::{Result, SliceError};
 use bytes::Bytes;
+use dsperse_documents::{ExternalFile, ModelFile};
 use dsperse_onnx::{ModelProto, external, tensor};
-use dsperse_types::{ExternalFile, ModelFile};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 

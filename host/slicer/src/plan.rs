@@ -6,7 +6,7 @@
 
 use crate::error::{Result, SliceError};
 use crate::prepare::{PlanNode, Prepared};
-use dsperse_types::Strategy as StrategyDocument;
+use dsperse_documents::Strategy as StrategyDocument;
 use std::collections::{BTreeSet, HashMap};
 
 /// Which backends could prove an operator: bit `i` stands for backend `i` of the caller's

@@ -20,8 +20,8 @@ use crate::sparse;
 use crate::splice;
 use crate::types;
 use crate::weights;
+use dsperse_documents::{ModelFile, TensorInfo};
 use dsperse_onnx::{DataType, GraphProto, ModelProto, NodeProto, ValueInfoProto};
-use dsperse_types::{ModelFile, TensorInfo};
 use std::collections::{HashMap, HashSet};
 
 /// What becomes of a node.

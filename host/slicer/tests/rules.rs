@@ -585,7 +585,7 @@ fn slices_of_two_gib_are_refused() {
     g.initializer[0].raw_data = Some(bytes.slice(..120));
     let loaded = dsperse_slicer::LoadedModel {
         model,
-        file: dsperse_types::ModelFile::default(),
+        file: dsperse_documents::ModelFile::default(),
     };
     let p = prepare(loaded, &DimOptions::default()).unwrap();
     let plan = p.plan(&Strategy::Layer).unwrap();

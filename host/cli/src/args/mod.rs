@@ -51,7 +51,7 @@ pub struct Global {
     /// Less output on stderr
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// Log filter, such as "debug" or "dsperse_pipeline=trace" (RUST_LOG works too)
+    /// Log filter, such as "debug" or "dsperse_stages=trace" (RUST_LOG works too)
     #[arg(long, global = true, value_name = "LEVEL")]
     pub log_level: Option<String>,
     /// One JSON document on stdout instead of the summary

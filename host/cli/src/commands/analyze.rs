@@ -8,7 +8,7 @@ use crate::console::table::Table;
 use crate::error::Result;
 use crate::exit::Exit;
 use crate::output::{self, SCHEMA};
-use dsperse_pipeline::analyze::{Analysis, AnalyzeOptions, Answer, analyze};
+use dsperse_stages::analyze::{Analysis, AnalyzeOptions, Answer, analyze};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -84,7 +84,7 @@ fn summary(analysis: &Analysis) -> String {
         let _ = writeln!(out, "{reason} (slice {})", slices.join(", "));
     }
     for name in names {
-        let yes = |s: &&dsperse_pipeline::analyze::SliceAnalysis| {
+        let yes = |s: &&dsperse_stages::analyze::SliceAnalysis| {
             s.answers
                 .iter()
                 .any(|a| a.backend == name && a.supported && a.proves)

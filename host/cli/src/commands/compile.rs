@@ -6,11 +6,11 @@ use crate::args::common::Routing;
 use crate::args::stages::Compile;
 use crate::error::Result;
 use crate::exit::Exit;
-use dsperse_bundle::Access;
-use dsperse_pipeline::compile::{self, Calibration, CompileOptions};
-use dsperse_pipeline::report::StageReport;
-use dsperse_pipeline::{Session, slices};
 use dsperse_router::{Policy, Spec};
+use dsperse_stages::compile::{self, Calibration, CompileOptions};
+use dsperse_stages::report::StageReport;
+use dsperse_stages::{Session, slices};
+use dsperse_store::Access;
 use std::path::Path;
 
 pub fn execute(app: &App, args: &Compile) -> Result<Exit> {
@@ -20,8 +20,8 @@ pub fn execute(app: &App, args: &Compile) -> Result<Exit> {
             Some(file) => Calibration::Given(file.clone()),
             None => {
                 let location =
-                    dsperse_bundle::resolve(&path).map_err(dsperse_pipeline::Error::from)?;
-                let only_slice = !matches!(location.kind, dsperse_bundle::Kind::Model(_));
+                    dsperse_store::resolve(&path).map_err(dsperse_stages::Error::from)?;
+                let only_slice = !matches!(location.kind, dsperse_store::Kind::Model(_));
                 match paths::usual_input(&location.parent()) {
                     Some(file) if !only_slice => Calibration::Offered(file),
                     _ => Calibration::None,
@@ -47,7 +47,7 @@ pub fn carry_out(
     }
     let store = slices::open(path, Access::Edit)?;
     let report = compile::compile(session, &store, options)?;
-    store.commit().map_err(dsperse_pipeline::Error::from)?;
+    store.commit().map_err(dsperse_stages::Error::from)?;
     session.check_cancelled()?;
     Ok(report)
 }

@@ -6,7 +6,7 @@ use crate::args::slicing::{Convert, Purpose};
 use crate::error::{Result, UserError};
 use crate::exit::Exit;
 use crate::output::SCHEMA;
-use dsperse_bundle::{ConvertOptions, Limits};
+use dsperse_store::{ConvertOptions, Limits};
 use serde_json::json;
 
 pub fn execute(app: &App, args: &Convert) -> Result<Exit> {
@@ -32,9 +32,9 @@ pub fn execute(app: &App, args: &Convert) -> Result<Exit> {
         for_verify,
     };
     // What "PATH" means changes when its source is removed.
-    let source = dsperse_bundle::resolve(&input).map_err(dsperse_pipeline::Error::from)?;
-    let converted = dsperse_bundle::convert(&input, &options, Limits::default())
-        .map_err(dsperse_pipeline::Error::from)?;
+    let source = dsperse_store::resolve(&input).map_err(dsperse_stages::Error::from)?;
+    let converted = dsperse_store::convert(&input, &options, Limits::default())
+        .map_err(dsperse_stages::Error::from)?;
     let gone = converted.removed_source && source.path != converted.path;
     let removed = if gone {
         format!("; {} was removed", shown(&source.path))

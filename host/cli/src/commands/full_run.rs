@@ -6,16 +6,16 @@ use crate::args::stages::FullRun;
 use crate::error::{Result, UserError};
 use crate::exit::Exit;
 use crate::output::SCHEMA;
-use dsperse_bundle::{Access, Shape, read_inputs};
-use dsperse_pipeline::Session;
-use dsperse_pipeline::compile::Calibration;
-use dsperse_pipeline::prove::ProveOptions;
-use dsperse_pipeline::report::StageReport;
-use dsperse_pipeline::run::{Ran, RunOptions, check_output_file};
-use dsperse_pipeline::slice::{self, Cut, SliceOptions};
-use dsperse_pipeline::verify::VerifyOptions;
+use dsperse_documents::{TensorInfo, VerificationReport};
 use dsperse_router::Spec;
-use dsperse_types::{TensorInfo, VerificationReport};
+use dsperse_stages::Session;
+use dsperse_stages::compile::Calibration;
+use dsperse_stages::prove::ProveOptions;
+use dsperse_stages::report::StageReport;
+use dsperse_stages::run::{Ran, RunOptions, check_output_file};
+use dsperse_stages::slice::{self, Cut, SliceOptions};
+use dsperse_stages::verify::VerifyOptions;
+use dsperse_store::{Access, Shape, read_inputs};
 use serde_json::json;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -47,7 +47,7 @@ pub fn execute(app: &App, args: &FullRun) -> Result<Exit> {
         }
         let slices = sliced(session, app, args, model.as_deref(), &dir)?;
         // A wrong input would be found only after everything is compiled.
-        read_inputs(&input, &model_inputs(&slices)?).map_err(dsperse_pipeline::Error::from)?;
+        read_inputs(&input, &model_inputs(&slices)?).map_err(dsperse_stages::Error::from)?;
         stages(session, args, &slices, &input, &dir)
     })?;
     let mut text = format!(
@@ -118,10 +118,8 @@ fn sliced(
 }
 
 fn model_inputs(slices: &Path) -> Result<Vec<TensorInfo>> {
-    let store = dsperse_pipeline::slices::open(slices, Access::Read)?;
-    let model = store
-        .require_model()
-        .map_err(dsperse_pipeline::Error::from)?;
+    let store = dsperse_stages::slices::open(slices, Access::Read)?;
+    let model = store.require_model().map_err(dsperse_stages::Error::from)?;
     Ok(model.inputs.clone())
 }
 

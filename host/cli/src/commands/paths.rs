@@ -6,8 +6,8 @@ use crate::args::slicing;
 use crate::args::stages::RunOf;
 use crate::error::{Result, UserError};
 use crate::exit::Exit;
-use dsperse_bundle::Shape;
 use dsperse_slicer::DimOptions;
+use dsperse_store::Shape;
 use std::path::{Path, PathBuf};
 
 /// The model's input file: as given, or `input.json` in the model's directory.
@@ -41,32 +41,32 @@ pub fn slices(app: &App, given: Option<PathBuf>) -> Result<PathBuf> {
     let path = app
         .prompt
         .path(given, "the path of the slices", "-s PATH")?;
-    let missing = match dsperse_bundle::resolve(&path) {
+    let missing = match dsperse_store::resolve(&path) {
         Ok(_) => return Ok(path),
-        Err(e) => dsperse_pipeline::Error::from(e),
+        Err(e) => dsperse_stages::Error::from(e),
     };
     let question = format!(
         "There are no slices at \"{}\". Slice the model now?",
         path.display()
     );
-    if dsperse_pipeline::slice::model_file(&path).is_ok()
+    if dsperse_stages::slice::model_file(&path).is_ok()
         && app.prompt.confirm(&question) == Some(true)
     {
         super::slice::with_defaults(app, &path)?;
-        return Ok(dsperse_pipeline::slice::model_dir(&path));
+        return Ok(dsperse_stages::slice::model_dir(&path));
     }
     Err(missing.into())
 }
 
 /// The directory beside the slices that a path means.
 pub fn model_dir_of(path: &Path) -> Result<PathBuf> {
-    let location = dsperse_bundle::resolve(path).map_err(dsperse_pipeline::Error::from)?;
+    let location = dsperse_store::resolve(path).map_err(dsperse_stages::Error::from)?;
     Ok(location.parent())
 }
 
 /// The newest run that a path means, if any.
 pub fn newest_run(path: &Path) -> Result<Option<PathBuf>> {
-    let runs = dsperse_bundle::find_runs(path).map_err(dsperse_pipeline::Error::from)?;
+    let runs = dsperse_store::find_runs(path).map_err(dsperse_stages::Error::from)?;
     Ok(runs.into_iter().next())
 }
 
@@ -87,7 +87,7 @@ pub fn run_and_slices(app: &App, args: &RunOf) -> Result<(PathBuf, PathBuf)> {
     let path = app
         .prompt
         .path(given, "the run", "RUN_DIR or --run-dir DIR")?;
-    let runs = dsperse_bundle::find_runs(&path).map_err(dsperse_pipeline::Error::from)?;
+    let runs = dsperse_store::find_runs(&path).map_err(dsperse_stages::Error::from)?;
     if runs.is_empty() {
         let swapped = data
             .as_deref()
@@ -109,7 +109,7 @@ pub fn run_and_slices(app: &App, args: &RunOf) -> Result<(PathBuf, PathBuf)> {
     let run = runs[app.prompt.choose("Which run?", &names)].clone();
     let data = match data {
         Some(data) => data.clone(),
-        None => dsperse_pipeline::run::slices_of(&run)?,
+        None => dsperse_stages::run::slices_of(&run)?,
     };
     Ok((run, data))
 }

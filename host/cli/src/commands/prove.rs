@@ -6,10 +6,10 @@ use crate::args::stages::Prove;
 use crate::error::Result;
 use crate::exit::Exit;
 use crate::output;
-use dsperse_bundle::{Access, RunDir};
-use dsperse_pipeline::prove::{self, ProveOptions};
-use dsperse_pipeline::report::StageReport;
-use dsperse_pipeline::{Session, slices};
+use dsperse_stages::prove::{self, ProveOptions};
+use dsperse_stages::report::StageReport;
+use dsperse_stages::{Session, slices};
+use dsperse_store::{Access, RunDir};
 use std::path::Path;
 
 pub fn execute(app: &App, args: &Prove) -> Result<Exit> {
@@ -36,7 +36,7 @@ pub fn carry_out(
     options: &ProveOptions,
 ) -> Result<StageReport> {
     let store = slices::open(data, Access::Read)?;
-    let run = RunDir::open(run, Access::Edit).map_err(dsperse_pipeline::Error::from)?;
+    let run = RunDir::open(run, Access::Edit).map_err(dsperse_stages::Error::from)?;
     let report = prove::prove(session, &store, &run, options)?;
     session.check_cancelled()?;
     Ok(report)

@@ -6,8 +6,8 @@ use crate::args::inspect::Report;
 use crate::error::Result;
 use crate::exit::Exit;
 use crate::output::SCHEMA;
-use dsperse_bundle::{Access, RunDir, atomic};
-use dsperse_pipeline::{page, slices};
+use dsperse_stages::{page, slices};
+use dsperse_store::{Access, RunDir, atomic};
 use serde_json::json;
 
 pub fn execute(app: &App, args: &Report) -> Result<Exit> {
@@ -15,8 +15,8 @@ pub fn execute(app: &App, args: &Report) -> Result<Exit> {
         .prompt
         .path(args.path.clone(), "the run, model or slices", "PATH")?;
     let (html, usual) = if let Some(run) = paths::newest_run(&path)? {
-        let store = slices::open(&dsperse_pipeline::run::slices_of(&run)?, Access::Read)?;
-        let opened = RunDir::open(&run, Access::Read).map_err(dsperse_pipeline::Error::from)?;
+        let store = slices::open(&dsperse_stages::run::slices_of(&run)?, Access::Read)?;
+        let opened = RunDir::open(&run, Access::Read).map_err(dsperse_stages::Error::from)?;
         let name = run
             .file_name()
             .map(|n| n.to_string_lossy().into_owned())
@@ -29,7 +29,7 @@ pub fn execute(app: &App, args: &Report) -> Result<Exit> {
         (page::page(&store, None)?, usual)
     };
     let file = args.output_file.clone().unwrap_or(usual);
-    atomic::write_file(&file, html.as_bytes()).map_err(dsperse_pipeline::Error::from)?;
+    atomic::write_file(&file, html.as_bytes()).map_err(dsperse_stages::Error::from)?;
     app.print(
         &format!("report at {}", shown(&file)),
         &json!({"schema": SCHEMA, "command": "report", "path": shown(&file)}),

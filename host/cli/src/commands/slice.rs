@@ -8,10 +8,10 @@ use crate::console::table::Table;
 use crate::error::{Result, UserError};
 use crate::exit::Exit;
 use crate::output::SCHEMA;
-use dsperse_bundle::Shape;
-use dsperse_pipeline::Session;
-use dsperse_pipeline::slice::{self, Cut, SliceOptions, Sliced};
 use dsperse_slicer::DimOptions;
+use dsperse_stages::Session;
+use dsperse_stages::slice::{self, Cut, SliceOptions, Sliced};
+use dsperse_store::Shape;
 use serde_json::json;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -87,7 +87,7 @@ pub fn with_defaults(app: &App, model: &Path) -> Result<()> {
 /// A model directory with slices of two shapes means one of them only, and that may not
 /// be what was just made.
 fn hidden(made: &Path, model_dir: &Path) -> Option<String> {
-    let meant = dsperse_bundle::resolve(model_dir).ok()?.path;
+    let meant = dsperse_store::resolve(model_dir).ok()?.path;
     (meant != made.canonicalize().ok()?).then(|| {
         format!(
             "\"{}\" is there too, and a command that is given \"{}\" takes that: name these slices themselves, or remove the others",

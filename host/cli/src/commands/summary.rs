@@ -4,7 +4,7 @@ use crate::app::App;
 use crate::console::numbers;
 use crate::console::table::Table;
 use crate::output::SCHEMA;
-use dsperse_pipeline::report::{Outcome, SliceLine, StageReport};
+use dsperse_stages::report::{Outcome, SliceLine, StageReport};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 

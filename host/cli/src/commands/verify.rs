@@ -8,10 +8,10 @@ use crate::console::table::Table;
 use crate::error::Result;
 use crate::exit::Exit;
 use crate::output;
-use dsperse_bundle::{Access, RunDir, atomic};
-use dsperse_pipeline::verify::{self, VerifyOptions};
-use dsperse_pipeline::{Session, slices};
-use dsperse_types::{KeyOrigin, SliceVerdict, StageOutcome, Verdict, VerificationReport};
+use dsperse_documents::{KeyOrigin, SliceVerdict, StageOutcome, Verdict, VerificationReport};
+use dsperse_stages::verify::{self, VerifyOptions};
+use dsperse_stages::{Session, slices};
+use dsperse_store::{Access, RunDir, atomic};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -47,7 +47,7 @@ pub fn carry_out(
     receipt: Option<&Path>,
 ) -> Result<VerificationReport> {
     let store = slices::open(data, Access::Read)?;
-    let opened = RunDir::open(run, Access::Read).map_err(dsperse_pipeline::Error::from)?;
+    let opened = RunDir::open(run, Access::Read).map_err(dsperse_stages::Error::from)?;
     let report = verify::verify(session, &store, &opened, options)?;
     drop(opened);
     write_receipt(&report, run, receipt)?;
@@ -61,7 +61,7 @@ fn write_receipt(report: &VerificationReport, run: &Path, asked: Option<&Path>) 
     let path: PathBuf = asked.map_or_else(|| run.join("receipt.json"), Path::to_path_buf);
     match atomic::write_document(&path, &report.receipt()) {
         Ok(()) => Ok(()),
-        Err(e) if asked.is_some() => Err(dsperse_pipeline::Error::from(e).into()),
+        Err(e) if asked.is_some() => Err(dsperse_stages::Error::from(e).into()),
         Err(e) => {
             tracing::info!("no receipt was written: {e}");
             Ok(())
@@ -93,11 +93,11 @@ fn note(run: &Path, report: &VerificationReport) {
     }
 }
 
-pub fn require(level: Require) -> dsperse_types::Require {
+pub fn require(level: Require) -> dsperse_documents::Require {
     match level {
-        Require::Proven => dsperse_types::Require::Proven,
-        Require::Checked => dsperse_types::Require::Checked,
-        Require::Any => dsperse_types::Require::Any,
+        Require::Proven => dsperse_documents::Require::Proven,
+        Require::Checked => dsperse_documents::Require::Checked,
+        Require::Any => dsperse_documents::Require::Any,
     }
 }
 

@@ -1,8 +1,8 @@
 //! Progress: one line per running slice on a terminal, one plain line per event elsewhere.
 
 use super::numbers;
-use dsperse_pipeline::Event;
 use dsperse_plugin_api::context::Level;
+use dsperse_stages::Event;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -179,7 +179,7 @@ impl State {
             }
             Event::FellThrough { slice, fallback } => {
                 self.running.remove(slice);
-                let tool = fallback.kind == Some(dsperse_types::ErrorKind::ToolMissing);
+                let tool = fallback.kind == Some(dsperse_documents::ErrorKind::ToolMissing);
                 if tool && !self.warned.contains(&fallback.backend) {
                     self.warned.push(fallback.backend.clone());
                     lines.push(self.warning(

@@ -118,7 +118,7 @@ pub fn sliced(model: &ModelProto, strategy: &Strategy<'_>) -> Vec<Slice> {
     prepared.slices(&plan).map(Result::unwrap).collect()
 }
 
-pub fn names(infos: &[dsperse_types::TensorInfo]) -> Vec<&str> {
+pub fn names(infos: &[dsperse_documents::TensorInfo]) -> Vec<&str> {
     infos.iter().map(|i| i.name.as_str()).collect()
 }
 

@@ -202,9 +202,9 @@ impl<'a> Killing<'a> {
     }
 
     fn opens(&self, bundle: &str) -> bool {
-        dsperse_bundle::SliceStore::open(
+        dsperse_store::SliceStore::open(
             &self.place.path("model").join(bundle),
-            dsperse_bundle::Access::Read,
+            dsperse_store::Access::Read,
         )
         .is_ok_and(|store| store.indices() == [0, 1, 2, 3, 4])
     }
@@ -356,13 +356,13 @@ fn trees(place: &Place) -> Vec<Tree> {
 /// The files of a bundle, whose own bytes hold measured times.
 fn unpacked(place: &Place, bundle: &Path) -> Tree {
     let to = place.path("unpacked");
-    let options = dsperse_bundle::ConvertOptions {
-        to: Some(dsperse_bundle::Shape::Dirs),
+    let options = dsperse_store::ConvertOptions {
+        to: Some(dsperse_store::Shape::Dirs),
         output: Some(to.clone()),
         cleanup: Some(false),
         ..Default::default()
     };
-    dsperse_bundle::convert(bundle, &options, dsperse_bundle::Limits::default())
+    dsperse_store::convert(bundle, &options, dsperse_store::Limits::default())
         .expect("the bundle is whole");
     let read = |name: String| {
         let content = Content::read(&to.join(&name), &name).expect("a document that parses");

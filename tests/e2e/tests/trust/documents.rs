@@ -2,8 +2,8 @@
 //! every field is described there, with its type, and nothing else is.
 
 use super::world::{Lab, World};
-use dsperse_pipeline::verify::VerifyOptions;
-use dsperse_types::Document;
+use dsperse_documents::Document;
+use dsperse_stages::verify::VerifyOptions;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -58,7 +58,10 @@ fn compare(section: &str, value: &Value) {
         );
         if kind.contains("digest") && !value.is_null() {
             let text = value.as_str().expect("text");
-            assert!(dsperse_types::digest::is_sha256_hex(text), "{name}: {text}");
+            assert!(
+                dsperse_documents::digest::is_sha256_hex(text),
+                "{name}: {text}"
+            );
         }
     }
     for (name, kind) in fields {
@@ -103,8 +106,8 @@ fn the_page_names_the_versions() {
     let page = dsperse_test_support::repository().join("docs/verification-report.md");
     let text = std::fs::read_to_string(page).expect("the page");
     for (kind, schema) in [
-        ("Report", dsperse_types::VerificationReport::SCHEMA),
-        ("Receipt", dsperse_types::Receipt::SCHEMA),
+        ("Report", dsperse_documents::VerificationReport::SCHEMA),
+        ("Receipt", dsperse_documents::Receipt::SCHEMA),
     ] {
         assert!(
             text.contains(&format!("{kind}: schema {schema}")),

@@ -9,11 +9,11 @@
 //! long run; without the variables it is 2,400 flips with a fixed seed.
 
 use super::world::{Lab, Outcome, World};
-use dsperse_bundle::{ConvertOptions, Limits, Shape};
+use dsperse_documents::{ReceiptFile, Verdict, VerificationReport};
 use dsperse_e2e::Random;
-use dsperse_pipeline::verify::VerifyOptions;
 use dsperse_plugin_host::Isolation;
-use dsperse_types::{ReceiptFile, Verdict, VerificationReport};
+use dsperse_stages::verify::VerifyOptions;
+use dsperse_store::{ConvertOptions, Limits, Shape};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -113,7 +113,7 @@ fn campaign(backend: &'static str, packed: bool, flips: u64, seed: u64) {
             for_verify: true,
             ..ConvertOptions::default()
         };
-        slices = dsperse_bundle::convert(&slices, &options, Limits::default())
+        slices = dsperse_store::convert(&slices, &options, Limits::default())
             .expect("a bundle")
             .path;
     }

@@ -2,13 +2,13 @@
 //! slice's.
 
 use super::world::{Lab, World};
-use dsperse_bundle::TensorStore;
+use dsperse_documents::{Artefact, SliceMetadata};
 use dsperse_onnx::ModelProto;
 use dsperse_plugin_api::{
     ArtefactRef, CompileJob, Done, ProveJob, TensorFile, WitnessJob, job::Options,
 };
 use dsperse_plugin_host::{CallOptions, Reply, Request};
-use dsperse_types::{Artefact, SliceMetadata};
+use dsperse_store::TensorStore;
 use serde_json::json;
 use std::fs;
 use std::path::Path;

@@ -10,8 +10,8 @@ mod rows;
 mod verifier;
 mod world;
 
-use dsperse_pipeline::verify::VerifyOptions;
-use dsperse_types::{KeyOrigin, Require};
+use dsperse_documents::{KeyOrigin, Require};
+use dsperse_stages::verify::VerifyOptions;
 use rows::{Expect, OF_TOOLS, table};
 use std::process::Command;
 use world::{Lab, Outcome, World};

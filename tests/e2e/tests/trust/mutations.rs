@@ -3,8 +3,8 @@
 
 use super::rows::table;
 use super::world::{Lab, World};
-use dsperse_pipeline::verify::VerifyOptions;
-use dsperse_pipeline::verify::checks::Check;
+use dsperse_stages::verify::VerifyOptions;
+use dsperse_stages::verify::checks::Check;
 
 /// For each check: a backend, and a row that only this check stops.
 fn row_of(check: Check) -> (&'static str, &'static str) {

@@ -2,8 +2,8 @@
 
 use super::forge::forge;
 use super::world::{Lab, World, change_input, flip};
-use dsperse_pipeline::verify::VerifyOptions;
-use dsperse_types::{Require, Role, StageOutcome, Verdict};
+use dsperse_documents::{Require, Role, StageOutcome, Verdict};
+use dsperse_stages::verify::VerifyOptions;
 use serde_json::json;
 use std::fs;
 
@@ -154,7 +154,7 @@ fn set_backend_onnx(w: &World, _: &Lab) {
     }
 }
 
-fn tamper_key_entry(w: &World, f: impl Fn(&mut dsperse_types::Artefact)) {
+fn tamper_key_entry(w: &World, f: impl Fn(&mut dsperse_documents::Artefact)) {
     w.edit_slice(1, |m| {
         let c = m.compilations.get_mut(w.backend).expect("compiled");
         let key = c.artefacts.iter_mut().find(|a| a.role == Role::Verifying);
@@ -640,7 +640,7 @@ pub fn table() -> Vec<Row> {
             |w, _| {
                 w.edit_index(|i| {
                     for t in &mut i.tensors {
-                        if let (dsperse_types::Encoding::Fixed { exponent }, "logits") =
+                        if let (dsperse_documents::Encoding::Fixed { exponent }, "logits") =
                             (&mut t.encoding, t.name.as_str())
                         {
                             *exponent += 1;
@@ -815,7 +815,7 @@ pub fn table() -> Vec<Row> {
                     for s in &mut r.slices {
                         s.backend = Some("../../evil".into());
                         s.proof_execution = Some(StageOutcome {
-                            files: vec![dsperse_types::Artefact::new(
+                            files: vec![dsperse_documents::Artefact::new(
                                 "proof",
                                 Role::Verifying,
                                 "x",

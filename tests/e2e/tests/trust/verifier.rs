@@ -2,10 +2,10 @@
 //! receipt that somebody else checks.
 
 use super::world::{Lab, Outcome, World, read};
-use dsperse_bundle::{ConvertOptions, Limits, atomic::write_document};
-use dsperse_pipeline::verify::VerifyOptions;
+use dsperse_documents::{KeyOrigin, Receipt, Require, SliceMetadata, Verdict};
 use dsperse_plugin_host::Isolation;
-use dsperse_types::{KeyOrigin, Receipt, Require, SliceMetadata, Verdict};
+use dsperse_stages::verify::VerifyOptions;
+use dsperse_store::{ConvertOptions, Limits, atomic::write_document};
 use std::fs;
 use std::path::PathBuf;
 
@@ -15,11 +15,11 @@ fn bundle(world: &World) -> PathBuf {
         for_verify: true,
         ..ConvertOptions::default()
     };
-    let converted = dsperse_bundle::convert(&world.slices(), &options, Limits::default());
+    let converted = dsperse_store::convert(&world.slices(), &options, Limits::default());
     converted.expect("a verifier's bundle").path
 }
 
-fn accepts(outcome: Outcome) -> dsperse_types::VerificationReport {
+fn accepts(outcome: Outcome) -> dsperse_documents::VerificationReport {
     let report = outcome.report();
     assert!(report.accepted, "{report:#?}");
     report

@@ -4,20 +4,20 @@
 //! verifications take seconds; backends still run in workers of the real binary, except
 //! where a test asks for [`Isolation::None`].
 
-use dsperse_bundle::{Access, RunDir, SliceStore, file_digest};
+use dsperse_documents::tensors::digest_of;
+use dsperse_documents::{
+    Document, ModelMetadata, RunResults, SliceMetadata, TensorIndex, Verdict, VerificationReport,
+};
 use dsperse_e2e::{Place, binary};
-use dsperse_pipeline::local::LocalExecutor;
-use dsperse_pipeline::verify::checks::Check;
-use dsperse_pipeline::verify::{VerifyOptions, verify_without};
-use dsperse_pipeline::{Config, Error, ErrorClass, Limits, Session};
 use dsperse_plugin_api::ProbeJob;
 use dsperse_plugin_host::{
     CallOptions, CancelToken, HostOptions, Isolation, PluginHost, Reply, Request,
 };
-use dsperse_types::tensors::digest_of;
-use dsperse_types::{
-    Document, ModelMetadata, RunResults, SliceMetadata, TensorIndex, Verdict, VerificationReport,
-};
+use dsperse_stages::local::LocalExecutor;
+use dsperse_stages::verify::checks::Check;
+use dsperse_stages::verify::{VerifyOptions, verify_without};
+use dsperse_stages::{Config, Error, ErrorClass, Limits, Session};
+use dsperse_store::{Access, RunDir, SliceStore, file_digest};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -182,7 +182,7 @@ impl World {
         let all = &metadata.compilations[self.backend].artefacts;
         let key = all
             .iter()
-            .find(|a| a.role == dsperse_types::Role::Verifying);
+            .find(|a| a.role == dsperse_documents::Role::Verifying);
         self.slice(i).join(&key.expect("a key").path)
     }
     pub fn payload(&self, i: usize) -> PathBuf {
@@ -219,7 +219,7 @@ impl World {
             }
         });
         let index = self.index();
-        let digest = |names: &[dsperse_types::TensorInfo]| {
+        let digest = |names: &[dsperse_documents::TensorInfo]| {
             digest_of(names.iter().filter_map(|t| index.get(&t.name)))
         };
         self.edit_results(|r| {

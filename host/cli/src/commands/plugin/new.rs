@@ -27,7 +27,7 @@ pub fn execute(app: &App, name: &str, output: Option<&Path>, api: Option<&str>) 
             None => Ok(()),
         }
         .and_then(|()| std::fs::write(&path, text));
-        written.map_err(|e| dsperse_pipeline::Error::io("write", &path, &e))?;
+        written.map_err(|e| dsperse_stages::Error::io("write", &path, &e))?;
     }
     let library = format!("libdsperse_backend_{}.so", name.replace('-', "_"));
     app.print(

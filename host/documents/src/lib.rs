@@ -1,0 +1,47 @@
+//! The domain types of DSperse: slices, tensors, claims, verdicts and the documents on disk.
+//!
+//! Nothing here touches the file system or the command line; crate `dsperse-store`
+//! puts these documents on disk. The modules, in the order in which a run meets them:
+//!
+//! - [`document`]: what all documents share: a `schema` version, and unknown fields
+//!   that survive a rewrite;
+//! - [`model`]: `slices/metadata.json`, the sliced model with its edges, and the digest
+//!   that identifies it;
+//! - [`slice`](mod@slice): `slices/slice_<i>/metadata.json`, one slice and what each backend
+//!   compiled from it;
+//! - [`tensors`]: `tensors/index.json`, the values of one run;
+//! - [`run`]: `run/metadata.json` and `run_results.json`;
+//! - [`verdict`]: the verifier's report and the receipt;
+//! - [`digest`]: how digests over structured data are computed.
+//!
+//! Types that plugins see too ([`TensorInfo`], [`Encoding`], [`Artefact`], [`Role`],
+//! [`ErrorKind`], [`ProofProperties`]) come from `dsperse-plugin-api`.
+
+pub mod digest;
+pub mod document;
+pub mod model;
+pub mod run;
+pub mod slice;
+pub mod tensors;
+pub mod verdict;
+
+#[cfg(test)]
+mod tests;
+
+pub use document::{Document, DocumentError, Extra, Schema};
+pub use dsperse_plugin_api::{
+    Artefact, Encoding, Error as BackendError, ErrorKind, ProofProperties, Role, Stage, TensorInfo,
+};
+pub use model::{
+    Edge, ExternalFile, ModelError, ModelFile, ModelMetadata, SliceSummary, Strategy, derive_edges,
+};
+pub use run::{
+    Claim, Engine, Fallback, Fidelity, RunMetadata, RunResults, RunSlice, SliceRun, StageOutcome,
+    Totals, Usage,
+};
+pub use slice::{Compilation, Payload, SliceMetadata};
+pub use tensors::{TensorIndex, TensorOrigin, TensorRecord};
+pub use verdict::{
+    Counts, KeyOrigin, ProvenShare, Receipt, ReceiptFile, ReceiptSlice, Require, SliceVerdict,
+    Verdict, VerificationReport, keys_digest,
+};

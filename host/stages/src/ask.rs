@@ -1,0 +1,29 @@
+//! Asking a backend whether it can take a slice.
+
+use crate::error::Result;
+use crate::job::{Files, Job, Operation, job_dir};
+use crate::session::{Loaded, Session};
+use dsperse_documents::BackendError;
+use dsperse_plugin_api::{SliceInfo, Support};
+use std::path::Path;
+
+/// Calls `supports` on a slice whose ONNX file is `payload`. The inner error is the
+/// backend's own. `scratch` is a directory for the files of the call.
+///
+/// # Errors
+/// When no directory can be made for the call.
+pub(crate) fn supports(
+    session: &Session<'_>,
+    backend: &Loaded<'_>,
+    slice: SliceInfo,
+    payload: &Path,
+    scratch: &Path,
+) -> Result<Result<Support, BackendError>> {
+    let mut files = Files::default();
+    files.insert(Files::PAYLOAD, &slice.sha256, payload);
+    let dir = job_dir(scratch)?;
+    let control = session.control(dir.path(), slice.index, backend.name(), 1);
+    let job = Job::new(Operation::Supports, backend, slice);
+    let outcome = session.executor().execute(&job, &files, &control);
+    Ok(outcome.supports())
+}

@@ -1,0 +1,263 @@
+//! The float chain: every slice run in floats by the executor backend. It gives the
+//! calibration tensors of `compile` and the reference of a run's fidelity.
+
+use crate::error::{Error, Result};
+use crate::job::{Files, Job, Operation, TensorRef, job_dir};
+use crate::schedule::{self, Task};
+use crate::session::{Loaded, Session};
+use crate::slices;
+use dsperse_documents::{ErrorKind, ModelMetadata, digest::sha256_hex};
+use dsperse_plugin_api::{TensorInfo, job::Done};
+use dsperse_store::{SliceStore, Tensor};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// A tensor in a file of this command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Name, encoding, shape and digest.
+    pub tensor: TensorRef,
+    /// Where the bytes are.
+    pub path: PathBuf,
+}
+
+impl Held {
+    /// The tensor with its bytes.
+    ///
+    /// # Errors
+    /// When the file can't be read.
+    pub fn read(&self) -> Result<Tensor> {
+        let data = std::fs::read(&self.path)
+            .map_err(|e| Error::io("read the tensor file", &self.path, &e))?;
+        Ok(Tensor::new(self.tensor.info.clone(), data)?)
+    }
+}
+
+/// Tensors by name.
+pub type Tensors = BTreeMap<String, Held>;
+
+/// Writes tensors into files of a directory.
+///
+/// # Errors
+/// When the disk is full.
+pub fn hold(dir: &Path, tensors: &[Tensor]) -> Result<Tensors> {
+    let mut held = Tensors::new();
+    for (k, t) in tensors.iter().enumerate() {
+        let path = dir.join(format!("input-{k}.bin"));
+        std::fs::write(&path, &t.data)
+            .map_err(|e| Error::io("write the tensor file", &path, &e))?;
+        let tensor = TensorRef {
+            info: t.info.clone(),
+            sha256: sha256_hex(&t.data),
+        };
+        held.insert(t.info.name.clone(), Held { tensor, path });
+    }
+    Ok(held)
+}
+
+/// Picks tensors in the order that a slice wants them.
+///
+/// # Errors
+/// When one is missing, which means that an earlier slice did not run.
+pub fn pick(tensors: &Tensors, wanted: &[TensorInfo]) -> Result<Vec<Held>> {
+    wanted
+        .iter()
+        .map(|w| {
+            tensors
+                .get(&w.name)
+                .cloned()
+                .ok_or_else(|| Error::failed(format!("tensor \"{}\" was not computed", w.name)))
+        })
+        .collect()
+}
+
+/// Adds input tensors to a job.
+pub fn add_inputs(job: &mut Job, files: &mut Files, inputs: &[Held]) {
+    for held in inputs {
+        files.insert(&held.tensor.info.name, &held.tensor.sha256, &held.path);
+        job.inputs.push(held.tensor.clone());
+    }
+}
+
+/// The outputs of a finished witness job as files, checked against what the slice
+/// declares: same names, shapes and encodings (fixed point may stand for floats).
+///
+/// # Errors
+/// `internal` sentence when a backend returned something else.
+pub fn outputs(done: &Done, dir: &Path, declared: &[TensorInfo]) -> Result<Vec<Held>, String> {
+    use dsperse_plugin_api::Encoding;
+    if done.outputs.len() != declared.len() {
+        return Err(format!(
+            "the backend returned {} outputs, the slice has {}",
+            done.outputs.len(),
+            declared.len()
+        ));
+    }
+    done.outputs
+        .iter()
+        .zip(declared)
+        .map(|(file, want)| {
+            let float = matches!(want.encoding, Encoding::F16 | Encoding::F32 | Encoding::F64);
+            let fixed = matches!(file.info.encoding, Encoding::Fixed { .. });
+            let fits = file.info.encoding == want.encoding || (float && fixed);
+            if file.info.name != want.name || file.info.shape != want.shape || !fits {
+                return Err(format!(
+                    "the backend returned output \"{}\" {:?} {:?}, the slice has \"{}\" {:?} {:?}",
+                    file.info.name,
+                    file.info.encoding,
+                    file.info.shape,
+                    want.name,
+                    want.encoding,
+                    want.shape
+                ));
+            }
+            Ok(Held {
+                tensor: TensorRef {
+                    info: file.info.clone(),
+                    sha256: file.sha256.clone(),
+                },
+                path: dir.join(&file.path),
+            })
+        })
+        .collect()
+}
+
+/// Which slices come before which: the producers of each slice's inputs.
+#[must_use]
+pub fn dependencies(model: &ModelMetadata) -> Vec<Vec<usize>> {
+    model
+        .slices
+        .iter()
+        .map(|s| {
+            let mut after: Vec<usize> = model
+                .edges
+                .iter()
+                .filter(|e| e.consumers.contains(&s.index))
+                .filter_map(|e| e.producer)
+                .collect();
+            after.sort_unstable();
+            after.dedup();
+            after
+        })
+        .collect()
+}
+
+/// Runs one slice in floats on the given inputs.
+///
+/// # Errors
+/// What the executor says, with the slice's index.
+pub fn run_slice(
+    session: &Session<'_>,
+    store: &SliceStore,
+    executor: &Loaded<'_>,
+    index: usize,
+    inputs: &[Held],
+    scratch: &Path,
+) -> Result<Vec<Held>> {
+    let slice = store.slice(index)?;
+    let (mut job, mut files) = slices::job(store, &slice, Operation::Witness, executor)?;
+    add_inputs(&mut job, &mut files, inputs);
+    let dir = job_dir(scratch)?.keep();
+    let control = session.control(&dir, index, executor.name(), count_of(store));
+    let done = session
+        .executor()
+        .execute(&job, &files, &control)
+        .done()
+        .map_err(|e| backend_error(&e, index, executor.name()))?;
+    outputs(&done, &dir, &slice.outputs).map_err(|why| {
+        Error::failed(format!(
+            "slice {index}, backend \"{}\": {why}",
+            executor.name()
+        ))
+    })
+}
+
+fn count_of(store: &SliceStore) -> usize {
+    slices::count(store)
+}
+
+/// A backend's error as the command's own.
+#[must_use]
+pub fn backend_error(e: &dsperse_documents::BackendError, slice: usize, backend: &str) -> Error {
+    let message = format!("slice {slice}, backend \"{backend}\": {}", e.message);
+    let mut error = match e.kind {
+        ErrorKind::InvalidInput => Error::bad_input(message),
+        ErrorKind::Cancelled => return Error::interrupted(),
+        ErrorKind::ToolMissing => Error::backend(message),
+        _ => Error::failed(message),
+    };
+    error.hint.clone_from(&e.hint);
+    error
+}
+
+/// Runs the float chain up to the slices in `wanted` and returns every tensor of it, the
+/// model's inputs included.
+///
+/// # Errors
+/// The first slice that the executor can't run.
+pub fn run(
+    session: &Session<'_>,
+    store: &SliceStore,
+    inputs: Tensors,
+    wanted: &[usize],
+    scratch: &Path,
+) -> Result<Tensors> {
+    let model = store.require_model()?;
+    let executor = session.float_executor()?;
+    let before = dependencies(model);
+    let needed = closure(&before, wanted);
+    let position: BTreeMap<usize, usize> =
+        needed.iter().enumerate().map(|(at, i)| (*i, at)).collect();
+    let tasks: Vec<Task> = needed
+        .iter()
+        .map(|i| Task {
+            after: before[*i]
+                .iter()
+                .filter_map(|p| position.get(p).copied())
+                .collect(),
+            memory: 0,
+        })
+        .collect();
+    let tensors = Mutex::new(inputs);
+    let failure: Mutex<Option<Error>> = Mutex::new(None);
+    schedule::run_all(&tasks, session.bounds(), &session.cancel, |at| {
+        let index = needed[at];
+        if lock(&failure).is_some() {
+            return;
+        }
+        let result = (|| {
+            let inputs = pick(&lock(&tensors), &model.slices[index].inputs)?;
+            run_slice(session, store, &executor, index, &inputs, scratch)
+        })();
+        match result {
+            Ok(outputs) => {
+                lock(&tensors).extend(outputs.into_iter().map(|h| (h.tensor.info.name.clone(), h)))
+            }
+            Err(e) => {
+                lock(&failure).get_or_insert(e);
+            }
+        }
+    });
+    session.check_cancelled()?;
+    if let Some(e) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(e);
+    }
+    Ok(tensors.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// The wanted slices and everything before them, ascending.
+fn closure(before: &[Vec<usize>], wanted: &[usize]) -> Vec<usize> {
+    let mut needed = std::collections::BTreeSet::new();
+    let mut stack = wanted.to_vec();
+    while let Some(i) = stack.pop() {
+        if needed.insert(i) {
+            stack.extend(before.get(i).into_iter().flatten());
+        }
+    }
+    needed.into_iter().collect()
+}
+
+pub(crate) fn lock<T>(m: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    m.lock().unwrap_or_else(PoisonError::into_inner)
+}

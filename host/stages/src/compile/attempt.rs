@@ -1,0 +1,258 @@
+//! One slice: which backend to take, and the compilation itself.
+
+use super::{Stage, stop};
+use crate::ask;
+use crate::config::compile_options_digest;
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::job::{Files, Job, Operation, job_dir};
+use crate::session::Loaded;
+use crate::slices;
+use dsperse_documents::{Compilation, ErrorKind, Fallback, SliceMetadata};
+use dsperse_plugin_api::{Stage as BackendStage, Support};
+use dsperse_router::{Chain, plan};
+use serde_json::Value;
+
+/// Field of a fallback that remembers which job was turned down.
+const KEY: &str = "key";
+
+/// What is known of a slice after asking.
+#[derive(Debug, Clone)]
+pub(super) struct Work {
+    /// Backends that passed the static steps, in order.
+    pub candidates: Vec<String>,
+    /// Those that were turned down so far.
+    pub fallbacks: Vec<Fallback>,
+    /// What to do.
+    pub decision: Decision,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Decision {
+    /// This backend's compilation still holds.
+    UpToDate(String),
+    /// Compile with the candidate at this position.
+    Compile { position: usize, memory: u64 },
+    /// Every backend was turned down.
+    Nobody,
+}
+
+impl Work {
+    /// Estimated memory of what is left to do.
+    pub(super) fn memory(&self) -> u64 {
+        match self.decision {
+            Decision::Compile { memory, .. } => memory,
+            _ => 0,
+        }
+    }
+}
+
+impl Stage<'_> {
+    /// Routes a slice: static steps, then `supports` until somebody says yes.
+    pub(super) fn decide(&self, index: usize) -> Result<Work> {
+        let slice = self.store.slice(index)?;
+        let empty = Chain {
+            backends: Vec::new(),
+            explicit: false,
+        };
+        let uses = slices::operator_uses(self.store.model(), &slice);
+        let plan = plan(
+            self.routes.chain(index).unwrap_or(&empty),
+            |name| self.session.loaded(name).map(|l| l.descriptor),
+            &uses,
+            &self.options.policy,
+        );
+        let fallbacks = plan
+            .rejected
+            .into_iter()
+            .map(|r| Fallback::new(r.backend, BackendStage::Compile, r.reason))
+            .collect();
+        let work = Work {
+            candidates: plan.candidates,
+            fallbacks,
+            decision: Decision::Nobody,
+        };
+        self.ask_from(index, work, 0)
+    }
+
+    /// Asks the candidates from a position on.
+    pub(super) fn ask_from(&self, index: usize, mut work: Work, from: usize) -> Result<Work> {
+        let slice = self.store.slice(index)?;
+        work.decision = Decision::Nobody;
+        for position in from..work.candidates.len() {
+            self.session.check_cancelled()?;
+            let name = work.candidates[position].clone();
+            let Some(backend) = self.session.loaded(&name) else {
+                continue;
+            };
+            if !self.options.force {
+                if self.fresh(&slice, &backend)? {
+                    work.decision = Decision::UpToDate(name);
+                    return Ok(work);
+                }
+                if let Some(earlier) = self.remembered(&slice, &backend)? {
+                    work.fallbacks.push(earlier);
+                    continue;
+                }
+            }
+            match self.ask(&slice, &backend)? {
+                Ok(memory) => {
+                    work.decision = Decision::Compile { position, memory };
+                    return Ok(work);
+                }
+                Err(fallback) => {
+                    self.session.emit(&Event::FellThrough {
+                        slice: index,
+                        fallback: fallback.clone(),
+                    });
+                    work.fallbacks.push(fallback);
+                }
+            }
+        }
+        Ok(work)
+    }
+
+    /// `supports`: the estimated memory, or why not.
+    fn ask(&self, slice: &SliceMetadata, backend: &Loaded<'_>) -> Result<Result<u64, Fallback>> {
+        let payload = slices::payload(self.store, slice.index)?;
+        let info = slice.slice_info(None);
+        let stage = BackendStage::Compile;
+        match ask::supports(self.session, backend, info, &payload, self.scratch)? {
+            Ok(Support::Yes { cost }) => Ok(Ok(cost.peak_bytes)),
+            Ok(Support::No { node, op, reason }) => {
+                let mut fallback = Fallback::new(backend.name(), stage, reason);
+                fallback.kind = Some(ErrorKind::Unsupported);
+                fallback.node = node;
+                fallback.op = op;
+                Ok(Err(fallback))
+            }
+            Err(e) if falls_through(e.kind) => {
+                Ok(Err(Fallback::from_error(backend.name(), stage, &e)))
+            }
+            Err(e) => Err(stop(&e, slice.index, backend.name())),
+        }
+    }
+
+    /// Compiles, and puts the result in place. The inner error is a fall-through.
+    pub(super) fn compile_with(
+        &self,
+        index: usize,
+        name: &str,
+        fallbacks: &[Fallback],
+    ) -> Result<Result<SliceMetadata, Fallback>> {
+        let Some(backend) = self.session.loaded(name) else {
+            return Err(Error::backend(format!("backend \"{name}\" is not loaded")));
+        };
+        let slice = self.store.slice(index)?;
+        let (job, files) = self.compile_job(&slice, &backend)?;
+        let dir = job_dir(self.scratch)?;
+        self.session.emit(&Event::Started {
+            stage: "compile",
+            slice: index,
+            backend: name.to_owned(),
+        });
+        let jobs = self.routes.chains().len();
+        let control = self.session.control(dir.path(), index, name, jobs);
+        let outcome = self.session.executor().execute(&job, &files, &control);
+        let usage = outcome.usage;
+        let done = match outcome.done() {
+            Ok(done) => done,
+            Err(e) if falls_through(e.kind) => {
+                let mut fallback = Fallback::from_error(name, BackendStage::Compile, &e);
+                fallback
+                    .extra
+                    .insert(KEY.to_owned(), Value::from(self.rejection_key(&job)));
+                return Ok(Err(fallback));
+            }
+            Err(e) => return Err(stop(&e, index, name)),
+        };
+        let capabilities = &backend.descriptor.capabilities;
+        let compilation = Compilation {
+            backend_version: backend.descriptor.version.to_string(),
+            plugin_sha256: backend.digest.to_owned(),
+            options_sha256: compile_options_digest(backend.descriptor, backend.options),
+            calibration_sha256: self.samples.get()?.digest(index),
+            payload_sha256: slice.payload.sha256.clone(),
+            artefacts: done.artefacts,
+            proof: capabilities.proof.clone(),
+            verify_needs_payload: capabilities.verify_needs_payload,
+            usage,
+            facts: done.facts,
+            warnings: done.warnings,
+            ..Compilation::default()
+        };
+        let slice = self
+            .store
+            .install_compilation(index, name, dir.path(), compilation, |m| {
+                m.backend = Some(name.to_owned());
+                m.fallbacks = fallbacks.to_vec();
+            })?;
+        self.session.emit(&Event::Finished {
+            stage: "compile",
+            slice: index,
+            backend: name.to_owned(),
+            usage,
+            outcome: "done".to_owned(),
+        });
+        Ok(Ok(slice))
+    }
+
+    fn compile_job(&self, slice: &SliceMetadata, backend: &Loaded<'_>) -> Result<(Job, Files)> {
+        let (mut job, mut files) = slices::job(self.store, slice, Operation::Compile, backend)?;
+        self.samples.get()?.add(slice, &mut job, &mut files)?;
+        Ok((job, files))
+    }
+
+    /// Whether the backend's compilation was made from the same payload, options and
+    /// calibration, by the same backend or one whose artefacts it can still use.
+    fn fresh(&self, slice: &SliceMetadata, backend: &Loaded<'_>) -> Result<bool> {
+        let Some(c) = slice.compilations.get(backend.name()) else {
+            return Ok(false);
+        };
+        let version = backend.descriptor.version.to_string();
+        let same_build = c.backend_version == version && c.plugin_sha256 == backend.digest;
+        let compatible = || {
+            let wanted = backend.descriptor.compatible_artefacts.as_deref();
+            let wanted = wanted.and_then(|r| semver::VersionReq::parse(r).ok());
+            let made_by = semver::Version::parse(&c.backend_version).ok();
+            wanted.zip(made_by).is_some_and(|(w, v)| w.matches(&v))
+        };
+        Ok(c.payload_sha256 == slice.payload.sha256
+            && c.options_sha256 == compile_options_digest(backend.descriptor, backend.options)
+            && (same_build || compatible())
+            && self
+                .samples
+                .still_fits(slice.index, c.calibration_sha256.as_deref())?)
+    }
+
+    /// An earlier refusal of the very same job. A missing tool is always looked for again.
+    fn remembered(&self, slice: &SliceMetadata, backend: &Loaded<'_>) -> Result<Option<Fallback>> {
+        let Some(earlier) = slice.fallbacks.iter().find(|f| {
+            f.backend == backend.name()
+                && f.extra.contains_key(KEY)
+                && f.kind != Some(ErrorKind::ToolMissing)
+        }) else {
+            return Ok(None);
+        };
+        let (job, _) = self.compile_job(slice, backend)?;
+        let same =
+            earlier.extra.get(KEY).and_then(Value::as_str) == Some(&self.rejection_key(&job));
+        Ok(same.then(|| earlier.clone()))
+    }
+
+    /// What a refusal depended on: the job, and the limits under which it ran.
+    fn rejection_key(&self, job: &Job) -> String {
+        let limits = &self.session.limits;
+        let mut hasher = dsperse_documents::digest::FieldHasher::new("dsperse/rejection/1");
+        hasher
+            .text(&job.key())
+            .number(limits.timeout.map_or(0, |t| t.as_millis() as u64))
+            .number(limits.memory.unwrap_or(0));
+        hasher.finish()
+    }
+}
+
+/// Kinds after which the next backend of the chain is tried.
+pub(crate) fn falls_through(kind: ErrorKind) -> bool {
+    !matches!(kind, ErrorKind::InvalidInput | ErrorKind::Cancelled)
+}

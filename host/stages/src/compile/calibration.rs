@@ -1,0 +1,181 @@
+//! Calibration tensors: what each slice receives when the float model runs on the
+//! calibration input.
+
+use crate::chain::{self, Tensors};
+use crate::error::Result;
+use crate::job::{Files, Job, TensorRef};
+use crate::session::Session;
+use dsperse_documents::{SliceMetadata, digest::FieldHasher};
+use dsperse_plugin_api::TensorInfo;
+use dsperse_router::Routes;
+use dsperse_store::{SliceStore, Tensor, read_inputs};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// Where calibration data comes from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Calibration {
+    /// There is none.
+    #[default]
+    None,
+    /// Used for what must be compiled anyway. What is compiled stays up to date, so that
+    /// the same keys serve many inputs.
+    Offered(PathBuf),
+    /// The user asked for exactly this data: what was compiled with other data is stale.
+    Given(PathBuf),
+}
+
+impl Calibration {
+    fn path(&self) -> Option<&Path> {
+        match self {
+            Self::None => None,
+            Self::Offered(p) | Self::Given(p) => Some(p),
+        }
+    }
+}
+
+/// Calibration tensors of every slice that may need them.
+#[derive(Debug, Default)]
+pub(crate) struct Samples {
+    tensors: Tensors,
+    digests: BTreeMap<usize, String>,
+}
+
+impl Samples {
+    /// Digest of a slice's calibration tensors.
+    pub(super) fn digest(&self, index: usize) -> Option<String> {
+        self.digests.get(&index).cloned()
+    }
+
+    /// Adds the slice's sample to a job.
+    pub(super) fn add(
+        &self,
+        slice: &SliceMetadata,
+        job: &mut Job,
+        files: &mut Files,
+    ) -> Result<()> {
+        if !self.digests.contains_key(&slice.index) {
+            return Ok(());
+        }
+        add_sample(&self.tensors, slice, job, files)
+    }
+}
+
+/// Adds a slice's calibration tensors, taken from the float chain, to a compile job.
+///
+/// # Errors
+/// When the chain did not compute them.
+pub(crate) fn add_sample(
+    tensors: &Tensors,
+    slice: &SliceMetadata,
+    job: &mut Job,
+    files: &mut Files,
+) -> Result<()> {
+    let mut sample = |wanted: &[TensorInfo]| -> Result<Vec<TensorRef>> {
+        let held = chain::pick(tensors, wanted)?;
+        for h in &held {
+            files.insert(&h.tensor.info.name, &h.tensor.sha256, &h.path);
+        }
+        Ok(held.into_iter().map(|h| h.tensor).collect())
+    };
+    job.calibration = vec![sample(&slice.inputs)?];
+    job.calibration_outputs = vec![sample(&slice.outputs)?];
+    Ok(())
+}
+
+/// Digest of a slice's calibration tensors, by which a later command knows whether it has
+/// the same.
+///
+/// # Errors
+/// When the chain did not compute them.
+pub(crate) fn sample_digest(tensors: &Tensors, slice: &SliceMetadata) -> Result<String> {
+    let mut hasher = FieldHasher::new("dsperse/calibration/1");
+    for held in chain::pick(tensors, &slice.inputs)? {
+        hasher.tensor(&held.tensor.info).text(&held.tensor.sha256);
+    }
+    Ok(hasher.finish())
+}
+
+/// Calibration tensors that are computed when the first slice needs them: a compile that
+/// finds everything up to date runs nothing.
+pub(crate) struct Lazy<'a> {
+    pub session: &'a Session<'a>,
+    pub store: &'a SliceStore,
+    pub calibration: &'a Calibration,
+    /// What is in the file, where it was read already.
+    pub given: Option<Vec<Tensor>>,
+    pub routes: &'a Routes,
+    pub selected: &'a [usize],
+    pub scratch: &'a Path,
+    pub cell: OnceLock<Result<Samples>>,
+}
+
+impl Lazy<'_> {
+    /// The tensors.
+    ///
+    /// # Errors
+    /// When data that the user asked for is wrong or the float chain can't run on it.
+    pub(super) fn get(&self) -> Result<&Samples> {
+        let made = self.cell.get_or_init(|| match self.prepare() {
+            Err(e) if matches!(self.calibration, Calibration::Offered(_)) => {
+                self.session.check_cancelled()?;
+                self.session.warn(
+                    format!("compiling goes on without calibration data: {e}"),
+                    e.hint,
+                );
+                Ok(Samples::default())
+            }
+            other => other,
+        });
+        made.as_ref().map_err(Clone::clone)
+    }
+
+    /// Whether a compilation made with this calibration is still the right one.
+    pub(super) fn still_fits(&self, index: usize, made_with: Option<&str>) -> Result<bool> {
+        match self.calibration {
+            Calibration::Given(_) => Ok(self.get()?.digest(index).as_deref() == made_with),
+            _ => Ok(true),
+        }
+    }
+
+    /// Runs the float chain on the calibration input, up to the slices that have a backend
+    /// in their chain which may want the tensors.
+    fn prepare(&self) -> Result<Samples> {
+        let Some(path) = self.calibration.path() else {
+            return Ok(Samples::default());
+        };
+        let model = self.store.require_model()?;
+        let inputs = match &self.given {
+            Some(tensors) => Cow::Borrowed(tensors.as_slice()),
+            None => Cow::Owned(read_inputs(path, &model.inputs)?),
+        };
+        // An executor computes in floats and has nothing to calibrate.
+        let calibrates = |index: usize| {
+            self.routes.chain(index).is_some_and(|c| {
+                c.backends
+                    .iter()
+                    .filter_map(|b| self.session.loaded(b))
+                    .any(|b| !b.is_executor())
+            })
+        };
+        let wanted: Vec<usize> = self
+            .selected
+            .iter()
+            .copied()
+            .filter(|i| calibrates(*i))
+            .collect();
+        if wanted.is_empty() {
+            return Ok(Samples::default());
+        }
+        let held = chain::hold(self.scratch, &inputs)?;
+        let tensors = chain::run(self.session, self.store, held, &wanted, self.scratch)?;
+        let mut digests = BTreeMap::new();
+        for index in wanted {
+            let slice = self.store.slice(index)?;
+            digests.insert(index, sample_digest(&tensors, &slice)?);
+        }
+        Ok(Samples { tensors, digests })
+    }
+}

@@ -1,0 +1,335 @@
+//! `compile`: slices to circuits, each through its chain of backends.
+//!
+//! For every slice: the chain from the spec, static capabilities and policy (router),
+//! then `supports`, then the compilation itself; the first backend that gets through wins.
+//! What turned the others down is kept in the slice's metadata. A compilation whose
+//! payload, options, calibration and backend are the same as before is not repeated, and
+//! a backend that turned a slice down is not asked again with the same job.
+
+mod attempt;
+mod calibration;
+
+pub use calibration::Calibration;
+
+use crate::chain::{backend_error, lock};
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::report::{Outcome, SliceLine, StageReport};
+use crate::schedule::{self, Task};
+use crate::session::Session;
+use crate::slices;
+pub(crate) use attempt::falls_through;
+use attempt::{Decision, Work};
+pub(crate) use calibration::{add_sample, sample_digest};
+use dsperse_documents::{Fallback, ReceiptFile, SliceMetadata, keys_digest};
+use dsperse_plugin_api::Role;
+use dsperse_router::policy::verdict_counts_as_proof;
+use dsperse_router::{Policy, Routes};
+use dsperse_store::{SliceStore, read_inputs};
+use std::sync::Mutex;
+use std::time::Instant;
+
+/// What to compile and how.
+#[derive(Debug, Clone, Default)]
+pub struct CompileOptions {
+    /// Backend spec; `None` is the default chain.
+    pub backend: Option<String>,
+    /// No silent fallback to execution.
+    pub strict: bool,
+    /// Demands on proofs.
+    pub policy: Policy,
+    /// Slices; `None` is all.
+    pub layers: Option<String>,
+    /// Calibration input.
+    pub calibration: Calibration,
+    /// Compile again what is up to date.
+    pub force: bool,
+}
+
+/// Compiles slices. What is finished stays when a slice fails or the user interrupts; the
+/// caller commits the store in any case.
+///
+/// # Errors
+/// Before any work: a wrong spec, wrong layers, a wrong calibration input. A slice that
+/// failed is no error of this function: see [`StageReport::failed`].
+pub fn compile(
+    session: &Session<'_>,
+    store: &SliceStore,
+    options: &CompileOptions,
+) -> Result<StageReport> {
+    let began = Instant::now();
+    // A wrong file would fail every slice in turn.
+    let given = match (&options.calibration, store.model()) {
+        (Calibration::Given(file), Some(model)) => Some(read_inputs(file, &model.inputs)?),
+        _ => None,
+    };
+    let routes = slices::routes(
+        session,
+        options.backend.as_deref(),
+        options.strict,
+        slices::count(store),
+    )?;
+    let selected = slices::select(store, options.layers.as_deref())?;
+    slices::check_payloads(store, &selected)?;
+    let scratch = store.scratch()?;
+    session.emit(&Event::StageStarted {
+        stage: "compile",
+        slices: selected.len(),
+    });
+    let samples = calibration::Lazy {
+        session,
+        store,
+        calibration: &options.calibration,
+        given,
+        routes: &routes,
+        selected: &selected,
+        scratch: scratch.path(),
+        cell: std::sync::OnceLock::new(),
+    };
+    let stage = Stage {
+        session,
+        store,
+        options,
+        routes: &routes,
+        samples: &samples,
+        scratch: scratch.path(),
+    };
+    let lines = stage.run(&selected);
+    Ok(StageReport {
+        stage: "compile".to_owned(),
+        slices: lines,
+        seconds: began.elapsed().as_secs_f64(),
+        keys_sha256: keys(session, store)?,
+    })
+}
+
+/// Digest of the verifying artefacts of all slices whose settled backend makes proofs that
+/// count: the same that `verify` finds when it proves exactly these. `None` until every
+/// slice is compiled, because then it is not yet the model's.
+fn keys(session: &Session<'_>, store: &SliceStore) -> Result<Option<String>> {
+    // A bundle of one slice has only part of the keys.
+    if store.model().is_none() {
+        return Ok(None);
+    }
+    let slices: Vec<SliceMetadata> = store
+        .indices()
+        .into_iter()
+        .map(|index| store.slice(index))
+        .collect::<Result<_, _>>()?;
+    if slices.iter().any(|s| s.backend.is_none()) {
+        return Ok(None);
+    }
+    Ok(keys_digest(slices.iter().filter_map(|slice| {
+        let name = slice.backend.as_deref()?;
+        let capabilities = &session.loaded(name)?.descriptor.capabilities;
+        let artefacts = &slice.compilations.get(name)?.artefacts;
+        let files = artefacts
+            .iter()
+            .filter(|a| a.role == Role::Verifying)
+            .map(|a| ReceiptFile {
+                name: a.name.clone(),
+                sha256: a.sha256.clone(),
+            })
+            .collect();
+        verdict_counts_as_proof(capabilities).then_some((slice.index, name, files))
+    })))
+}
+
+pub(crate) struct Stage<'a> {
+    pub session: &'a Session<'a>,
+    pub store: &'a SliceStore,
+    pub options: &'a CompileOptions,
+    pub routes: &'a Routes,
+    pub samples: &'a calibration::Lazy<'a>,
+    pub scratch: &'a std::path::Path,
+}
+
+impl Stage<'_> {
+    fn run(&self, selected: &[usize]) -> Vec<SliceLine> {
+        let bounds = self.session.bounds();
+        let cancel = &self.session.cancel;
+        let free = vec![Task::default(); selected.len()];
+        // First ask, which is quick and gives an estimate of memory; then compile.
+        let decided: Vec<Mutex<Option<Result<Work>>>> =
+            schedule::run_all(&free, bounds, cancel, |at| self.decide(selected[at]))
+                .into_iter()
+                .map(Mutex::new)
+                .collect();
+        let tasks: Vec<Task> = decided
+            .iter()
+            .map(|d| Task {
+                after: Vec::new(),
+                memory: match &*lock(d) {
+                    Some(Ok(work)) => work.memory(),
+                    _ => 0,
+                },
+            })
+            .collect();
+        let lines = schedule::run_all(&tasks, bounds, cancel, |at| {
+            let decision = lock(&decided[at]).take()?;
+            Some(self.finish(selected[at], decision))
+        });
+        selected
+            .iter()
+            .zip(lines)
+            .map(|(index, line)| line.flatten().unwrap_or_else(|| self.skipped(*index)))
+            .collect()
+    }
+
+    fn skipped(&self, index: usize) -> SliceLine {
+        SliceLine {
+            index,
+            operators: self
+                .store
+                .slice(index)
+                .map(|s| slices::operator_words(&s))
+                .unwrap_or_default(),
+            outcome: Outcome::Skipped,
+            ..SliceLine::default()
+        }
+    }
+
+    /// Compiles with the decided backend, and with the next ones when it falls through.
+    fn finish(&self, index: usize, decision: Result<Work>) -> SliceLine {
+        let mut line = self.skipped(index);
+        let result = decision.and_then(|work| self.carry_out(index, work, &mut line));
+        if let Err(e) = result {
+            line.outcome = if self.session.cancel.is_cancelled() {
+                Outcome::Skipped
+            } else {
+                self.session.emit(&Event::Failed {
+                    stage: "compile",
+                    slice: index,
+                    reason: e.message.clone(),
+                });
+                Outcome::Failed
+            };
+            line.error = Some(e.message);
+            line.hint = e.hint;
+        }
+        line
+    }
+
+    fn carry_out(&self, index: usize, mut work: Work, line: &mut SliceLine) -> Result<()> {
+        loop {
+            self.in_chain_order(index, &mut work.fallbacks);
+            match work.decision {
+                Decision::UpToDate(ref backend) => {
+                    let backend = backend.clone();
+                    let before = self.before(index, &backend, &work.fallbacks);
+                    let slice = self.settle(index, &backend, &before)?;
+                    self.session.emit(&Event::UpToDate {
+                        stage: "compile",
+                        slice: index,
+                        backend: backend.clone(),
+                    });
+                    self.fill(line, &slice, &backend, &before, Outcome::UpToDate);
+                    return Ok(());
+                }
+                Decision::Compile { position, .. } => {
+                    let name = work.candidates[position].clone();
+                    let before = self.before(index, &name, &work.fallbacks);
+                    match self.compile_with(index, &name, &before)? {
+                        Ok(slice) => {
+                            self.fill(line, &slice, &name, &before, Outcome::Done);
+                            return Ok(());
+                        }
+                        Err(fallback) => {
+                            self.session.emit(&Event::FellThrough {
+                                slice: index,
+                                fallback: fallback.clone(),
+                            });
+                            work.fallbacks.push(fallback);
+                            work = self.ask_from(index, work, position + 1)?;
+                        }
+                    }
+                }
+                Decision::Nobody => {
+                    line.fallbacks.clone_from(&work.fallbacks);
+                    self.store.update_slice(index, |m| {
+                        m.backend = None;
+                        m.fallbacks.clone_from(&work.fallbacks);
+                    })?;
+                    return Err(nobody(index, &work.fallbacks));
+                }
+            }
+        }
+    }
+
+    /// Refusals are found in several steps; people read them in the order of the chain.
+    fn in_chain_order(&self, index: usize, fallbacks: &mut [Fallback]) {
+        if let Some(chain) = self.routes.chain(index) {
+            fallbacks.sort_by_key(|f| chain.backends.iter().position(|b| *b == f.backend));
+        }
+    }
+
+    /// What stands before the chosen backend: nothing fell through to what comes after it.
+    fn before(&self, index: usize, chosen: &str, fallbacks: &[Fallback]) -> Vec<Fallback> {
+        let position = |name: &str| {
+            let chain = self.routes.chain(index)?;
+            chain.backends.iter().position(|b| b == name)
+        };
+        let end = position(chosen);
+        let mut before = fallbacks.to_vec();
+        before.retain(|f| position(&f.backend) < end);
+        before
+    }
+
+    fn fill(
+        &self,
+        line: &mut SliceLine,
+        slice: &SliceMetadata,
+        backend: &str,
+        fallbacks: &[Fallback],
+        outcome: Outcome,
+    ) {
+        line.backend = Some(backend.to_owned());
+        line.outcome = outcome;
+        line.fallbacks = fallbacks.to_vec();
+        if let Some(c) = slice.compilations.get(backend) {
+            line.usage = c.usage;
+            line.artefact_bytes = c.artefacts.iter().map(|a| a.size).sum();
+            line.warnings.clone_from(&c.warnings);
+        }
+    }
+
+    /// Notes the chosen backend when the metadata does not say so yet.
+    fn settle(&self, index: usize, backend: &str, fallbacks: &[Fallback]) -> Result<SliceMetadata> {
+        let slice = self.store.slice(index)?;
+        if slice.backend.as_deref() == Some(backend) && slice.fallbacks == fallbacks {
+            return Ok(slice);
+        }
+        Ok(self.store.update_slice(index, |m| {
+            m.backend = Some(backend.to_owned());
+            m.fallbacks = fallbacks.to_vec();
+        })?)
+    }
+}
+
+fn nobody(index: usize, fallbacks: &[Fallback]) -> Error {
+    let reasons: Vec<String> = fallbacks
+        .iter()
+        .map(|f| format!("{}: {}", f.backend, f.reason))
+        .collect();
+    let hint = fallbacks
+        .iter()
+        .find_map(|f| f.hint.clone())
+        .unwrap_or_else(|| {
+            "leave --strict and the --require flags out, or name another backend with --backend"
+                .to_owned()
+        });
+    Error::failed(if reasons.is_empty() {
+        format!("slice {index}: the chain of backends is empty")
+    } else {
+        format!(
+            "slice {index}: no backend of its chain can do it ({})",
+            reasons.join("; ")
+        )
+    })
+    .with_hint(hint)
+}
+
+/// The error for a slice that stopped the chain (wrong input, interruption).
+fn stop(e: &dsperse_documents::BackendError, index: usize, backend: &str) -> Error {
+    backend_error(e, index, backend)
+}

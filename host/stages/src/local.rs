@@ -1,0 +1,157 @@
+//! The executor of this machine: plugin workers, through the plugin host.
+
+use crate::job::{Control, Executor, FileRef, Files, Job, Operation, Outcome, Output, TensorRef};
+use dsperse_documents::{BackendError, Usage};
+use dsperse_plugin_api::{
+    ArtefactRef, CompileJob, ProveJob, SliceInfo, SupportsJob, TensorFile, VerifyJob, WitnessJob,
+};
+use dsperse_plugin_host::{CallOptions, PluginHost, Reply, Request};
+use dsperse_store::known_digest;
+
+/// Runs jobs in workers on this machine. Every file of a job is compared with its digest
+/// before a backend sees it.
+pub struct LocalExecutor<'h> {
+    host: &'h PluginHost,
+}
+
+impl<'h> LocalExecutor<'h> {
+    /// An executor over the loaded plugins.
+    #[must_use]
+    pub fn new(host: &'h PluginHost) -> Self {
+        Self { host }
+    }
+
+    fn request(&self, job: &Job, files: &Files) -> Result<Request, BackendError> {
+        let slice = self.slice(job, files)?;
+        let artefacts = |list: &[FileRef]| -> Result<Vec<ArtefactRef>, BackendError> {
+            list.iter().map(|f| self.artefact(f, files)).collect()
+        };
+        let tensors = |list: &[TensorRef]| -> Result<Vec<TensorFile>, BackendError> {
+            list.iter().map(|t| self.tensor(t, files)).collect()
+        };
+        let samples = |list: &[Vec<TensorRef>]| -> Result<Vec<_>, BackendError> {
+            list.iter().map(|s| tensors(s)).collect()
+        };
+        let options = job.options.clone();
+        Ok(match job.operation {
+            Operation::Supports => Request::Supports(SupportsJob { slice, options }),
+            Operation::Compile => Request::Compile(CompileJob {
+                slice,
+                calibration: samples(&job.calibration)?,
+                calibration_outputs: samples(&job.calibration_outputs)?,
+                options,
+            }),
+            Operation::Witness => Request::Witness(WitnessJob {
+                slice,
+                circuit: artefacts(&job.circuit)?,
+                inputs: tensors(&job.inputs)?,
+                options,
+            }),
+            Operation::Prove => Request::Prove(ProveJob {
+                slice,
+                circuit: artefacts(&job.circuit)?,
+                witness: artefacts(&job.witness)?,
+                inputs: tensors(&job.inputs)?,
+                outputs: tensors(&job.outputs)?,
+                options,
+            }),
+            Operation::Verify => Request::Verify(VerifyJob {
+                slice,
+                circuit: artefacts(&job.circuit)?,
+                proof: artefacts(&job.proof)?,
+                inputs: tensors(&job.inputs)?,
+                outputs: tensors(&job.outputs)?,
+                tolerance: job.tolerance,
+                options,
+            }),
+        })
+    }
+
+    fn slice(&self, job: &Job, files: &Files) -> Result<SliceInfo, BackendError> {
+        let mut slice = job.slice.clone();
+        if job.payload {
+            let path = self.checked(Files::PAYLOAD, &slice.sha256, files)?;
+            slice.model = Some(path);
+        }
+        Ok(slice)
+    }
+
+    fn artefact(&self, file: &FileRef, files: &Files) -> Result<ArtefactRef, BackendError> {
+        Ok(ArtefactRef {
+            name: file.name.clone(),
+            role: file.role,
+            path: self.checked(&file.name, &file.sha256, files)?,
+            sha256: file.sha256.clone(),
+        })
+    }
+
+    fn tensor(&self, tensor: &TensorRef, files: &Files) -> Result<TensorFile, BackendError> {
+        Ok(TensorFile {
+            info: tensor.info.clone(),
+            path: self.checked(&tensor.info.name, &tensor.sha256, files)?,
+            sha256: tensor.sha256.clone(),
+        })
+    }
+
+    /// The absolute path of a file whose bytes have the digest.
+    fn checked(&self, name: &str, sha256: &str, files: &Files) -> Result<String, BackendError> {
+        let path = files.get(name, sha256).ok_or_else(|| {
+            BackendError::invalid_input(format!("the file \"{name}\" of this slice is missing"))
+        })?;
+        let path = std::path::absolute(path)?;
+        let (_, found) = known_digest(&path)
+            .map_err(|e| BackendError::invalid_input(format!("can't read \"{name}\": {e}")))?;
+        if found != sha256 {
+            return Err(BackendError::invalid_input(format!(
+                "the file of \"{name}\" was changed: expected SHA-256 {sha256}, found {found}"
+            )));
+        }
+        path.into_os_string().into_string().map_err(|p| {
+            BackendError::invalid_input(format!(
+                "the path \"{}\" is not valid UTF-8, which backends can't take",
+                p.to_string_lossy()
+            ))
+            .with_hint("move the slices to a directory with a plain name")
+        })
+    }
+}
+
+impl Executor for LocalExecutor<'_> {
+    fn execute(&self, job: &Job, files: &Files, control: &Control) -> Outcome {
+        let request = match self.request(job, files) {
+            Ok(request) => request,
+            Err(e) => return Outcome::error(e),
+        };
+        let mut options = CallOptions::new(&control.dir);
+        options.threads = control.threads;
+        options.timeout = control.timeout;
+        options.memory = control.memory;
+        options.cancel = control.cancel.clone();
+        options.events.clone_from(&control.events);
+        let call = self.host.call(&job.backend, request, options);
+        if !call.log_tail.is_empty() {
+            tracing::debug!(
+                backend = job.backend,
+                slice = job.slice.index,
+                "{}",
+                call.log_tail
+            );
+        }
+        let result = call.result.and_then(|reply| match reply {
+            Reply::Supports(s) => Ok(Output::Supports(s)),
+            Reply::Done(d) => Ok(Output::Done(d)),
+            Reply::Verdict(v) => Ok(Output::Verdict(v)),
+            Reply::Probe(_) => Err(BackendError::internal(
+                "the backend answered another question than it was asked",
+            )),
+        });
+        Outcome {
+            result,
+            usage: Usage {
+                seconds: call.usage.wall_seconds,
+                cpu_seconds: call.usage.cpu_seconds,
+                peak_bytes: call.usage.peak_bytes,
+            },
+        }
+    }
+}

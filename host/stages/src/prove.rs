@@ -1,0 +1,332 @@
+//! `prove`: proofs for the slices of a run.
+//!
+//! A slice is proven by the backend that ran it: its witness and its tensors are of that
+//! backend's quantisation. Slices that an executor ran have nothing to prove; `verify`
+//! computes them again.
+
+use crate::chain::add_inputs;
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::job::{FileRef, Files, Job, Operation, job_dir};
+use crate::report::{Outcome, SliceLine, StageReport};
+use crate::run::held;
+use crate::run::witness::record;
+use crate::schedule::{self, Task};
+use crate::session::{Loaded, Session};
+use crate::slices;
+use dsperse_documents::{BackendError, ErrorKind, SliceMetadata, SliceRun, StageOutcome};
+use dsperse_plugin_api::{Role, Stage as BackendStage};
+use dsperse_store::{RunDir, SliceStore, StageFiles};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+const ALL_ROLES: [Role; 4] = [Role::Proving, Role::Verifying, Role::Public, Role::Secret];
+
+/// What to prove.
+#[derive(Debug, Clone, Default)]
+pub struct ProveOptions {
+    /// Slices; `None` is all.
+    pub layers: Option<String>,
+    /// Prove again what is up to date.
+    pub force: bool,
+    /// Also copy the proofs here, as `slice_<i>/<backend>/…`.
+    pub proof_output: Option<PathBuf>,
+}
+
+/// Proves a run.
+///
+/// # Errors
+/// Before any work: a run of other slices, a wrong layer list. A slice that failed is no
+/// error of this function: see [`StageReport::failed`].
+pub fn prove(
+    session: &Session<'_>,
+    store: &SliceStore,
+    run: &RunDir,
+    options: &ProveOptions,
+) -> Result<StageReport> {
+    let began = Instant::now();
+    let results = run.results();
+    belongs(store, &results.model_identity)?;
+    let selected: BTreeSet<usize> = slices::select(store, options.layers.as_deref())?
+        .into_iter()
+        .collect();
+    let work: Vec<SliceRun> = results
+        .slices
+        .into_iter()
+        .filter(|s| selected.contains(&s.index))
+        .collect();
+    session.emit(&Event::StageStarted {
+        stage: "prove",
+        slices: work.len(),
+    });
+    let scratch = run.scratch()?;
+    let stage = Stage {
+        session,
+        store,
+        run,
+        options,
+        scratch: scratch.path(),
+        jobs: work.len(),
+    };
+    let tasks: Vec<Task> = work
+        .iter()
+        .map(|s| Task {
+            after: Vec::new(),
+            memory: stage.estimate(s),
+        })
+        .collect();
+    let lines = schedule::run_all(&tasks, session.bounds(), &session.cancel, |at| {
+        stage.slice(&work[at])
+    });
+    let lines: Vec<SliceLine> = lines
+        .into_iter()
+        .zip(&work)
+        .map(|(line, s)| line.unwrap_or_else(|| stage.line(s)))
+        .collect();
+    run.update(dsperse_documents::RunResults::update_totals)?;
+    if let Some(to) = &options.proof_output {
+        copy_proofs(run, to)?;
+    }
+    Ok(StageReport {
+        stage: "prove".to_owned(),
+        slices: lines,
+        seconds: began.elapsed().as_secs_f64(),
+        keys_sha256: None,
+    })
+}
+
+/// Whether the slices are those that the run was made with.
+pub(crate) fn belongs(store: &SliceStore, run_identity: &str) -> Result<()> {
+    let here = match store.model() {
+        Some(model) => model.identity.clone(),
+        None => match store.indices().first() {
+            Some(i) => store.slice(*i)?.model_identity,
+            None => return Ok(()),
+        },
+    };
+    if here == run_identity {
+        return Ok(());
+    }
+    Err(Error::bad_input(format!(
+        "the run is of another sliced model: its identity is {run_identity}, that of \"{}\" is {here}",
+        store.location().path.display()
+    ))
+    .with_hint("give the slices that the run was made with, or run these slices first"))
+}
+
+struct Stage<'a> {
+    session: &'a Session<'a>,
+    store: &'a SliceStore,
+    run: &'a RunDir,
+    options: &'a ProveOptions,
+    scratch: &'a Path,
+    jobs: usize,
+}
+
+impl Stage<'_> {
+    fn estimate(&self, s: &SliceRun) -> u64 {
+        let earlier = s.proof_execution.as_ref().map(|p| p.usage.peak_bytes);
+        let compiled = || {
+            let slice = self.store.slice(s.index).ok()?;
+            let c = slice.compilations.get(s.backend.as_deref()?)?;
+            Some(c.usage.peak_bytes)
+        };
+        earlier.or_else(compiled).unwrap_or(0)
+    }
+
+    fn line(&self, s: &SliceRun) -> SliceLine {
+        SliceLine {
+            index: s.index,
+            operators: self
+                .store
+                .slice(s.index)
+                .map(|m| slices::operator_words(&m))
+                .unwrap_or_default(),
+            backend: s.backend.clone(),
+            outcome: Outcome::Skipped,
+            ..SliceLine::default()
+        }
+    }
+
+    fn slice(&self, s: &SliceRun) -> SliceLine {
+        let mut line = self.line(s);
+        if let Err(e) = self.prove_slice(s, &mut line) {
+            if !self.session.cancel.is_cancelled() {
+                self.session.emit(&Event::Failed {
+                    stage: "prove",
+                    slice: s.index,
+                    reason: e.message.clone(),
+                });
+                line.outcome = Outcome::Failed;
+            }
+            line.error = Some(e.message);
+            line.hint = e.hint;
+        }
+        line
+    }
+
+    fn prove_slice(&self, s: &SliceRun, line: &mut SliceLine) -> Result<()> {
+        let Some(name) = s.backend.as_deref() else {
+            return Err(Error::failed(format!("slice {} did not run", s.index))
+                .with_hint("run it first: \"dsperse run\""));
+        };
+        let backend = self.session.loaded(name).ok_or_else(|| {
+            Error::backend(format!(
+                "slice {} was run with backend \"{name}\", which is not loaded",
+                s.index
+            ))
+            .with_hint("see \"dsperse plugin list\" for what was skipped and why")
+        })?;
+        if !backend.can(BackendStage::Prove) {
+            line.outcome = Outcome::Nothing;
+            return Ok(());
+        }
+        let slice = self.store.slice(s.index)?;
+        let (job, files) = self.job(&slice, s, &backend)?;
+        let key = job.key();
+        if !self.options.force && self.up_to_date(s, &key, line) {
+            self.session.emit(&Event::UpToDate {
+                stage: "prove",
+                slice: s.index,
+                backend: name.to_owned(),
+            });
+            return Ok(());
+        }
+        let dir = job_dir(self.scratch)?;
+        self.session.emit(&Event::Started {
+            stage: "prove",
+            slice: s.index,
+            backend: name.to_owned(),
+        });
+        let control = self.session.control(dir.path(), s.index, name, self.jobs);
+        let outcome = self.session.executor().execute(&job, &files, &control);
+        line.usage = outcome.usage;
+        let usage = outcome.usage;
+        match outcome.done() {
+            Ok(done) => {
+                let installed = self.run.install_stage(
+                    StageFiles {
+                        slice: s.index,
+                        backend: name,
+                        stage: "proof",
+                        job_dir: dir.path(),
+                        artefacts: &done.artefacts,
+                        tensors: Vec::new(),
+                    },
+                    |results, files| {
+                        record(results, s.index, |r| {
+                            r.verification_execution = None;
+                            r.proof_execution = Some(StageOutcome {
+                                success: true,
+                                usage,
+                                files: files.to_vec(),
+                                key: Some(key),
+                                facts: done.facts.clone(),
+                                warnings: done.warnings.clone(),
+                                ..StageOutcome::default()
+                            });
+                        });
+                    },
+                )?;
+                line.outcome = Outcome::Done;
+                line.artefact_bytes = installed.iter().map(|a| a.size).sum();
+                line.warnings = done.warnings;
+                self.session.emit(&Event::Finished {
+                    stage: "prove",
+                    slice: s.index,
+                    backend: name.to_owned(),
+                    usage,
+                    outcome: "done".to_owned(),
+                });
+                Ok(())
+            }
+            Err(e) => self.failed(s, name, e, usage),
+        }
+    }
+
+    /// Keeps the failure in the record, unless the user stopped the work.
+    fn failed(
+        &self,
+        s: &SliceRun,
+        name: &str,
+        e: BackendError,
+        usage: dsperse_documents::Usage,
+    ) -> Result<()> {
+        let error = crate::chain::backend_error(&e, s.index, name);
+        if e.kind != ErrorKind::Cancelled {
+            self.run.update(|results| {
+                record(results, s.index, |r| {
+                    r.proof_execution = Some(StageOutcome {
+                        success: false,
+                        usage,
+                        error: Some(e),
+                        ..StageOutcome::default()
+                    });
+                });
+            })?;
+        }
+        Err(error)
+    }
+
+    fn job(
+        &self,
+        slice: &SliceMetadata,
+        s: &SliceRun,
+        backend: &Loaded<'_>,
+    ) -> Result<(Job, Files)> {
+        let (mut job, mut files) = slices::job(self.store, slice, Operation::Prove, backend)?;
+        slices::add_circuit(
+            self.store,
+            slice,
+            backend.name(),
+            &ALL_ROLES,
+            &mut job,
+            &mut files,
+        )?;
+        for a in s.witness_execution.iter().flat_map(|w| &w.files) {
+            let a = self.run.artefact(a)?;
+            files.insert(&a.name, &a.sha256, &a.path);
+            job.witness.push(FileRef {
+                name: a.name,
+                role: a.role,
+                sha256: a.sha256,
+            });
+        }
+        add_inputs(&mut job, &mut files, &held(self.run, &s.claim.inputs)?);
+        for h in held(self.run, &s.claim.outputs)? {
+            files.insert(&h.tensor.info.name, &h.tensor.sha256, &h.path);
+            job.outputs.push(h.tensor);
+        }
+        Ok((job, files))
+    }
+
+    fn up_to_date(&self, s: &SliceRun, key: &str, line: &mut SliceLine) -> bool {
+        let Some(p) = &s.proof_execution else {
+            return false;
+        };
+        let same = p.success
+            && p.key.as_deref() == Some(key)
+            && p.files.iter().all(|a| self.run.artefact(a).is_ok());
+        if same {
+            line.outcome = Outcome::UpToDate;
+            line.usage = p.usage;
+            line.artefact_bytes = p.files.iter().map(|a| a.size).sum();
+        }
+        same
+    }
+}
+
+fn copy_proofs(run: &RunDir, to: &Path) -> Result<()> {
+    for s in run.results().slices {
+        for a in s.proof_execution.iter().flat_map(|p| &p.files) {
+            let from = run.artefact(a)?;
+            let target = to.join(&a.path);
+            if let Some(parent) = target.parent() {
+                std::fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, &e))?;
+            }
+            std::fs::copy(&from.path, &target).map_err(|e| Error::io("write", &target, &e))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,478 @@
+//! `run`: chained inference and witnesses.
+//!
+//! Slices run in the order of the graph. What a slice computes goes into the run's tensor
+//! store, and the next slice takes it from there in exactly that form: fixed point where
+//! a quantised backend computed it, so that proofs of neighbours speak of the same bytes.
+//! A run that was interrupted is continued by the next `run` with the same slices, input
+//! and backends.
+
+mod choice;
+mod reference;
+pub(crate) mod witness;
+
+use crate::chain::{Held, dependencies, lock};
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::job::TensorRef;
+use crate::report::{Outcome, SliceLine, StageReport};
+use crate::schedule::{self, Task};
+use crate::session::Session;
+use crate::slices;
+use choice::Choice;
+use dsperse_documents::digest::{FieldHasher, sha256_hex};
+use dsperse_documents::tensors::digest_of;
+use dsperse_documents::{
+    Claim, ModelMetadata, RunMetadata, RunResults, RunSlice, SliceRun, TensorOrigin, TensorRecord,
+};
+use dsperse_store::{
+    Access, Direction, NewTensor, RunDir, SliceStore, Tensor, atomic, find_runs, read_inputs,
+    write_json,
+};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Instant;
+
+/// Field of `run_results.json` that tells which run an interrupted one is.
+const KEY: &str = "key";
+
+/// What to run and where to.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// The model's input file.
+    pub input: PathBuf,
+    /// Directory that holds the runs.
+    pub runs: PathBuf,
+    /// Backend spec; `None` takes what `compile` settled on.
+    pub backend: Option<String>,
+    /// Also write the model's output here.
+    pub output_file: Option<PathBuf>,
+}
+
+/// A finished run.
+#[derive(Debug, Clone)]
+pub struct Ran {
+    /// The run's directory.
+    pub path: PathBuf,
+    /// Rows of the table.
+    pub report: StageReport,
+    /// What was recorded.
+    pub results: RunResults,
+    /// The model's output tensors, when the chain is complete.
+    pub outputs: Vec<Tensor>,
+}
+
+/// Runs the slices.
+///
+/// # Errors
+/// Before any work: a wrong spec or input. A slice that failed is no error of this
+/// function: see [`StageReport::failed`].
+pub fn run(session: &Session<'_>, store: &SliceStore, options: &RunOptions) -> Result<Ran> {
+    let began = Instant::now();
+    let model = store.require_model()?;
+    if let Some(file) = &options.output_file {
+        check_output_file(file)?;
+    }
+    slices::check_payloads(store, &store.indices())?;
+    let inputs = read_inputs(&options.input, &model.inputs)?;
+    let choices = choice::choose(session, store, options.backend.as_deref())?;
+    if options.backend.is_none() {
+        warn_of_uncompiled(session, store)?;
+    }
+    let run = open(model, &inputs, &choices, &options.runs)?;
+    write_run_metadata(store, model, &choices, &options.runs)?;
+    session.emit(&Event::StageStarted {
+        stage: "run",
+        slices: model.slices.len(),
+    });
+    let scratch = run.scratch()?;
+    let stage = Stage {
+        session,
+        store,
+        model,
+        run: &run,
+        choices: &choices,
+        scratch: scratch.path(),
+        engine: Mutex::new(None),
+    };
+    let lines = stage.chain();
+    let complete = lines
+        .iter()
+        .all(|l| matches!(l.outcome, Outcome::Done | Outcome::UpToDate));
+    let mut outputs = Vec::new();
+    if complete {
+        outputs = stage.conclude()?;
+        if let Some(file) = &options.output_file {
+            write_json(file, Direction::Output, &outputs)?;
+        }
+    }
+    Ok(Ran {
+        path: run.path().to_path_buf(),
+        report: StageReport {
+            stage: "run".to_owned(),
+            slices: lines,
+            seconds: began.elapsed().as_secs_f64(),
+            keys_sha256: None,
+        },
+        results: run.results(),
+        outputs,
+    })
+}
+
+/// Finds out before the work whether the output can be written where it was asked for.
+///
+/// # Errors
+/// When the name promises another format than JSON, or there is no such directory.
+pub fn check_output_file(file: &Path) -> Result<()> {
+    let extension = file.extension().map(|e| e.to_ascii_lowercase());
+    if extension.is_some_and(|e| e == "npy" || e == "npz") {
+        return Err(
+            Error::usage(format!("the output \"{}\" would be JSON", file.display()))
+                .with_hint("give a name that ends in .json"),
+        );
+    }
+    let parent = file.parent().filter(|p| !p.as_os_str().is_empty());
+    match parent {
+        Some(dir) if !dir.is_dir() => Err(Error::usage(format!(
+            "there is no directory \"{}\" for the output",
+            dir.display()
+        ))
+        .with_hint("create it first")),
+        _ => Ok(()),
+    }
+}
+
+/// Slices that were never compiled run without circuits, and nothing of them is proven.
+fn warn_of_uncompiled(session: &Session<'_>, store: &SliceStore) -> Result<()> {
+    let mut uncompiled = Vec::new();
+    for i in store.indices() {
+        if store.slice(i)?.compilations.is_empty() {
+            uncompiled.push(i.to_string());
+        }
+    }
+    if !uncompiled.is_empty() {
+        session.warn(
+            format!(
+                "not compiled, so nothing of it will be proven: slice {}",
+                uncompiled.join(", ")
+            ),
+            Some("for proofs, type \"dsperse compile\" first".to_owned()),
+        );
+    }
+    Ok(())
+}
+
+pub(crate) struct Stage<'a> {
+    pub session: &'a Session<'a>,
+    pub store: &'a SliceStore,
+    pub model: &'a ModelMetadata,
+    pub run: &'a RunDir,
+    pub choices: &'a [Choice],
+    pub scratch: &'a Path,
+    pub engine: Mutex<Option<serde_json::Value>>,
+}
+
+impl Stage<'_> {
+    fn chain(&self) -> Vec<SliceLine> {
+        let tasks: Vec<Task> = dependencies(self.model)
+            .into_iter()
+            .enumerate()
+            .map(|(index, after)| Task {
+                after,
+                memory: self.choices.get(index).map_or(0, |c| c.memory),
+            })
+            .collect();
+        let failed = Mutex::new(std::collections::BTreeSet::new());
+        let lines = schedule::run_all(
+            &tasks,
+            self.session.bounds(),
+            &self.session.cancel,
+            |index| {
+                let mut line = self.line(index);
+                if tasks[index].after.iter().any(|t| lock(&failed).contains(t)) {
+                    lock(&failed).insert(index);
+                    return line;
+                }
+                if let Err(e) = self.witness(index, &mut line) {
+                    lock(&failed).insert(index);
+                    if !self.session.cancel.is_cancelled() {
+                        self.session.emit(&Event::Failed {
+                            stage: "run",
+                            slice: index,
+                            reason: e.message.clone(),
+                        });
+                        line.outcome = Outcome::Failed;
+                    }
+                    line.error = Some(e.message);
+                    line.hint = e.hint;
+                }
+                line
+            },
+        );
+        lines
+            .into_iter()
+            .enumerate()
+            .map(|(index, line)| line.unwrap_or_else(|| self.line(index)))
+            .collect()
+    }
+
+    fn line(&self, index: usize) -> SliceLine {
+        SliceLine {
+            index,
+            operators: self
+                .store
+                .slice(index)
+                .map(|s| slices::operator_words(&s))
+                .unwrap_or_default(),
+            outcome: Outcome::Skipped,
+            ..SliceLine::default()
+        }
+    }
+
+    /// Tensors of the store in the form that jobs want.
+    pub(crate) fn held(&self, names: &[String]) -> Result<Vec<Held>> {
+        held(self.run, names)
+    }
+
+    /// Output, digests, fidelity and totals of a complete chain.
+    fn conclude(&self) -> Result<Vec<Tensor>> {
+        let names: Vec<String> = self.model.outputs.iter().map(|t| t.name.clone()).collect();
+        let tensors = self.run.tensors();
+        let records = names
+            .iter()
+            .map(|n| tensors.record(n))
+            .collect::<Result<Vec<_>, _>>()?;
+        let outputs = names
+            .iter()
+            .map(|n| tensors.read(n))
+            .collect::<Result<Vec<_>, _>>()?;
+        let fidelity = match self.measure_fidelity(&outputs) {
+            Ok(f) => f,
+            Err(e) if self.session.cancel.is_cancelled() => return Err(e),
+            Err(e) => {
+                // The values stand; only the comparison with the float model is missing.
+                self.session.warn(
+                    format!("the fidelity of this run could not be measured: {e}"),
+                    e.hint.clone(),
+                );
+                reference::Measured::default()
+            }
+        };
+        let engine = lock(&self.engine).clone();
+        self.run.update(|r| {
+            r.output = names;
+            r.output_sha256 = Some(digest_of(&records));
+            r.fidelity = fidelity.model;
+            for (index, f) in fidelity.slices {
+                if let Some(s) = r.slices.iter_mut().find(|s| s.index == index) {
+                    s.fidelity = Some(f);
+                }
+            }
+            if let Some(engine) = engine.and_then(|e| serde_json::from_value(e).ok()) {
+                r.engine = engine;
+            }
+            r.update_totals();
+        })?;
+        Ok(outputs)
+    }
+}
+
+/// Tensors of a run in the form that jobs want.
+pub(crate) fn held(run: &RunDir, names: &[String]) -> Result<Vec<Held>> {
+    names
+        .iter()
+        .map(|name| {
+            let file = run.tensors().file(name)?;
+            Ok(Held {
+                tensor: TensorRef {
+                    info: file.info,
+                    sha256: file.sha256,
+                },
+                path: PathBuf::from(file.path),
+            })
+        })
+        .collect()
+}
+
+/// Continues the newest run when it is this one and was interrupted, else begins one.
+fn open(
+    model: &ModelMetadata,
+    inputs: &[Tensor],
+    choices: &[Choice],
+    runs: &Path,
+) -> Result<RunDir> {
+    let input_sha256 = digest_of(&records(inputs));
+    let mut hasher = FieldHasher::new("dsperse/run/1");
+    hasher.text(&model.identity).text(&input_sha256);
+    for choice in choices {
+        hasher.text(&choice.identity());
+    }
+    let key = hasher.finish();
+    let newest = if runs.is_dir() {
+        find_runs(runs)?.into_iter().next()
+    } else {
+        None
+    };
+    if let Some(path) = newest.filter(|p| *p != runs) {
+        // A run that another command works on, or that is damaged, is left alone.
+        if let Ok(run) = RunDir::open(&path, Access::Edit) {
+            let results = run.results();
+            let same = results.extra.get(KEY).and_then(|v| v.as_str()) == Some(&key);
+            if same && results.output_sha256.is_none() {
+                store_inputs(&run, inputs)?;
+                return Ok(run);
+            }
+        }
+    }
+    let now = jiff::Zoned::now();
+    let mut results = RunResults {
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        started: now.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
+        model_identity: model.identity.clone(),
+        model_sha256: model.model.sha256.clone(),
+        input_sha256,
+        slices: model
+            .slices
+            .iter()
+            .map(|s| SliceRun {
+                index: s.index,
+                claim: Claim {
+                    inputs: s.inputs.iter().map(|t| t.name.clone()).collect(),
+                    outputs: s.outputs.iter().map(|t| t.name.clone()).collect(),
+                },
+                ..SliceRun::default()
+            })
+            .collect(),
+        ..RunResults::default()
+    };
+    results.extra.insert(KEY.to_owned(), key.into());
+    let stamp = now.strftime("%Y%m%d_%H%M%S").to_string();
+    let run = RunDir::create(runs, &stamp, &results)?;
+    store_inputs(&run, inputs)?;
+    Ok(run)
+}
+
+fn store_inputs(run: &RunDir, inputs: &[Tensor]) -> Result<()> {
+    let tensors = inputs
+        .iter()
+        .map(|t| NewTensor::new(t.clone(), TensorOrigin::Input))
+        .collect();
+    run.tensors().put(tensors)?;
+    Ok(())
+}
+
+/// What the store's records of these tensors will be, as far as their digest goes.
+pub(crate) fn records(tensors: &[Tensor]) -> Vec<TensorRecord> {
+    tensors
+        .iter()
+        .map(|t| TensorRecord {
+            name: t.info.name.clone(),
+            encoding: t.info.encoding,
+            shape: t.info.shape.clone(),
+            path: String::new(),
+            size: t.data.len() as u64,
+            sha256: sha256_hex(&t.data),
+            origin: TensorOrigin::Input,
+            extra: dsperse_documents::Extra::new(),
+        })
+        .collect()
+}
+
+/// `run/metadata.json`: which slices, which backends are ready.
+fn write_run_metadata(
+    store: &SliceStore,
+    model: &ModelMetadata,
+    choices: &[Choice],
+    runs: &Path,
+) -> Result<()> {
+    let mut metadata = RunMetadata {
+        model_identity: model.identity.clone(),
+        slices_path: relative(&store.location().path, runs),
+        ..RunMetadata::default()
+    };
+    for choice in choices {
+        let slice = store.slice(choice.index)?;
+        metadata.slices.push(RunSlice {
+            index: choice.index,
+            payload_sha256: slice.payload.sha256.clone(),
+            ready: slice.compilations.keys().cloned().collect(),
+            backend: choice.backends.first().cloned(),
+            ..RunSlice::default()
+        });
+    }
+    let path = runs.join("metadata.json");
+    // An older document may hold fields of a later version.
+    if let Ok(old) = atomic::read_document::<RunMetadata>(&path) {
+        metadata.schema = old.schema;
+        metadata.extra = old.extra;
+    }
+    Ok(atomic::write_document(&path, &metadata)?)
+}
+
+/// `path` as seen from the directory `from`, with `/`; `None` when the two have nothing in
+/// common but the root, since such a path would tie the files to this machine.
+fn relative(path: &Path, from: &Path) -> Option<String> {
+    let from = from.canonicalize().ok()?;
+    let path = path.canonicalize().ok()?;
+    let common = from
+        .components()
+        .zip(path.components())
+        .take_while(|(a, b)| a == b)
+        .count();
+    if common < 2 {
+        return None;
+    }
+    let up = from.components().count() - common;
+    // Further away than a neighbour's neighbour is another place, not "beside".
+    if up > 3 {
+        return None;
+    }
+    let mut parts: Vec<String> = vec!["..".to_owned(); up];
+    for part in path.components().skip(common) {
+        parts.push(part.as_os_str().to_str()?.to_owned());
+    }
+    Some(parts.join("/"))
+}
+
+/// The slices of a run, as `run/metadata.json` says.
+///
+/// # Errors
+/// When it does not say so, or they are not there any more.
+pub fn slices_of(run: &Path) -> Result<PathBuf> {
+    let missing = |message: String| {
+        Error::usage(message).with_hint("give the slices as second argument: RUN_DIR DATA_PATH")
+    };
+    let runs = run.parent().unwrap_or(Path::new("."));
+    let path = runs.join("metadata.json");
+    let metadata: RunMetadata = atomic::read_document(&path).map_err(|_| {
+        missing(format!(
+            "\"{}\" does not say which slices the run is of",
+            path.display()
+        ))
+    })?;
+    let slices = metadata.slices_path.map(|p| runs.join(p));
+    match slices {
+        Some(slices) if slices.exists() => Ok(slices),
+        Some(slices) => Err(missing(format!(
+            "the slices of the run are not at \"{}\" any more",
+            slices.display()
+        ))),
+        None => Err(missing("the slices of the run are elsewhere".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_are_named_relative_to_the_runs() -> Result<(), Box<dyn std::error::Error>> {
+        let dir = tempfile::tempdir()?;
+        let runs = dir.path().join("net/run");
+        let slices = dir.path().join("net/slices");
+        std::fs::create_dir_all(&runs)?;
+        std::fs::create_dir_all(&slices)?;
+        assert_eq!(relative(&slices, &runs).as_deref(), Some("../slices"));
+        assert_eq!(relative(Path::new("/"), &runs), None);
+        Ok(())
+    }
+}

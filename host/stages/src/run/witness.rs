@@ -1,0 +1,204 @@
+//! One slice of a run: inference and witness, through the backends that may do it.
+
+use super::Stage;
+use crate::chain::{add_inputs, backend_error, lock, outputs};
+use crate::compile::falls_through;
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::job::{Operation, job_dir};
+use crate::report::{Outcome, SliceLine};
+use crate::slices;
+use dsperse_documents::{Claim, Fallback, RunResults, SliceMetadata, StageOutcome, TensorOrigin};
+use dsperse_plugin_api::{Role, Stage as BackendStage};
+use dsperse_store::{NewTensor, StageFiles};
+
+const ALL_ROLES: [Role; 4] = [Role::Proving, Role::Verifying, Role::Public, Role::Secret];
+
+impl Stage<'_> {
+    /// Runs a slice with the first backend that gets through.
+    pub(super) fn witness(&self, index: usize, line: &mut SliceLine) -> Result<()> {
+        let slice = self.store.slice(index)?;
+        let choice = &self.choices[index];
+        let mut fallbacks = choice.fallbacks.clone();
+        for name in &choice.backends {
+            self.session.check_cancelled()?;
+            match self.witness_with(&slice, name, &fallbacks, line)? {
+                Ok(()) => {
+                    line.fallbacks = fallbacks;
+                    return Ok(());
+                }
+                Err(fallback) => {
+                    self.session.emit(&Event::FellThrough {
+                        slice: index,
+                        fallback: fallback.clone(),
+                    });
+                    fallbacks.push(fallback);
+                }
+            }
+        }
+        let reasons: Vec<String> = fallbacks
+            .iter()
+            .map(|f| format!("{}: {}", f.backend, f.reason))
+            .collect();
+        let hint = fallbacks.iter().rev().find_map(|f| f.hint.clone());
+        line.fallbacks = fallbacks;
+        let mut error = Error::failed(format!(
+            "slice {index}: no backend could run it ({})",
+            reasons.join("; ")
+        ));
+        error.hint = hint;
+        Err(error)
+    }
+
+    /// The inner error is a fall-through.
+    fn witness_with(
+        &self,
+        slice: &SliceMetadata,
+        name: &str,
+        fallbacks: &[Fallback],
+        line: &mut SliceLine,
+    ) -> Result<Result<(), Fallback>> {
+        let index = slice.index;
+        let Some(backend) = self.session.loaded(name) else {
+            let reason = "no plugin of this name is loaded";
+            return Ok(Err(Fallback::new(name, BackendStage::Witness, reason)));
+        };
+        let (mut job, mut files) = slices::job(self.store, slice, Operation::Witness, &backend)?;
+        if slice.compilations.contains_key(name) {
+            slices::add_circuit(self.store, slice, name, &ALL_ROLES, &mut job, &mut files)?;
+        }
+        let claim = Claim {
+            inputs: slice.inputs.iter().map(|t| t.name.clone()).collect(),
+            outputs: slice.outputs.iter().map(|t| t.name.clone()).collect(),
+        };
+        add_inputs(&mut job, &mut files, &self.held(&claim.inputs)?);
+        let key = job.key();
+        line.backend = Some(name.to_owned());
+        if self.up_to_date(index, name, &key, &claim, line) {
+            // They are no part of what is recorded, so a command that died may have left
+            // them out.
+            self.run.write_views(index, &claim)?;
+            self.session.emit(&Event::UpToDate {
+                stage: "run",
+                slice: index,
+                backend: name.to_owned(),
+            });
+            return Ok(Ok(()));
+        }
+        let dir = job_dir(self.scratch)?;
+        self.session.emit(&Event::Started {
+            stage: "run",
+            slice: index,
+            backend: name.to_owned(),
+        });
+        let jobs = self.model.slices.len();
+        let control = self.session.control(dir.path(), index, name, jobs);
+        let outcome = self.session.executor().execute(&job, &files, &control);
+        let usage = outcome.usage;
+        let checked = outcome.done().and_then(|done| {
+            outputs(&done, dir.path(), &slice.outputs)
+                .map_err(dsperse_documents::BackendError::internal)?;
+            Ok(done)
+        });
+        let done = match checked {
+            Ok(done) => done,
+            Err(e) if falls_through(e.kind) => {
+                return Ok(Err(Fallback::from_error(name, BackendStage::Witness, &e)));
+            }
+            Err(e) => return Err(backend_error(&e, index, name)),
+        };
+        if backend.is_executor()
+            && let Some(engine) = done.facts.get("engine")
+        {
+            lock(&self.engine).get_or_insert_with(|| engine.clone());
+        }
+        let tensors = done
+            .outputs
+            .iter()
+            .map(|t| NewTensor::from_job(t, dir.path(), TensorOrigin::Slice(index)))
+            .collect::<Result<Vec<_>, _>>()?;
+        let version = backend.descriptor.version.to_string();
+        let installed = self.run.install_stage(
+            StageFiles {
+                slice: index,
+                backend: name,
+                stage: "witness",
+                job_dir: dir.path(),
+                artefacts: &done.artefacts,
+                tensors,
+            },
+            |results, files| {
+                record(results, index, |s| {
+                    s.backend = Some(name.to_owned());
+                    s.backend_version = Some(version);
+                    s.claim = claim.clone();
+                    s.proof_execution = None;
+                    s.verification_execution = None;
+                    s.witness_execution = Some(StageOutcome {
+                        success: true,
+                        usage,
+                        files: files.to_vec(),
+                        fallbacks: fallbacks.to_vec(),
+                        key: Some(key),
+                        facts: done.facts.clone(),
+                        warnings: done.warnings.clone(),
+                        ..StageOutcome::default()
+                    });
+                });
+            },
+        )?;
+        self.run.write_views(index, &claim)?;
+        line.usage = usage;
+        line.outcome = Outcome::Done;
+        line.artefact_bytes = installed.iter().map(|a| a.size).sum();
+        line.warnings = done.warnings;
+        self.session.emit(&Event::Finished {
+            stage: "run",
+            slice: index,
+            backend: name.to_owned(),
+            usage,
+            outcome: "done".to_owned(),
+        });
+        Ok(Ok(()))
+    }
+
+    /// Whether an interrupted run already has this very witness, with its tensors.
+    fn up_to_date(
+        &self,
+        index: usize,
+        backend: &str,
+        key: &str,
+        claim: &Claim,
+        line: &mut SliceLine,
+    ) -> bool {
+        let results = self.run.results();
+        let Some(slice) = results.slices.iter().find(|s| s.index == index) else {
+            return false;
+        };
+        let Some(w) = &slice.witness_execution else {
+            return false;
+        };
+        let same = w.success
+            && w.key.as_deref() == Some(key)
+            && slice.backend.as_deref() == Some(backend)
+            && self.held(&claim.outputs).is_ok()
+            && w.files.iter().all(|a| self.run.artefact(a).is_ok());
+        if same {
+            line.outcome = Outcome::UpToDate;
+            line.usage = w.usage;
+            line.artefact_bytes = w.files.iter().map(|a| a.size).sum();
+        }
+        same
+    }
+}
+
+/// Changes the record of one slice.
+pub(crate) fn record(
+    results: &mut RunResults,
+    index: usize,
+    change: impl FnOnce(&mut dsperse_documents::SliceRun),
+) {
+    if let Some(slice) = results.slices.iter_mut().find(|s| s.index == index) {
+        change(slice);
+    }
+}

@@ -1,0 +1,206 @@
+//! Helpers over opened slices: jobs and files of a slice, layer selection, routing facts.
+
+use crate::error::{Error, ErrorClass, Result};
+use crate::job::{FileRef, Files, Job, Operation};
+use crate::session::{Loaded, Session};
+use dsperse_documents::{ModelMetadata, SliceMetadata};
+use dsperse_plugin_api::Role;
+use dsperse_router::{OperatorUse, Routes, Spec, parse_layers, spec};
+use dsperse_store::{Access, BundleError, InputError, SliceStore};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+impl From<BundleError> for Error {
+    fn from(e: BundleError) -> Self {
+        let mut error = Self::bad_input(e.to_string());
+        if let BundleError::Usage(_) = &e {
+            error.class = ErrorClass::Usage;
+        } else if !e.is_bad_input() {
+            error.class = ErrorClass::Failed;
+        }
+        if let BundleError::NoSlices { path, .. } = &e {
+            error.message = format!("no slices at \"{}\"", path.display());
+            error.hint = Some(format!("run \"dsperse slice -m {}\" first", path.display()));
+        }
+        error
+    }
+}
+
+impl From<InputError> for Error {
+    fn from(e: InputError) -> Self {
+        Self::bad_input(e.to_string())
+    }
+}
+
+/// Opens the slices that a path argument means.
+///
+/// # Errors
+/// As [`SliceStore::open`].
+pub fn open(path: &Path, access: Access) -> Result<SliceStore> {
+    Ok(SliceStore::open(path, access)?)
+}
+
+/// Number of slices of the model (for a lone slice: as many as make its index valid).
+#[must_use]
+pub fn count(store: &SliceStore) -> usize {
+    match store.model() {
+        Some(model) => model.slices.len(),
+        None => store.indices().iter().max().map_or(0, |i| i + 1),
+    }
+}
+
+/// The slices that a command works on: those the path points at, narrowed by `--layers`.
+///
+/// # Errors
+/// When the list is malformed, outside the model, or leaves nothing.
+pub fn select(store: &SliceStore, layers: Option<&str>) -> Result<Vec<usize>> {
+    let here = store.indices();
+    let Some(text) = layers else {
+        return Ok(here);
+    };
+    let wanted: BTreeSet<usize> = parse_layers(text, count(store))?;
+    let chosen: Vec<usize> = here.into_iter().filter(|i| wanted.contains(i)).collect();
+    if chosen.is_empty() {
+        return Err(Error::usage(format!(
+            "--layers \"{text}\" names no slice of \"{}\"",
+            store.location().path.display()
+        )));
+    }
+    Ok(chosen)
+}
+
+/// The chain of every slice.
+///
+/// # Errors
+/// Points at the wrong part of the spec.
+pub fn routes(
+    session: &Session<'_>,
+    text: Option<&str>,
+    strict: bool,
+    slices: usize,
+) -> Result<Routes> {
+    match text {
+        None => Ok(spec::default_routes(slices, &session.defaults, strict)),
+        Some(text) => {
+            let spec = Spec::parse(text)?;
+            spec.check_names(session.names())?;
+            Ok(spec.resolve(slices, &session.defaults, strict)?)
+        }
+    }
+}
+
+/// The operators of a slice, for the static capability check. Empty when the opset is not
+/// known (a lone slice): then only the backend itself is asked.
+#[must_use]
+pub fn operator_uses(model: Option<&ModelMetadata>, slice: &SliceMetadata) -> Vec<OperatorUse> {
+    let Some(model) = model else {
+        return Vec::new();
+    };
+    uses(&model.opset_imports, &slice.operators)
+}
+
+/// Operators (with their domains before a `.`) with the versions that the model imports.
+pub(crate) fn uses(
+    opsets: &BTreeMap<String, i64>,
+    operators: &BTreeMap<String, u64>,
+) -> Vec<OperatorUse> {
+    operators
+        .keys()
+        .filter_map(|key| {
+            let (domain, op) = key.rsplit_once('.').unwrap_or(("", key));
+            // "ai.onnx" is another spelling of the default domain.
+            let domain = if domain == "ai.onnx" { "" } else { domain };
+            let opset = opsets.get(domain)?;
+            Some(OperatorUse {
+                domain: domain.to_owned(),
+                op: op.to_owned(),
+                opset: *opset,
+            })
+        })
+        .collect()
+}
+
+/// Operators for a table: `Gemm, Relu ×2`.
+#[must_use]
+pub fn operator_words(slice: &SliceMetadata) -> String {
+    let words: Vec<String> = slice
+        .operators
+        .iter()
+        .map(|(op, n)| {
+            if *n == 1 {
+                op.clone()
+            } else {
+                format!("{op} ×{n}")
+            }
+        })
+        .collect();
+    words.join(", ")
+}
+
+/// Fails when slices come from a bundle without ONNX files.
+///
+/// # Errors
+/// The first slice without one.
+pub fn check_payloads(store: &SliceStore, indices: &[usize]) -> Result<()> {
+    for index in indices {
+        if store.slice(*index)?.payload.path.is_none() {
+            return Err(no_payload(*index));
+        }
+    }
+    Ok(())
+}
+
+fn no_payload(index: usize) -> Error {
+    Error::bad_input(format!(
+        "slice {index} has no ONNX file: this bundle was made for verifying only"
+    ))
+    .with_hint("use the slices from which the bundle was made")
+}
+
+/// A job on a slice, with the slice's ONNX file.
+///
+/// # Errors
+/// When the payload is missing from the bundle, or was changed.
+pub fn job(
+    store: &SliceStore,
+    slice: &SliceMetadata,
+    operation: Operation,
+    backend: &Loaded<'_>,
+) -> Result<(Job, Files)> {
+    let mut files = Files::default();
+    let job = Job::new(operation, backend, slice.slice_info(None));
+    let payload = payload(store, slice.index)?;
+    files.insert(Files::PAYLOAD, &slice.payload.sha256, payload);
+    Ok((job, files))
+}
+
+/// A slice's ONNX file.
+///
+/// # Errors
+/// When it is missing from the bundle, or was changed.
+pub fn payload(store: &SliceStore, index: usize) -> Result<PathBuf> {
+    store.payload(index)?.ok_or_else(|| no_payload(index))
+}
+
+/// Adds what a backend compiled to a job. Only artefacts of `roles` go with it.
+///
+/// # Errors
+/// When an artefact is missing or was changed.
+pub fn add_circuit(
+    store: &SliceStore,
+    slice: &SliceMetadata,
+    backend: &str,
+    roles: &[Role],
+    job: &mut Job,
+    files: &mut Files,
+) -> Result<()> {
+    for a in store.circuit(slice.index, backend, roles)? {
+        files.insert(&a.name, &a.sha256, &a.path);
+        job.circuit.push(FileRef {
+            name: a.name,
+            role: a.role,
+            sha256: a.sha256,
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,435 @@
+//! The stages over an executor that does what the test says: which jobs they ask for, and
+//! what they make of every kind of answer.
+
+use crate::error::ErrorClass;
+use crate::fake::{Answer, Fake, World, invalid, prover, said, yes};
+use crate::job::{Control, Job, Operation, Output};
+use crate::report::Outcome;
+use crate::verify::VerifyOptions;
+use dsperse_documents::{BackendError, ErrorKind, Fallback, KeyOrigin, Verdict};
+use dsperse_plugin_api::{BindsPublicIo, Stage, Support};
+use dsperse_plugin_host::CancelToken;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex};
+use std::time::Duration;
+
+/// Everything goes well.
+fn well(_: &Job, _: &Control) -> Answer {
+    None
+}
+
+fn crash() -> BackendError {
+    BackendError::new(ErrorKind::Crash, "the worker died of signal 6")
+}
+
+fn kinds(fallbacks: &[Fallback]) -> Vec<(&str, Stage, Option<ErrorKind>)> {
+    fallbacks
+        .iter()
+        .map(|f| (f.backend.as_str(), f.stage, f.kind))
+        .collect()
+}
+
+#[test]
+fn compile_goes_along_the_chain_and_keeps_the_reasons() {
+    let world = World::new(&["a", "b", "c", "d", "e"].map(prover));
+    let fake = Fake::new(|job, _| match (job.backend.as_str(), job.operation) {
+        ("a", Operation::Supports) => Some(Ok(Output::Supports(Support::No {
+            node: Some("n1".into()),
+            op: Some("Add".into()),
+            reason: "no additions".into(),
+        }))),
+        ("b", Operation::Compile) => {
+            let error = BackendError::tool_missing("tool", "\"tool\" is missing");
+            Some(Err(error.with_hint("install it")))
+        }
+        ("c", Operation::Compile) => Some(Err(crash())),
+        // An answer to another question.
+        ("d", Operation::Compile) => Some(Ok(yes(0))),
+        _ => None,
+    });
+    let report = world.compile(&fake, "a|b|c|d|e");
+    assert_eq!(
+        fake.calls(0),
+        [
+            "supports 0 a",
+            "supports 0 b",
+            "compile 0 b",
+            "supports 0 c",
+            "compile 0 c",
+            "supports 0 d",
+            "compile 0 d",
+            "supports 0 e",
+            "compile 0 e",
+        ]
+    );
+    let slice = world.slice(0);
+    assert_eq!(slice.backend.as_deref(), Some("e"));
+    let compiled: Vec<&String> = slice.compilations.keys().collect();
+    assert_eq!(compiled, ["e"]);
+    assert_eq!(
+        kinds(&slice.fallbacks),
+        [
+            ("a", Stage::Compile, Some(ErrorKind::Unsupported)),
+            ("b", Stage::Compile, Some(ErrorKind::ToolMissing)),
+            ("c", Stage::Compile, Some(ErrorKind::Crash)),
+            ("d", Stage::Compile, Some(ErrorKind::Internal)),
+        ]
+    );
+    assert_eq!(slice.fallbacks[0].node.as_deref(), Some("n1"));
+    assert_eq!(slice.fallbacks[0].reason, "no additions");
+    assert_eq!(slice.fallbacks[1].hint.as_deref(), Some("install it"));
+    assert_eq!(report.slices[1].fallbacks, world.slice(1).fallbacks);
+    assert_eq!(report.slices[1].usage.cpu_seconds, 1.0);
+    assert_eq!(report.slices[1].outcome, Outcome::Done);
+
+    // Again: who may answer otherwise by now is asked, nothing else is repeated.
+    let report = world.compile(&fake, "a|b|c|d|e");
+    assert_eq!(
+        fake.calls(0),
+        ["supports 0 a", "supports 0 b", "compile 0 b"]
+    );
+    assert_eq!(report.slices[0].outcome, Outcome::UpToDate);
+    assert_eq!(kinds(&world.slice(0).fallbacks), kinds(&slice.fallbacks));
+}
+
+#[test]
+fn a_wrong_input_stops_the_chain_of_its_slice_only() {
+    let world = World::new(&["a", "b"].map(prover));
+    let fake = Fake::new(|job, _| match said(job).as_str() {
+        "compile 0 a" => Some(Err(BackendError::invalid_input("no such scale"))),
+        _ => None,
+    });
+    let report = world.compile(&fake, "a|b");
+    let failed = &report.slices[0];
+    assert_eq!(failed.outcome, Outcome::Failed);
+    assert_eq!(
+        failed.error.as_deref(),
+        Some("slice 0, backend \"a\": no such scale")
+    );
+    assert_eq!(fake.calls(0), ["supports 0 a", "compile 0 a"]);
+    assert!(world.slice(0).compilations.is_empty());
+    assert_eq!(world.slice(1).backend.as_deref(), Some("a"));
+}
+
+#[test]
+fn what_ran_out_of_resources_is_tried_again_under_other_limits() {
+    let mut world = World::new(&["a", "b"].map(prover));
+    world.limits.memory = Some(1 << 20);
+    world.limits.timeout = Some(Duration::from_secs(5));
+    let fake = Fake::new(|job, control| {
+        assert_eq!(control.timeout, Some(Duration::from_secs(5)));
+        let little = control.memory == Some(1 << 20);
+        (job.backend == "a" && job.operation == Operation::Compile && little)
+            .then(|| Err(BackendError::resource("it needs more than 1 MiB")))
+    });
+    world.compile(&fake, "a|b");
+    let slice = world.slice(0);
+    assert_eq!(slice.backend.as_deref(), Some("b"));
+    assert_eq!(
+        kinds(&slice.fallbacks),
+        [("a", Stage::Compile, Some(ErrorKind::Resource))]
+    );
+    fake.jobs();
+    world.compile(&fake, "a|b");
+    assert_eq!(fake.calls(0), [""; 0]);
+    world.limits.memory = Some(1 << 30);
+    world.compile(&fake, "a|b");
+    assert_eq!(fake.calls(0), ["supports 0 a", "compile 0 a"]);
+    let slice = world.slice(0);
+    assert_eq!(slice.backend.as_deref(), Some("a"));
+    assert!(slice.fallbacks.is_empty());
+}
+
+#[test]
+fn strict_compiling_fails_when_nobody_can() {
+    let world = World::new(&["a", "b"].map(prover));
+    let fake = Fake::new(|job, _| match said(job).as_str() {
+        "compile 0 a" => Some(Err(BackendError::unsupported("too wide"))),
+        "compile 0 b" => Some(Err(BackendError::unsupported("too deep"))),
+        _ => None,
+    });
+    let report = world.compile_with(&fake, "a|b", |o| o.strict = true);
+    assert!(!report.complete());
+    let failed: Vec<usize> = report.failed().map(|s| s.index).collect();
+    assert_eq!(failed, [0]);
+    assert_eq!(
+        report.slices[0].error.as_deref(),
+        Some("slice 0: no backend of its chain can do it (a: too wide; b: too deep)")
+    );
+    assert_eq!(world.slice(0).backend, None);
+    // Without --strict the executor is there.
+    let report = world.compile(&fake, "a|b");
+    assert_eq!(report.slices[0].backend.as_deref(), Some("onnx"));
+}
+
+#[test]
+fn a_witness_that_fails_falls_through_and_is_computed_again() {
+    let world = World::new(&[prover("a")]);
+    let fake = Fake::new(|job, _| match said(job).as_str() {
+        "witness 0 a" => Some(Err(crash())),
+        _ => None,
+    });
+    world.compile(&fake, "a");
+    let ran = world.run(&fake);
+    assert_eq!(ran.outputs[0].to_f64(), [3.0, 4.0, 5.0, 6.0]);
+    let [zero, one] = &ran.results.slices[..] else {
+        panic!("two slices");
+    };
+    assert_eq!(zero.backend.as_deref(), Some("onnx"));
+    assert_eq!(one.backend.as_deref(), Some("a"));
+    let witness = zero.witness_execution.as_ref().unwrap();
+    assert_eq!(
+        kinds(&witness.fallbacks),
+        [("a", Stage::Witness, Some(ErrorKind::Crash))]
+    );
+    let report = world.prove(&fake, &ran);
+    let outcomes: Vec<Outcome> = report.slices.iter().map(|s| s.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Nothing, Outcome::Done]);
+    let report = world.verify(&fake, &ran, &VerifyOptions::default());
+    let report = report.unwrap();
+    assert!(report.accepted);
+    assert_eq!(report.slices[0].verdict, Verdict::Recomputed);
+    assert_eq!(report.slices[1].verdict, Verdict::Proven);
+    assert_eq!(report.slices[1].keys, Some(KeyOrigin::AsGiven));
+}
+
+#[test]
+fn outputs_that_are_not_the_slices_fall_through() {
+    let world = World::new(&[prover("a")]);
+    let fake = Fake::new(|job, _| {
+        (said(job) == "witness 1 a").then(|| Ok(Output::Done(dsperse_plugin_api::Done::default())))
+    });
+    world.compile(&fake, "a");
+    let ran = world.run(&fake);
+    assert_eq!(ran.results.slices[1].backend.as_deref(), Some("onnx"));
+    let witness = ran.results.slices[1].witness_execution.as_ref().unwrap();
+    assert_eq!(
+        witness.fallbacks[0].reason,
+        "the backend returned 0 outputs, the slice has 1"
+    );
+    assert_eq!(ran.outputs[0].to_f64(), [3.0, 4.0, 5.0, 6.0]);
+}
+
+#[test]
+fn a_proof_that_failed_is_recorded_and_tried_by_the_next_command() {
+    let world = World::new(&["a", "b"].map(prover));
+    let broken = AtomicBool::new(true);
+    let fake = Fake::new(|job, _| {
+        (said(job) == "prove 0 a" && broken.load(Ordering::SeqCst)).then(|| {
+            let error = BackendError::resource("the time of 5 s is over");
+            Err(error.with_hint("give it more with --timeout"))
+        })
+    });
+    world.compile(&fake, "a|b");
+    let ran = world.run(&fake);
+    fake.jobs();
+    let report = world.prove(&fake, &ran);
+    let said_of: Vec<String> = fake.jobs().iter().map(said).collect();
+    // Nobody else can prove what "a" has computed.
+    assert_eq!(said_of, ["prove 0 a", "prove 1 a"]);
+    assert_eq!(report.slices[0].outcome, Outcome::Failed);
+    assert_eq!(
+        report.slices[0].hint.as_deref(),
+        Some("give it more with --timeout")
+    );
+    assert_eq!(report.slices[1].outcome, Outcome::Done);
+    let recorded = world.results(&ran).slices[0].proof_execution.clone();
+    let recorded = recorded.unwrap();
+    assert!(!recorded.success);
+    assert_eq!(recorded.error.unwrap().kind, ErrorKind::Resource);
+    // The slice can still be computed again.
+    let report = world.verify(&fake, &ran, &VerifyOptions::default());
+    let report = report.unwrap();
+    assert_eq!(report.slices[0].verdict, Verdict::Recomputed);
+    assert!(report.accepted);
+
+    broken.store(false, Ordering::SeqCst);
+    fake.jobs();
+    let report = world.prove(&fake, &ran);
+    let said_of: Vec<String> = fake.jobs().iter().map(said).collect();
+    assert_eq!(said_of, ["prove 0 a"]);
+    let outcomes: Vec<Outcome> = report.slices.iter().map(|s| s.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Done, Outcome::UpToDate]);
+}
+
+#[test]
+fn every_answer_of_a_verifier_has_its_verdict() {
+    let unbound = {
+        let mut d = prover("u");
+        if let Some(proof) = &mut d.capabilities.proof {
+            proof.binds_public_io = BindsPublicIo::No;
+        }
+        d
+    };
+    let world = World::new(&[prover("a"), unbound]);
+    world.compile(&Fake::new(well), "0:a;1:u");
+    let ran = world.run(&Fake::new(well));
+    world.prove(&Fake::new(well), &ran);
+    let no = |reason: &str| Some(Ok(Output::Verdict(invalid(reason))));
+    let garbled = BackendError::invalid_input("the proof is cut off");
+    let memory = BackendError::resource("no memory");
+    let died = "backend \"a\" could not judge its proof: the worker died of signal 6";
+    let neither = "the backend answered another question than it was asked";
+    let both = format!("{died}; no memory");
+    let neither = format!("backend \"a\" could not judge its proof: {neither}");
+    // What "a" says of its proof, what the executor says, the verdict and its reason, and
+    // how many were asked.
+    let cases: [(Answer, Answer, Verdict, &str, usize); 7] = [
+        (None, None, Verdict::Proven, "", 1),
+        (no("it differs"), None, Verdict::Failed, "it differs", 1),
+        (
+            Some(Err(garbled)),
+            None,
+            Verdict::Failed,
+            "the proof is cut off",
+            1,
+        ),
+        (Some(Err(crash())), None, Verdict::Recomputed, died, 2),
+        (Some(Err(crash())), no("no"), Verdict::Failed, "no", 2),
+        (
+            Some(Err(crash())),
+            Some(Err(memory)),
+            Verdict::Unchecked,
+            &both,
+            2,
+        ),
+        (Some(Ok(yes(0))), None, Verdict::Recomputed, &neither, 2),
+    ];
+    for (prover, executor, verdict, reason, asked) in cases {
+        let fake = Fake::new(|job, _| match said(job).as_str() {
+            "verify 0 a" => prover.clone(),
+            "verify 0 onnx" => executor.clone(),
+            _ => None,
+        });
+        let report = world.verify(&fake, &ran, &VerifyOptions::default());
+        let report = report.unwrap();
+        let slice = &report.slices[0];
+        assert_eq!(slice.verdict, verdict, "{slice:?}");
+        assert_eq!(slice.reason.as_deref().unwrap_or_default(), reason);
+        assert_eq!(slice.proof.is_some(), verdict == Verdict::Proven);
+        let accepted = matches!(verdict, Verdict::Proven | Verdict::Recomputed);
+        assert_eq!(report.accepted, accepted);
+        assert_eq!(fake.calls(0).len(), asked);
+        // A proof that binds nothing is no more than a recomputation.
+        assert_eq!(report.slices[1].verdict, Verdict::Recomputed);
+        assert_eq!(
+            report.slices[1].reason.as_deref(),
+            Some("a proof of \"u\" is not bound to inputs and outputs")
+        );
+    }
+}
+
+#[test]
+fn a_verifier_gets_the_claim_and_what_verifies_it_only() {
+    let world = World::new(&[prover("a")]);
+    let fake = Fake::new(well);
+    world.compile(&fake, "a");
+    let ran = world.run(&fake);
+    world.prove(&fake, &ran);
+    world
+        .verify(&fake, &ran, &VerifyOptions::default())
+        .unwrap();
+    let jobs = fake.jobs();
+    let job = jobs.iter().find(|j| said(j) == "verify 1 a").unwrap();
+    let names = |list: &[crate::job::FileRef]| -> Vec<String> {
+        list.iter().map(|f| f.name.clone()).collect()
+    };
+    assert_eq!(names(&job.circuit), ["key"]);
+    assert_eq!(names(&job.proof), ["proof"]);
+    assert!(job.witness.is_empty());
+    assert!(!job.payload);
+    assert_eq!(job.inputs[0].info.name, "a");
+    assert_eq!(job.outputs[0].info.name, "y");
+    // A job can be sent elsewhere: it names content, and nothing of this machine.
+    let here = world.dir.path().to_str().unwrap();
+    for job in &jobs {
+        let text = serde_json::to_string(job).unwrap();
+        assert!(!text.contains(here), "{text}");
+        let back: Job = serde_json::from_str(&text).unwrap();
+        assert_eq!(&back, job);
+        assert_eq!(back.key(), job.key());
+    }
+}
+
+#[test]
+fn slices_that_together_need_too_much_memory_wait_for_each_other() {
+    let mut world = World::new(&[prover("a")]);
+    world.limits.parallel = Some(2);
+    // More than half of any machine, so two at once are too much.
+    let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let fake = Fake::new(|job, _| match job.operation {
+        Operation::Supports => Some(Ok(yes(u64::MAX / 2))),
+        Operation::Compile => {
+            most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(20));
+            now.fetch_sub(1, Ordering::SeqCst);
+            None
+        }
+        _ => None,
+    });
+    let report = world.compile(&fake, "a");
+    assert!(report.complete());
+    assert_eq!(most.load(Ordering::SeqCst), 1);
+
+    // Little ones run at the same time: each waits until the other is there.
+    let mut world = World::new(&[prover("a")]);
+    world.limits.parallel = Some(2);
+    let (arrived, changed) = (Mutex::new(0), Condvar::new());
+    let fake = Fake::new(|job, _| {
+        if job.operation == Operation::Compile {
+            let mut arrived = arrived.lock().unwrap();
+            *arrived += 1;
+            changed.notify_all();
+            let both = |n: &mut i32| *n < 2;
+            let wait = changed.wait_timeout_while(arrived, Duration::from_secs(60), both);
+            assert!(!wait.unwrap().1.timed_out(), "the other one does not come");
+        }
+        None
+    });
+    assert!(world.compile(&fake, "a").complete());
+}
+
+#[test]
+fn cancelling_keeps_what_is_done_and_blames_nobody() {
+    let world = World::new(&[prover("a")]);
+    let cancel = world.cancel.clone();
+    let fake = Fake::new(|job, control| {
+        assert!(!control.cancel.is_cancelled());
+        (said(job) == "compile 1 a").then(|| {
+            cancel.cancel();
+            Err(BackendError::cancelled())
+        })
+    });
+    let report = world.compile(&fake, "a");
+    let outcomes: Vec<Outcome> = report.slices.iter().map(|s| s.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Done, Outcome::Skipped]);
+    assert_eq!(world.slice(0).backend.as_deref(), Some("a"));
+    let left = world.slice(1);
+    assert!(left.compilations.is_empty());
+    assert!(left.fallbacks.is_empty(), "{:?}", left.fallbacks);
+    let failed = |e: &crate::Event| matches!(e, crate::Event::Failed { .. });
+    assert!(!world.events().iter().any(failed));
+
+    // A proof that was cancelled did not fail, and a verdict is not half a one.
+    let mut world = World::new(&[prover("a")]);
+    world.compile(&Fake::new(well), "a");
+    let ran = world.run(&Fake::new(well));
+    let cancel = world.cancel.clone();
+    let fake = Fake::new(move |_, _| {
+        cancel.cancel();
+        Some(Err(BackendError::cancelled()))
+    });
+    let report = world.prove(&fake, &ran);
+    assert!(report.slices.iter().all(|s| s.outcome == Outcome::Skipped));
+    assert_eq!(fake.jobs().len(), 1, "nothing more is started");
+    assert!(world.results(&ran).slices[0].proof_execution.is_none());
+    world.cancel = CancelToken::new();
+    let cancel = world.cancel.clone();
+    let fake = Fake::new(move |_, _| {
+        cancel.cancel();
+        Some(Err(BackendError::cancelled()))
+    });
+    let verdict = world.verify(&fake, &ran, &VerifyOptions::default());
+    assert_eq!(verdict.unwrap_err().class, ErrorClass::Interrupted);
+    assert_eq!(fake.jobs().len(), 1);
+}

@@ -1,0 +1,480 @@
+//! The verdict on one slice.
+
+use super::checks::Check;
+use super::keys::Keys;
+use super::{VerifyOptions, claims::Claims};
+use crate::ask;
+use crate::chain::Held;
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::job::{FileRef, Files, Job, Operation, job_dir};
+use crate::session::{Loaded, Session};
+use crate::slices;
+use dsperse_documents::{
+    BackendError, Compilation, ErrorKind, KeyOrigin, ModelMetadata, ReceiptFile, RunResults,
+    SliceMetadata, SliceRun, SliceVerdict, Usage, Verdict,
+};
+use dsperse_plugin_api::{Role, Stage, Support, Verdict as Answer};
+use dsperse_router::policy::verdict_counts_as_proof;
+use dsperse_store::{BundleError, RunDir, SliceStore};
+use std::path::Path;
+
+/// A verdict rests on these artefacts alone, so that what pins them pins everything.
+const VERIFIER_ROLES: [Role; 1] = [Role::Verifying];
+
+pub(super) struct Judge<'a> {
+    pub session: &'a Session<'a>,
+    pub store: &'a SliceStore,
+    pub run: &'a RunDir,
+    pub model: &'a ModelMetadata,
+    pub results: &'a RunResults,
+    pub claims: &'a Claims,
+    pub options: &'a VerifyOptions,
+    pub scratch: &'a Path,
+    pub keys: Keys<'a>,
+    pub left_out: Option<Check>,
+}
+
+/// Why a slice did not become `proven`.
+pub(super) enum NotProven {
+    /// Something is wrong: the verdict is `failed`.
+    Wrong(String),
+    /// The proof could not be judged: the slice may still be computed again.
+    Undecided {
+        reason: String,
+        hint: Option<String>,
+    },
+}
+
+impl NotProven {
+    pub(super) fn undecided(reason: impl Into<String>) -> Self {
+        Self::Undecided {
+            reason: reason.into(),
+            hint: None,
+        }
+    }
+    pub(super) fn hint(self, text: impl Into<String>) -> Self {
+        match self {
+            Self::Undecided { reason, .. } => Self::Undecided {
+                reason,
+                hint: Some(text.into()),
+            },
+            wrong @ Self::Wrong(_) => wrong,
+        }
+    }
+}
+
+/// A file that is not there can't be judged; any other contradiction is wrong.
+impl From<BundleError> for NotProven {
+    fn from(e: BundleError) -> Self {
+        match e {
+            BundleError::Missing { .. } | BundleError::Request(_) => Self::undecided(e.to_string()),
+            e => Self::Wrong(e.to_string()),
+        }
+    }
+}
+
+struct Claim {
+    inputs: Vec<Held>,
+    outputs: Vec<Held>,
+}
+
+impl Judge<'_> {
+    fn on(&self, check: Check) -> bool {
+        self.left_out != Some(check)
+    }
+
+    /// Judges a slice.
+    ///
+    /// # Errors
+    /// Only an interruption.
+    pub(super) fn slice(&self, index: usize) -> Result<SliceVerdict> {
+        self.session.check_cancelled()?;
+        let summary = &self.model.slices[index];
+        let mut verdict = SliceVerdict::new(index, Verdict::Unchecked, &summary.payload_sha256);
+        let recorded = self.results.slices.iter().find(|s| s.index == index);
+        verdict.fidelity = recorded.and_then(|r| r.fidelity.clone());
+        match self.judge(index, recorded, &mut verdict)? {
+            Ok(()) => {}
+            Err(reason) => {
+                verdict.verdict = Verdict::Failed;
+                verdict.proof = None;
+                verdict.reason = Some(reason);
+            }
+        }
+        self.session.check_cancelled()?;
+        self.session.emit(&Event::Finished {
+            stage: "verify",
+            slice: index,
+            backend: verdict.backend.clone().unwrap_or_else(|| "-".to_owned()),
+            usage: verdict.usage,
+            outcome: verdict.verdict.as_str().to_owned(),
+        });
+        Ok(verdict)
+    }
+
+    /// The inner error is the reason of a failed verdict.
+    fn judge(
+        &self,
+        index: usize,
+        recorded: Option<&SliceRun>,
+        verdict: &mut SliceVerdict,
+    ) -> Result<Result<(), String>> {
+        // The slice's own document must say what the model's document says, and the ONNX
+        // file, when it is there, must be the one that both name.
+        let slice = match self.store.slice(index) {
+            Ok(slice) => slice,
+            Err(e) => return Ok(Err(e.to_string())),
+        };
+        if let Err(e) = self.store.payload(index)
+            && self.on(Check::Payload)
+        {
+            return Ok(Err(e.to_string()));
+        }
+        let claim = match (
+            self.claims.pick(&slice.inputs),
+            self.claims.pick(&slice.outputs),
+        ) {
+            (Ok(inputs), Ok(outputs)) => Claim { inputs, outputs },
+            (Err(reason), _) | (_, Err(reason)) => return Ok(Err(reason)),
+        };
+        let not_proven = match self.proof(&slice, recorded, &claim, verdict)? {
+            Ok(()) => return Ok(Ok(())),
+            Err(not_proven) => not_proven,
+        };
+        match not_proven {
+            NotProven::Wrong(reason) => Ok(Err(reason)),
+            NotProven::Undecided { reason, hint } => {
+                verdict.reason = Some(reason);
+                verdict.hint = hint;
+                self.recompute(&slice, &claim, verdict)
+            }
+        }
+    }
+
+    /// Checks the proof, if there is one.
+    fn proof(
+        &self,
+        slice: &SliceMetadata,
+        recorded: Option<&SliceRun>,
+        claim: &Claim,
+        verdict: &mut SliceVerdict,
+    ) -> Result<Result<(), NotProven>> {
+        let files = recorded
+            .and_then(|r| r.proof_execution.as_ref())
+            .map(|p| p.files.as_slice())
+            .unwrap_or_default();
+        let Some(name) = recorded.and_then(|r| r.backend.as_deref()) else {
+            return Ok(Err(NotProven::undecided("the slice did not run")));
+        };
+        if files.is_empty() {
+            return Ok(Err(NotProven::undecided(match self.session.loaded(name) {
+                Some(b) if !b.can(Stage::Prove) => format!("backend \"{name}\" makes no proofs"),
+                _ => "there is no proof".to_owned(),
+            })));
+        }
+        let Some(backend) = self.session.loaded(name) else {
+            return Ok(Err(NotProven::undecided(format!(
+                "its proof needs backend \"{name}\"{}, which is not loaded",
+                slice
+                    .compilations
+                    .get(name)
+                    .map_or_else(String::new, |c| format!(" {}", c.backend_version))
+            ))
+            .hint("see \"dsperse plugin list\"")));
+        };
+        if !backend.can(Stage::Verify) {
+            return Ok(Err(NotProven::undecided(format!(
+                "backend \"{name}\" verifies no proofs"
+            ))));
+        }
+        let Some(compilation) = slice.compilations.get(name) else {
+            return Ok(Err(NotProven::undecided(format!(
+                "these slices hold nothing that \"{name}\" compiled"
+            ))));
+        };
+        if compilation.payload_sha256 != slice.payload.sha256 {
+            return Ok(Err(NotProven::Wrong(format!(
+                "what \"{name}\" compiled is of another ONNX file than the slice's"
+            ))));
+        }
+        if let Err(e) = compatible(compilation, &backend) {
+            return Ok(Err(e));
+        }
+        let prepared = self.proof_job(slice, &backend, files, claim, verdict);
+        let (job, files) = match prepared {
+            Ok(prepared) => prepared,
+            Err(e) => return Ok(Err(e)),
+        };
+        let origin = if self.on(Check::Recompile) {
+            self.keys
+                .origin(slice, compilation, &backend, &verdict.circuit)?
+        } else {
+            Ok(KeyOrigin::AsGiven)
+        };
+        let origin = match origin {
+            Ok(origin) => origin,
+            Err(e) => return Ok(Err(e)),
+        };
+        let (answer, usage) = self.execute(&job, &files, &backend)?;
+        verdict.usage = usage;
+        note_backend(verdict, &backend);
+        match answer {
+            Ok(Answer::Valid { facts, warnings }) => {
+                let capabilities = &backend.descriptor.capabilities;
+                if !verdict_counts_as_proof(capabilities) {
+                    return Ok(Err(NotProven::undecided(format!(
+                        "a proof of \"{name}\" is not bound to inputs and outputs"
+                    ))));
+                }
+                verdict.verdict = Verdict::Proven;
+                verdict.keys = Some(origin);
+                verdict.proof.clone_from(&capabilities.proof);
+                verdict.facts.extend(facts);
+                verdict.warnings.extend(warnings);
+                verdict.reason = None;
+                verdict.hint = None;
+                Ok(Ok(()))
+            }
+            Ok(Answer::Invalid { reason }) if self.on(Check::Proof) => {
+                Ok(Err(NotProven::Wrong(reason)))
+            }
+            Ok(Answer::Invalid { .. }) => {
+                verdict.verdict = Verdict::Proven;
+                Ok(Ok(()))
+            }
+            // What the backend can't read is part of the claim, and wrong.
+            Err(e) if e.kind == ErrorKind::InvalidInput => Ok(Err(NotProven::Wrong(e.message))),
+            Err(e) => {
+                let reason = format!(
+                    "backend \"{name}\" could not judge its proof: {}",
+                    e.message
+                );
+                Ok(Err(NotProven::Undecided {
+                    reason,
+                    hint: e.hint,
+                }))
+            }
+        }
+    }
+
+    fn proof_job(
+        &self,
+        slice: &SliceMetadata,
+        backend: &Loaded<'_>,
+        proof: &[dsperse_documents::Artefact],
+        claim: &Claim,
+        verdict: &mut SliceVerdict,
+    ) -> Result<(Job, Files), NotProven> {
+        let needs_payload = backend.descriptor.capabilities.verify_needs_payload;
+        let (mut job, mut files) = self.job(slice, backend, claim, needs_payload)?;
+        for a in self
+            .store
+            .circuit(slice.index, backend.name(), &VERIFIER_ROLES)?
+        {
+            files.insert(&a.name, &a.sha256, &a.path);
+            verdict.circuit.push(ReceiptFile {
+                name: a.name.clone(),
+                sha256: a.sha256.clone(),
+            });
+            job.circuit.push(FileRef {
+                name: a.name,
+                role: a.role,
+                sha256: a.sha256,
+            });
+        }
+        for a in proof {
+            let a = self.run.artefact(a)?;
+            files.insert(&a.name, &a.sha256, &a.path);
+            verdict.proof_files.push(ReceiptFile {
+                name: a.name.clone(),
+                sha256: a.sha256.clone(),
+            });
+            job.proof.push(FileRef {
+                name: a.name,
+                role: a.role,
+                sha256: a.sha256,
+            });
+        }
+        // Of two files of one name a backend could take either.
+        for list in [&job.circuit, &job.proof] {
+            let mut names: Vec<&str> = list.iter().map(|f| f.name.as_str()).collect();
+            names.sort_unstable();
+            if let Some(twice) = names.windows(2).find(|w| w[0] == w[1]) {
+                return Err(NotProven::Wrong(format!(
+                    "the artefact \"{}\" is declared twice",
+                    twice[0]
+                )));
+            }
+        }
+        Ok((job, files))
+    }
+
+    fn job(
+        &self,
+        slice: &SliceMetadata,
+        backend: &Loaded<'_>,
+        claim: &Claim,
+        payload: bool,
+    ) -> Result<(Job, Files), NotProven> {
+        let mut files = Files::default();
+        let mut job = Job::new(Operation::Verify, backend, slice.slice_info(None));
+        job.payload = payload;
+        if payload {
+            match self.store.payload(slice.index)? {
+                Some(path) => files.insert(Files::PAYLOAD, &slice.payload.sha256, path),
+                None => {
+                    return Err(NotProven::undecided(format!(
+                        "backend \"{}\" needs the slice's ONNX file, which is not in this bundle",
+                        backend.name()
+                    )));
+                }
+            }
+        }
+        job.tolerance = self.options.tolerance;
+        for (held, list) in [
+            (&claim.inputs, &mut job.inputs),
+            (&claim.outputs, &mut job.outputs),
+        ] {
+            for h in held {
+                files.insert(&h.tensor.info.name, &h.tensor.sha256, &h.path);
+                list.push(h.tensor.clone());
+            }
+        }
+        Ok((job, files))
+    }
+
+    /// Computes the slice again from its ONNX file.
+    fn recompute(
+        &self,
+        slice: &SliceMetadata,
+        claim: &Claim,
+        verdict: &mut SliceVerdict,
+    ) -> Result<Result<(), String>> {
+        let why_not_proven = verdict.reason.clone().unwrap_or_default();
+        let also = |reason: &str| Some(format!("{why_not_proven}; {reason}"));
+        let backend = match self.session.float_executor() {
+            Ok(backend) if backend.can(Stage::Recompute) => backend,
+            _ => {
+                verdict.reason = also("no backend that computes slices again is loaded");
+                return Ok(Ok(()));
+            }
+        };
+        let (job, files) = match self.job(slice, &backend, claim, true) {
+            Ok(prepared) => prepared,
+            Err(NotProven::Wrong(reason)) => return Ok(Err(reason)),
+            Err(NotProven::Undecided { reason, .. }) => {
+                verdict.reason = also(&reason);
+                return Ok(Ok(()));
+            }
+        };
+        if let Some(reason) = self.declined(slice, &backend)? {
+            verdict.reason = also(&reason);
+            return Ok(Ok(()));
+        }
+        let (answer, usage) = self.execute(&job, &files, &backend)?;
+        verdict.usage.seconds += usage.seconds;
+        verdict.usage.cpu_seconds += usage.cpu_seconds;
+        verdict.usage.peak_bytes = verdict.usage.peak_bytes.max(usage.peak_bytes);
+        note_backend(verdict, &backend);
+        match answer {
+            Ok(Answer::Valid { facts, warnings }) => {
+                verdict.verdict = Verdict::Recomputed;
+                verdict.tolerance = Some(self.options.tolerance);
+                verdict.facts.extend(facts);
+                verdict.warnings.extend(warnings);
+                Ok(Ok(()))
+            }
+            Ok(Answer::Invalid { reason }) if self.on(Check::Recomputation) => Ok(Err(reason)),
+            Ok(Answer::Invalid { .. }) => {
+                verdict.verdict = Verdict::Recomputed;
+                Ok(Ok(()))
+            }
+            Err(e) if e.kind == ErrorKind::InvalidInput => Ok(Err(e.message)),
+            Err(e) => {
+                verdict.reason = also(&e.message);
+                // What leads to a proof is the better advice.
+                if verdict.hint.is_none() {
+                    verdict.hint = e.hint;
+                }
+                Ok(Ok(()))
+            }
+        }
+    }
+
+    /// Why an executor that only stands in for the configured one may not judge this
+    /// slice. Without asking, its "no" to a slice that it can't run would be a verdict.
+    fn declined(&self, slice: &SliceMetadata, backend: &Loaded<'_>) -> Result<Option<String>> {
+        if backend.name() == self.session.defaults.fallback {
+            return Ok(None);
+        }
+        let info = slice.slice_info(None);
+        let payload = slices::payload(self.store, slice.index)?;
+        let name = backend.name();
+        Ok(
+            match ask::supports(self.session, backend, info, &payload, self.scratch)? {
+                Ok(Support::Yes { .. }) => None,
+                Ok(Support::No { reason, .. }) => Some(format!(
+                    "backend \"{name}\" can't compute it again: {reason}"
+                )),
+                Err(e) => Some(e.message),
+            },
+        )
+    }
+
+    fn execute(
+        &self,
+        job: &Job,
+        files: &Files,
+        backend: &Loaded<'_>,
+    ) -> Result<(std::result::Result<Answer, BackendError>, Usage)> {
+        let dir = job_dir(self.scratch)?;
+        self.session.emit(&Event::Started {
+            stage: "verify",
+            slice: job.slice.index,
+            backend: backend.name().to_owned(),
+        });
+        let jobs = self.model.slices.len();
+        let control = self
+            .session
+            .control(dir.path(), job.slice.index, backend.name(), jobs);
+        let outcome = self.session.executor().execute(job, files, &control);
+        let usage = outcome.usage;
+        let answer = outcome.verdict();
+        if let Err(e) = &answer
+            && e.kind == ErrorKind::Cancelled
+        {
+            return Err(Error::interrupted());
+        }
+        Ok((answer, usage))
+    }
+}
+
+fn note_backend(verdict: &mut SliceVerdict, backend: &Loaded<'_>) {
+    verdict.backend = Some(backend.name().to_owned());
+    verdict.backend_version = Some(backend.descriptor.version.to_string());
+    verdict.plugin_sha256 = Some(backend.digest.to_owned());
+}
+
+/// Whether this version of the backend can use what another one compiled.
+fn compatible(compilation: &Compilation, backend: &Loaded<'_>) -> Result<(), NotProven> {
+    let here = backend.descriptor.version.to_string();
+    if compilation.backend_version == here {
+        return Ok(());
+    }
+    let wanted = backend
+        .descriptor
+        .compatible_artefacts
+        .as_deref()
+        .and_then(|r| semver::VersionReq::parse(r).ok());
+    let made_by = semver::Version::parse(&compilation.backend_version).ok();
+    if wanted.zip(made_by).is_some_and(|(w, v)| w.matches(&v)) {
+        return Ok(());
+    }
+    Err(NotProven::undecided(format!(
+        "its proof is of \"{}\" {}, loaded is {here}",
+        backend.name(),
+        compilation.backend_version
+    ))
+    .hint("install that version of the backend, or compile, run and prove again"))
+}

@@ -1,0 +1,484 @@
+//! Conversion between the shapes, and verifier's bundles.
+//!
+//! The source is read through [`SliceStore`], so every declared file is compared with its
+//! digest on the way; the result is prepared beside its target and swapped in when it is
+//! complete and synced. Only then is the source removed, where that was asked for.
+
+use crate::archive::CHUNK;
+use crate::atomic::{crash_point, document_bytes, parent_of, remove, sync_dir};
+use crate::create::{foreign_entries, prepare_target, staging, write_target};
+use crate::error::{BundleError, IoContext, Result};
+use crate::location::{Kind, Location, Shape, output_path};
+use crate::lock::{Lock, LockMode, canonical};
+use crate::pack::Packer;
+use crate::paths;
+use crate::store::{Access, SliceStore, Source, lock};
+use crate::{Limits, atomic};
+use dsperse_documents::SliceMetadata;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, HashSet};
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+/// What to convert to.
+#[derive(Debug, Clone, Default)]
+pub struct ConvertOptions {
+    /// Shape of the result; the source's own when `None` (for `--for verify`).
+    pub to: Option<Shape>,
+    /// Where the result goes; chosen from the source's name when `None`.
+    pub output: Option<PathBuf>,
+    /// Unpack `.dslice` files too: the result is `dirs` whatever unpacking is asked for.
+    pub expand_slices: bool,
+    /// Remove the source afterwards; by default only a `.dsperse` is removed.
+    pub cleanup: Option<bool>,
+    /// Leave out what a verifier doesn't need. The source is never removed.
+    pub for_verify: bool,
+}
+
+/// What a conversion did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Converted {
+    /// The result.
+    pub path: PathBuf,
+    /// Its shape.
+    pub shape: Shape,
+    /// Whether the source was removed.
+    pub removed_source: bool,
+}
+
+/// Converts slices.
+///
+/// # Errors
+/// When the source is damaged, the target holds something else, or the disk is full. The
+/// source is untouched then.
+pub fn convert(input: &Path, options: &ConvertOptions, limits: Limits) -> Result<Converted> {
+    // Decided before the source is locked, because it decides the kind of lock.
+    let location = crate::resolve(input)?;
+    let plan = Plan::new(&location, options)?;
+    let access = if plan.cleanup {
+        Access::Edit
+    } else {
+        Access::Read
+    };
+    let store = SliceStore::open_with(input, access, limits)?;
+    if store.location.path != location.path || store.location.kind != location.kind {
+        return Err(BundleError::inconsistent(
+            &location.path,
+            "the slices were replaced just now; run the command again",
+        ));
+    }
+    let in_place = plan.target == location.path;
+    if in_place && !plan.cleanup {
+        return Err(BundleError::Usage(format!(
+            "the result would replace its source \"{}\": give --output, or --cleanup to allow it",
+            location.path.display()
+        )));
+    }
+    let parent = parent_of(&plan.target);
+    fs::create_dir_all(&parent).at("create", &parent)?;
+    let _target_lock = if in_place {
+        None
+    } else {
+        Some(Lock::acquire(&plan.target, LockMode::Exclusive)?)
+    };
+    prepare_target(&plan.target, plan.shape)?;
+    write_target(&store, &plan.target, plan.shape, options.for_verify)?;
+    if plan.cleanup && !in_place {
+        remove_source(&location, &plan.target)?;
+    }
+    Ok(Converted {
+        path: plan.target,
+        shape: plan.shape,
+        removed_source: plan.cleanup,
+    })
+}
+
+struct Plan {
+    shape: Shape,
+    target: PathBuf,
+    cleanup: bool,
+}
+
+impl Plan {
+    fn new(location: &Location, options: &ConvertOptions) -> Result<Self> {
+        let request = |text: String| Err(BundleError::Usage(text));
+        let mut shape = options.to.unwrap_or(location.shape());
+        if options.expand_slices {
+            if shape == Shape::Dsperse {
+                return request(
+                    "--expand-slices unpacks slices, --to dsperse packs them; give one of the two"
+                        .into(),
+                );
+            }
+            shape = Shape::Dirs;
+        }
+        let single = location.only.is_some() || !matches!(location.kind, Kind::Model(_));
+        if single && shape == Shape::Dsperse {
+            return request(format!(
+                "\"{}\" is a single slice; a .dsperse needs the whole model's slices",
+                location.path.display()
+            ));
+        }
+        if options.for_verify && options.cleanup == Some(true) {
+            return request(
+                "a verifier's bundle leaves out what proving needs, so its source is never removed; leave --cleanup out".into(),
+            );
+        }
+        let whole = matches!(location.kind, Kind::Model(_)) && location.only.is_none();
+        let cleanup = !options.for_verify
+            && options
+                .cleanup
+                .unwrap_or(location.kind == Kind::Model(Shape::Dsperse) && whole);
+        if cleanup && location.only.is_some() {
+            return request(
+                "one slice of a model can't be removed from the others; leave --cleanup out".into(),
+            );
+        }
+        let target = match &options.output {
+            Some(path) if single => path.clone(),
+            Some(path) => output_path(path, shape),
+            None => Self::default_target(location, shape, cleanup, options.for_verify)?,
+        };
+        let parent = parent_of(&target);
+        let target = if parent.is_dir() {
+            canonical(&target)?
+        } else {
+            target
+        };
+        Ok(Self {
+            shape,
+            target,
+            cleanup,
+        })
+    }
+
+    fn default_target(
+        location: &Location,
+        shape: Shape,
+        cleanup: bool,
+        for_verify: bool,
+    ) -> Result<PathBuf> {
+        if location.only.is_some() {
+            return Err(BundleError::Usage(
+                "give --output: one slice of a model can't be converted in place".into(),
+            ));
+        }
+        let stem = match location.kind {
+            Kind::Model(Shape::Dsperse) | Kind::SliceFile => location.path.file_stem(),
+            _ => location.path.file_name(),
+        };
+        let stem = stem.unwrap_or_default().to_string_lossy().into_owned();
+        let single = !matches!(location.kind, Kind::Model(_));
+        let mut name = stem.clone();
+        if for_verify {
+            name.push_str("-verify");
+        }
+        match shape {
+            Shape::Dsperse => name.push_str(".dsperse"),
+            Shape::Dslice if single => name.push_str(".dslice"),
+            _ => {}
+        }
+        let mut target = location.path.with_file_name(&name);
+        if target == location.path && !cleanup {
+            target = location.path.with_file_name(format!("{stem}-{shape}"));
+        }
+        Ok(target)
+    }
+}
+
+fn remove_source(location: &Location, target: &Path) -> Result<()> {
+    crash_point();
+    let path = &location.path;
+    if !path.is_dir() {
+        remove(path)?;
+        crash_point();
+        return sync_dir(&parent_of(path));
+    }
+    let foreign = if location.kind == Kind::SliceDir {
+        Vec::new()
+    } else {
+        foreign_entries(path)?
+    };
+    // Out of sight in one step, then deleted: no half of it is ever found. What a crash
+    // leaves of it goes away with the next command on what is still there: the target.
+    let heir = if parent_of(target) == parent_of(path) {
+        target
+    } else {
+        path
+    };
+    let trash = staging(heir)?;
+    if foreign.is_empty() {
+        let name = path.file_name().unwrap_or_default();
+        fs::rename(path, trash.path().join(name)).at("remove", path)?;
+    } else {
+        // Only what was converted goes away; the user's own files stay. The document
+        // goes first, so that what is left is not taken for slices.
+        let mut names = vec![std::ffi::OsString::from("metadata.json")];
+        for entry in fs::read_dir(path).at("read", path)? {
+            let name = entry.at("read", path)?.file_name();
+            if name != "metadata.json" && !foreign.iter().any(|f| name == **f) {
+                names.push(name);
+            }
+        }
+        for name in names {
+            let from = path.join(&name);
+            fs::rename(&from, trash.path().join(&name)).at("remove", &from)?;
+        }
+    }
+    crash_point();
+    sync_dir(&parent_of(path))
+}
+
+/// What becomes of one slice: its new metadata, and for each file its old name, its
+/// recorded digest where it has one, and its size.
+pub(crate) struct Export {
+    index: usize,
+    metadata: Vec<u8>,
+    files: BTreeMap<String, ExportFile>,
+}
+
+struct ExportFile {
+    from: String,
+    sha256: Option<String>,
+}
+
+impl Export {
+    pub(crate) fn plan(
+        store: &SliceStore,
+        i: usize,
+        shape: Shape,
+        for_verify: bool,
+    ) -> Result<Self> {
+        let mut metadata = store.slice(i)?;
+        let document = store.document_path(i);
+        let mut gone: HashSet<String> = HashSet::new();
+        if for_verify {
+            gone.extend(metadata.strip_for_verify());
+        }
+        let declared = declared(&metadata);
+        let old_payload = metadata.payload.path.clone();
+        let new_payload = match shape {
+            Shape::Dirs => format!("payload/slice_{i}.onnx"),
+            Shape::Dslice | Shape::Dsperse => "payload/model.onnx".to_owned(),
+        };
+        let mut files = BTreeMap::new();
+        for from in slice_files(store, i)? {
+            if from == "metadata.json" || gone.contains(&from) {
+                continue;
+            }
+            let sha256 = declared.get(from.as_str()).map(|s| (*s).to_owned());
+            if for_verify && sha256.is_none() {
+                // Nothing is known of this file, so it may be a prover's secret.
+                continue;
+            }
+            let to = if old_payload.as_deref() == Some(from.as_str()) {
+                new_payload.clone()
+            } else {
+                from.clone()
+            };
+            if files
+                .insert(to.clone(), ExportFile { from, sha256 })
+                .is_some()
+            {
+                return Err(BundleError::inconsistent(
+                    &document,
+                    format!("two files would get the name \"{to}\""),
+                ));
+            }
+        }
+        let present: HashSet<&str> = files.values().map(|f| f.from.as_str()).collect();
+        for path in declared.keys() {
+            if !present.contains(path) {
+                return Err(BundleError::Missing {
+                    what: format!("a file of slice {i}"),
+                    path: parent_of(&document).join(path),
+                });
+            }
+        }
+        if metadata.payload.path.is_some() {
+            metadata.payload.path = Some(new_payload);
+        }
+        Ok(Self {
+            index: i,
+            metadata: document_bytes(&document, &metadata)?,
+            files,
+        })
+    }
+
+    /// Names and contents in order, `metadata.json` among them.
+    fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.files.keys().map(String::as_str).collect();
+        names.push("metadata.json");
+        names.sort_unstable();
+        names
+    }
+
+    fn pack(&self, store: &SliceStore, out: &mut File, label: &Path) -> Result<()> {
+        let mut zip = Packer::new(out, label);
+        for name in self.names() {
+            match self.files.get(name) {
+                None => zip.bytes(name, &self.metadata)?,
+                Some(f) => {
+                    let size = file_size(store, self.index, &f.from)?;
+                    zip.entry(name, size, |w| copy_checked(store, self.index, f, w))?;
+                }
+            }
+        }
+        zip.finish()?;
+        Ok(())
+    }
+
+    fn write_dir(&self, store: &SliceStore, dir: &Path) -> Result<()> {
+        fs::create_dir_all(dir).at("create", dir)?;
+        for (name, f) in &self.files {
+            let to = paths::join(dir, name, dir)?;
+            let parent = parent_of(&to);
+            fs::create_dir_all(&parent).at("create", &parent)?;
+            let mut out = File::create(&to).at("create", &to)?;
+            copy_checked(store, self.index, f, &mut out)?;
+        }
+        atomic::write_file(&dir.join("metadata.json"), &self.metadata)
+    }
+}
+
+/// Declared files with their digests.
+fn declared(m: &SliceMetadata) -> BTreeMap<&str, &str> {
+    let artefacts = m.compilations.values().flat_map(|c| &c.artefacts);
+    let mut out: BTreeMap<&str, &str> = artefacts
+        .map(|a| (a.path.as_str(), a.sha256.as_str()))
+        .collect();
+    if let Some(path) = &m.payload.path {
+        out.insert(path, &m.payload.sha256);
+    }
+    out
+}
+
+fn slice_files(store: &SliceStore, i: usize) -> Result<Vec<String>> {
+    let slot = store.slot(i)?;
+    let state = lock(&slot.state);
+    match (&slot.source, &state.unpacked) {
+        (Source::Dir(dir), _) | (_, Some(dir)) => paths::files_below(dir),
+        (Source::Packed(a), None) => Ok(lock(a).names().map(str::to_owned).collect()),
+    }
+}
+
+fn file_size(store: &SliceStore, i: usize, name: &str) -> Result<u64> {
+    let slot = store.slot(i)?;
+    let state = lock(&slot.state);
+    match (&slot.source, &state.unpacked) {
+        (Source::Dir(dir), _) | (_, Some(dir)) => {
+            let path = dir.join(name);
+            Ok(fs::metadata(&path).at("read", &path)?.len())
+        }
+        (Source::Packed(a), None) => lock(a).size(name),
+    }
+}
+
+/// Copies a file and compares its digest on the way.
+fn copy_checked(store: &SliceStore, i: usize, f: &ExportFile, out: &mut dyn Write) -> Result<()> {
+    let slot = store.slot(i)?;
+    let state = lock(&slot.state);
+    let (at, found) = match (&slot.source, &state.unpacked) {
+        (Source::Dir(dir), _) | (_, Some(dir)) => {
+            let what = format!("a file of slice {i}");
+            let path = paths::regular_file(dir, &f.from, dir, &what)?;
+            let found = copy_hashing(&path, out)?;
+            (path, found)
+        }
+        (Source::Packed(archive), None) => {
+            let mut archive = lock(archive);
+            let (_, found) = archive.extract(&f.from, out)?;
+            (archive.label().join(&f.from), found)
+        }
+    };
+    match &f.sha256 {
+        Some(expected) if *expected != found => Err(BundleError::Changed {
+            what: format!("a file of slice {i}"),
+            path: at,
+            field: "SHA-256",
+            expected: expected.clone(),
+            found,
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn copy_hashing(path: &Path, out: &mut dyn Write) -> Result<String> {
+    let mut file = File::open(path).at("read", path)?;
+    let mut hash = Sha256::new();
+    let mut buf = vec![0u8; CHUNK];
+    loop {
+        let n = file.read(&mut buf).at("read", path)?;
+        if n == 0 {
+            return Ok(hex::encode(hash.finalize()));
+        }
+        let chunk = buf.get(..n).unwrap_or_default();
+        hash.update(chunk);
+        out.write_all(chunk).at("write a copy of", path)?;
+    }
+}
+
+/// Writes slices in a shape: archives of one file to `file`, directories to `dir` (which
+/// also serves for temporary files). `label` is the target's path, for messages.
+pub(crate) fn write_shape(
+    store: &SliceStore,
+    exports: &[Export],
+    shape: Shape,
+    file: Option<&mut File>,
+    dir: &Path,
+    label: &Path,
+) -> Result<()> {
+    let model = store
+        .model_bytes()
+        .filter(|_| store.location.only.is_none());
+    match (shape, file, model) {
+        (Shape::Dsperse, Some(file), Some(model)) => {
+            let mut zip = Packer::new(file, label);
+            zip.bytes("metadata.json", model)?;
+            let mut order: Vec<(String, &Export)> = exports
+                .iter()
+                .map(|e| (format!("slice_{}.dslice", e.index), e))
+                .collect();
+            order.sort_by(|a, b| a.0.cmp(&b.0));
+            for (name, export) in order {
+                let tmp = dir.join(&name);
+                let mut out = File::create(&tmp).at("create", &tmp)?;
+                export.pack(store, &mut out, &tmp)?;
+                drop(out);
+                zip.file(&name, &tmp)?;
+                remove(&tmp)?;
+            }
+            zip.finish()?;
+            Ok(())
+        }
+        (Shape::Dslice, None, Some(model)) => {
+            for export in exports {
+                let path = dir.join(format!("slice_{}.dslice", export.index));
+                let mut out = File::create(&path).at("create", &path)?;
+                export.pack(store, &mut out, &path)?;
+            }
+            atomic::write_file(&dir.join("metadata.json"), model)
+        }
+        (Shape::Dirs, None, Some(model)) => {
+            for export in exports {
+                export.write_dir(store, &dir.join(format!("slice_{}", export.index)))?;
+            }
+            atomic::write_file(&dir.join("metadata.json"), model)
+        }
+        // A single slice, without its model.
+        (Shape::Dslice, Some(file), None) => match exports {
+            [export] => export.pack(store, file, label),
+            _ => Err(not_single(label)),
+        },
+        (Shape::Dirs, None, None) => match exports {
+            [export] => export.write_dir(store, dir),
+            _ => Err(not_single(label)),
+        },
+        _ => Err(not_single(label)),
+    }
+}
+
+fn not_single(label: &Path) -> BundleError {
+    BundleError::inconsistent(label, "this shape can't hold these slices")
+}

@@ -1,0 +1,174 @@
+//! Why files can't be read or written.
+
+use dsperse_documents::{DocumentError, ModelError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Result of this crate.
+pub type Result<T, E = BundleError> = std::result::Result<T, E>;
+
+/// What is wrong with files on disk. Each message names the file, what was expected and
+/// what was found.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BundleError {
+    /// The operating system refused.
+    #[error("can't {action} \"{}\": {source}{}", path.display(), io_hint(source))]
+    Io {
+        /// What was tried (`read`, `write`, …).
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A JSON document is wrong or newer than this program.
+    #[error("\"{}\": {source}", path.display())]
+    Document {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: Box<DocumentError>,
+    },
+    /// A model's metadata contradicts itself.
+    #[error("\"{}\": {source}", path.display())]
+    Model {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: Box<ModelError>,
+    },
+    /// No slices where the user pointed.
+    #[error("no slices at \"{}\" (looked at {}): run \"dsperse slice\" first", path.display(), list(looked))]
+    NoSlices {
+        /// What the user gave.
+        path: PathBuf,
+        /// Every place that was tried.
+        looked: Vec<PathBuf>,
+    },
+    /// Another command works on the same files.
+    #[error("\"{}\" is in use by {holder}: wait for it to end, then try again", path.display())]
+    Locked {
+        /// What is locked.
+        path: PathBuf,
+        /// Process and command of the holder.
+        holder: String,
+    },
+    /// An archive is damaged or hostile.
+    #[error("archive \"{}\" is refused: {reason}", path.display())]
+    Archive {
+        /// Which archive.
+        path: PathBuf,
+        /// Which entry, and why.
+        reason: String,
+    },
+    /// A path inside a document leads outside, or is otherwise not acceptable.
+    #[error("\"{}\" names the file \"{found}\", which is refused: {reason}", document.display())]
+    UnsafePath {
+        /// The document.
+        document: PathBuf,
+        /// The path in it.
+        found: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// A file that a document declares is not there.
+    #[error("{what} is missing: expected \"{}\"", path.display())]
+    Missing {
+        /// What it is to the user.
+        what: String,
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// Size or digest differ from what is recorded.
+    #[error("{what} has been changed: \"{}\" has {field} {found}, recorded is {expected}", path.display())]
+    Changed {
+        /// What it is to the user.
+        what: String,
+        /// The file.
+        path: PathBuf,
+        /// `size` or `SHA-256`.
+        field: &'static str,
+        /// What is recorded.
+        expected: String,
+        /// What was found.
+        found: String,
+    },
+    /// Files that don't belong together.
+    #[error("\"{}\": {reason}", path.display())]
+    Inconsistent {
+        /// Where.
+        path: PathBuf,
+        /// What contradicts what.
+        reason: String,
+    },
+    /// The request makes no sense for these files.
+    #[error("{0}")]
+    Request(String),
+    /// The user asks for what can't be: another argument is needed.
+    #[error("{0}")]
+    Usage(String),
+}
+
+fn list(paths: &[PathBuf]) -> String {
+    let quoted: Vec<String> = paths
+        .iter()
+        .map(|p| format!("\"{}\"", p.display()))
+        .collect();
+    quoted.join(", ")
+}
+
+fn io_hint(e: &io::Error) -> &'static str {
+    match e.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; free some space, then run the command again: nothing that was there is lost"
+        }
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+            "; choose a place that can be written to, or copy the files there"
+        }
+        _ => "",
+    }
+}
+
+impl BundleError {
+    pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    }
+    pub(crate) fn archive(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Archive {
+            path: path.to_owned(),
+            reason: reason.into(),
+        }
+    }
+    pub(crate) fn inconsistent(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Inconsistent {
+            path: path.to_owned(),
+            reason: reason.into(),
+        }
+    }
+    /// Whether the user's files are at fault (exit code 3), as opposed to the system or a
+    /// command running elsewhere.
+    #[must_use]
+    pub fn is_bad_input(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            Self::Locked { .. } | Self::Request(_) | Self::Usage(_) => false,
+            _ => true,
+        }
+    }
+}
+
+/// Adds action and path to a system error.
+pub(crate) trait IoContext<T> {
+    fn at(self, action: &'static str, path: &Path) -> Result<T>;
+}
+
+impl<T> IoContext<T> for io::Result<T> {
+    fn at(self, action: &'static str, path: &Path) -> Result<T> {
+        self.map_err(|e| BundleError::io(action, path, e))
+    }
+}

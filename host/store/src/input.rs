@@ -1,0 +1,544 @@
+//! What users give as model input, and as claimed output.
+//!
+//! JSON: `{"input_data": [[…], …]}` (one flat or shaped array per model input, in order),
+//! `{"input": …}`, one key per input name, the document that this program writes (see
+//! [`crate::output`]), or a bare nested array for a model with one input. NumPy: `.npy`
+//! for a model with one input, `.npz` with arrays by name or in order (`arr_0`, …).
+//!
+//! An array fits when its dimensions are those of the model, dimensions of 1 aside, or
+//! when it is flat and has the right number of elements. Values must be finite and in the
+//! range of the tensor's type.
+
+use crate::archive::{Archive, Limits};
+use crate::error::BundleError;
+use crate::npy::Npy;
+use crate::output::Direction;
+use crate::values::{Number, Tensor, encode};
+use dsperse_documents::digest::dtype_name;
+use dsperse_plugin_api::{Encoding, TensorInfo};
+use serde_json::{Map, Value};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Why an input can't be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InputError {
+    /// The file can't be read.
+    #[error("can't read \"{}\": {source}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is not JSON.
+    #[error("\"{}\" is not valid JSON: {reason}", path.display())]
+    NotJson {
+        /// Which file.
+        path: PathBuf,
+        /// Where and why.
+        reason: String,
+    },
+    /// The tensors can't be found in the document.
+    #[error("\"{}\": {reason}; expected {expected}", path.display())]
+    Structure {
+        /// Which file.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
+        /// What would do.
+        expected: String,
+    },
+    /// An array has the wrong shape.
+    #[error("\"{}\": {what} \"{name}\" has shape {found}, expected {expected} (or the same number of elements, flat)", path.display())]
+    Shape {
+        /// Which file.
+        path: PathBuf,
+        /// `input` or `output`.
+        what: &'static str,
+        /// Which tensor.
+        name: String,
+        /// The model's shape and number of elements.
+        expected: String,
+        /// What was found.
+        found: String,
+    },
+    /// A value can't be an element of the tensor.
+    #[error("\"{}\": {what} \"{name}\" holds {found}, expected {expected}", path.display())]
+    Value {
+        /// Which file.
+        path: PathBuf,
+        /// `input` or `output`.
+        what: &'static str,
+        /// Which tensor.
+        name: String,
+        /// The tensor's type, and what would do.
+        expected: String,
+        /// What was found, and at which element in row-major order.
+        found: String,
+    },
+    /// An `.npy` array is damaged or of a kind that can't be used.
+    #[error("\"{}\": {reason}", path.display())]
+    Npy {
+        /// Which file.
+        path: PathBuf,
+        /// Which array, and why.
+        reason: String,
+    },
+    /// An `.npz` archive is damaged or hostile.
+    #[error(transparent)]
+    Npz(#[from] Box<BundleError>),
+}
+
+type Result<T, E = InputError> = std::result::Result<T, E>;
+
+/// Reads a model's inputs, in the order of `wanted`.
+///
+/// # Errors
+/// With the name of the input, the expected shape and what was found.
+pub fn read_inputs(path: &Path, wanted: &[TensorInfo]) -> Result<Vec<Tensor>> {
+    read(path, wanted, Direction::Input)
+}
+
+/// Reads a model's claimed outputs, in the order of `wanted`. A tensor that stands there
+/// as fixed point is returned as such.
+///
+/// # Errors
+/// As [`read_inputs`].
+pub fn read_outputs(path: &Path, wanted: &[TensorInfo]) -> Result<Vec<Tensor>> {
+    read(path, wanted, Direction::Output)
+}
+
+fn read(path: &Path, wanted: &[TensorInfo], direction: Direction) -> Result<Vec<Tensor>> {
+    let reader = Reader {
+        path,
+        wanted,
+        direction,
+    };
+    let extension = path.extension().map(|e| e.to_ascii_lowercase());
+    if extension.as_deref().is_some_and(|e| e == "npz") {
+        return reader.npz();
+    }
+    let bytes = fs::read(path).map_err(|source| InputError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    if extension.as_deref().is_some_and(|e| e == "npy") {
+        reader.npy(&bytes)
+    } else {
+        reader.json(&bytes)
+    }
+}
+
+/// Reads a JSON document that is already in memory; `path` is for messages.
+///
+/// # Errors
+/// As [`read_inputs`].
+pub fn parse_json(
+    path: &Path,
+    bytes: &[u8],
+    wanted: &[TensorInfo],
+    direction: Direction,
+) -> Result<Vec<Tensor>> {
+    let reader = Reader {
+        path,
+        wanted,
+        direction,
+    };
+    reader.json(bytes)
+}
+
+/// Reads an `.npy` file that is already in memory; `path` is for messages.
+///
+/// # Errors
+/// As [`read_inputs`].
+pub fn parse_npy(
+    path: &Path,
+    bytes: &[u8],
+    wanted: &[TensorInfo],
+    direction: Direction,
+) -> Result<Vec<Tensor>> {
+    let reader = Reader {
+        path,
+        wanted,
+        direction,
+    };
+    reader.npy(bytes)
+}
+
+/// Where and why, with a word on the numbers that other programs write.
+fn not_json(e: &serde_json::Error, bytes: &[u8]) -> String {
+    let has = |word: &[u8]| bytes.windows(word.len()).any(|w| w == word);
+    if has(b"NaN") || has(b"Infinity") {
+        format!("{e} (NaN and Infinity are not JSON numbers)")
+    } else {
+        e.to_string()
+    }
+}
+
+struct Reader<'a> {
+    path: &'a Path,
+    wanted: &'a [TensorInfo],
+    direction: Direction,
+}
+
+impl Reader<'_> {
+    fn json(&self, bytes: &[u8]) -> Result<Vec<Tensor>> {
+        // Editors of Windows begin a file with this mark.
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        let root: Value = serde_json::from_slice(bytes).map_err(|e| InputError::NotJson {
+            path: self.path.to_owned(),
+            reason: not_json(&e, bytes),
+        })?;
+        let Value::Object(fields) = &root else {
+            return self.list(&root, "a bare array");
+        };
+        if let Some(Value::Object(typed)) = fields.get(self.direction.typed_key())
+            && self.wanted.iter().all(|w| typed.contains_key(&w.name))
+        {
+            let typed = self.wanted.iter().map(|w| (w, typed.get(&w.name)));
+            let exact = typed
+                .map(|(w, v)| self.typed(w, v))
+                .collect::<Result<Vec<_>>>()?;
+            for key in [self.direction.data_key(), self.direction.word()] {
+                if let Some(value) = fields.get(key) {
+                    self.same(&exact, key, value)?;
+                }
+            }
+            return Ok(exact);
+        }
+        if !self.wanted.is_empty() && self.wanted.iter().all(|w| fields.contains_key(&w.name)) {
+            let named = self
+                .wanted
+                .iter()
+                .filter_map(|w| Some((w, fields.get(&w.name)?)));
+            return named.map(|(w, v)| self.array(w, v, w.encoding)).collect();
+        }
+        for key in [self.direction.data_key(), self.direction.word()] {
+            if let Some(value) = fields.get(key) {
+                return self.list(value, &format!("\"{key}\""));
+            }
+        }
+        Err(self.structure(format!("it has the keys {}", keys(fields))))
+    }
+
+    /// The document has its values twice: once for people, once exactly. Who reads the one
+    /// and who reads the other must not be told different things.
+    fn same(&self, exact: &[Tensor], key: &str, value: &Value) -> Result<()> {
+        let items = match (exact, value) {
+            ([_], v) => vec![v],
+            (many, Value::Array(items)) if items.len() == many.len() => items.iter().collect(),
+            _ => return Err(self.structure(format!("\"{key}\" is {}", kind(value)))),
+        };
+        for ((w, exact), item) in self.wanted.iter().zip(exact).zip(items) {
+            let fixed = matches!(exact.info.encoding, Encoding::Fixed { .. });
+            let encoding = if fixed { Encoding::F64 } else { w.encoding };
+            let plain = self.array(w, item, encoding)?;
+            let agrees = if fixed {
+                plain.to_f64() == exact.to_f64()
+            } else {
+                plain.data == exact.data
+            };
+            if !agrees {
+                return Err(self.structure(format!(
+                    "\"{key}\" and \"{}\" hold different values of \"{}\"",
+                    self.direction.typed_key(),
+                    w.name
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// One array for each tensor, or just the array for a single one.
+    fn list(&self, value: &Value, what: &str) -> Result<Vec<Tensor>> {
+        match (self.wanted, value) {
+            ([one], v) => Ok(vec![self.array(one, v, one.encoding)?]),
+            (many, Value::Array(items)) if items.len() == many.len() => many
+                .iter()
+                .zip(items)
+                .map(|(w, v)| self.array(w, v, w.encoding))
+                .collect(),
+            (_, Value::Array(items)) => {
+                Err(self.structure(format!("{what} has {} arrays", items.len())))
+            }
+            (_, other) => Err(self.structure(format!("{what} is {}", kind(other)))),
+        }
+    }
+
+    /// `{"shape": …, "dtype": …, "data": …}`, as this program writes it.
+    fn typed(&self, w: &TensorInfo, value: Option<&Value>) -> Result<Tensor> {
+        let field = |name: &str| value.and_then(|v| v.get(name));
+        let dtype = field("dtype").and_then(Value::as_str).unwrap_or_default();
+        let exponent = field("exponent")
+            .and_then(Value::as_i64)
+            .and_then(|e| i32::try_from(e).ok());
+        let encoding = match (dtype, exponent) {
+            ("fixed", Some(exponent)) if self.direction == Direction::Output => {
+                Encoding::Fixed { exponent }
+            }
+            (name, None) if name == dtype_name(w.encoding) => w.encoding,
+            _ => {
+                return Err(self.structure(format!(
+                    "{} \"{}\" has dtype \"{dtype}\"",
+                    self.direction.word(),
+                    w.name
+                )));
+            }
+        };
+        let shape: Option<Vec<u64>> = field("shape")
+            .and_then(Value::as_array)
+            .and_then(|s| s.iter().map(Value::as_u64).collect());
+        if shape.as_ref() != Some(&w.shape) {
+            let found = field("shape").map_or("none".into(), Value::to_string);
+            return Err(self.shape(w, found));
+        }
+        match field("data") {
+            Some(data) => self.array(w, data, encoding),
+            None => Err(self.structure(format!(
+                "{} \"{}\" has no \"data\"",
+                self.direction.word(),
+                w.name
+            ))),
+        }
+    }
+
+    fn array(&self, w: &TensorInfo, value: &Value, encoding: Encoding) -> Result<Tensor> {
+        let mut found = Vec::new();
+        let mut first = value;
+        while let Value::Array(items) = first {
+            found.push(items.len() as u64);
+            match items.first() {
+                Some(v) => first = v,
+                None => break,
+            }
+        }
+        if !fits(&found, w) {
+            return Err(self.shape(w, format!("{found:?}{}", elements(&found))));
+        }
+        let mut data = Vec::new();
+        let mut position = 0;
+        self.flatten(w, value, &found, encoding, &mut position, &mut data)?;
+        self.tensor(w, encoding, data)
+    }
+
+    fn flatten(
+        &self,
+        w: &TensorInfo,
+        value: &Value,
+        shape: &[u64],
+        encoding: Encoding,
+        position: &mut usize,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        match (shape.split_first(), value) {
+            (Some((len, rest)), Value::Array(items)) => {
+                if items.len() as u64 != *len {
+                    return Err(self.shape(
+                        w,
+                        format!("uneven rows of {len} and {} elements", items.len()),
+                    ));
+                }
+                for item in items {
+                    self.flatten(w, item, rest, encoding, position, out)?;
+                }
+                Ok(())
+            }
+            (None, Value::Array(_)) => Err(self.shape(w, "rows of uneven depth".into())),
+            (Some(_), _) => Err(self.shape(w, "rows of uneven depth".into())),
+            (None, value) => {
+                let number = match value {
+                    Value::Bool(b) => Some(Number::Bool(*b)),
+                    Value::Number(n) => n
+                        .as_i64()
+                        .map(|i| Number::Int(i.into()))
+                        .or(n.as_u64().map(|i| Number::Int(i.into())))
+                        .or(n.as_f64().map(Number::Float)),
+                    _ => None,
+                };
+                let result = match number {
+                    Some(n) => encode(n, encoding, out),
+                    None => Err("a number".into()),
+                };
+                let at = *position;
+                *position += 1;
+                result.map_err(|expected| {
+                    let mut found = value.to_string();
+                    if found.len() > 60 {
+                        found = kind(value).to_owned();
+                    }
+                    self.value(w, at, expected, found)
+                })
+            }
+        }
+    }
+
+    fn npy(&self, bytes: &[u8]) -> Result<Vec<Tensor>> {
+        match self.wanted {
+            [one] => Ok(vec![self.npy_array(one, bytes, "")?]),
+            _ => Err(self.structure("an .npy file holds one array".into())),
+        }
+    }
+
+    fn npy_array(&self, w: &TensorInfo, bytes: &[u8], entry: &str) -> Result<Tensor> {
+        let array = Npy::parse(bytes).map_err(|reason| InputError::Npy {
+            path: if entry.is_empty() {
+                self.path.to_path_buf()
+            } else {
+                self.path.join(entry)
+            },
+            reason,
+        })?;
+        if !fits(&array.shape, w) {
+            let shape = &array.shape;
+            return Err(self.shape(w, format!("{shape:?}{}", elements(shape))));
+        }
+        let mut data = Vec::new();
+        for (at, n) in array.numbers().enumerate() {
+            encode(n, w.encoding, &mut data).map_err(|expected| {
+                self.value(w, at, expected, format!("{n} ({})", array.descr))
+            })?;
+        }
+        self.tensor(w, w.encoding, data)
+    }
+
+    fn npz(&self) -> Result<Vec<Tensor>> {
+        // An array of the right shape can't be larger than this; anything else is refused
+        // before it is inflated.
+        let most = self
+            .wanted
+            .iter()
+            .filter_map(TensorInfo::len)
+            .max()
+            .unwrap_or(0)
+            .saturating_mul(8)
+            .saturating_add(1 << 16);
+        let limits = Limits {
+            document_bytes: most,
+            ..Limits::default()
+        };
+        let mut archive = Archive::open(self.path, limits).map_err(Box::new)?;
+        let names: Vec<String> = archive
+            .names()
+            .filter_map(|n| n.strip_suffix(".npy"))
+            .map(str::to_owned)
+            .collect();
+        let has = |n: &str| names.iter().any(|x| x == n);
+        let chosen: Vec<String> = if self.wanted.iter().all(|w| has(&w.name)) {
+            self.wanted.iter().map(|w| w.name.clone()).collect()
+        } else if let ([_], [one]) = (self.wanted, names.as_slice()) {
+            vec![one.clone()]
+        } else if names.len() == self.wanted.len()
+            && (0..names.len()).all(|i| has(&format!("arr_{i}")))
+        {
+            (0..names.len()).map(|i| format!("arr_{i}")).collect()
+        } else {
+            return Err(self.structure(format!("it has the arrays {names:?}")));
+        };
+        self.wanted
+            .iter()
+            .zip(chosen)
+            .map(|(w, name)| {
+                let entry = format!("{name}.npy");
+                let bytes = archive.read_document(&entry).map_err(Box::new)?;
+                self.npy_array(w, &bytes, &entry)
+            })
+            .collect()
+    }
+
+    fn tensor(&self, w: &TensorInfo, encoding: Encoding, data: Vec<u8>) -> Result<Tensor> {
+        let info = TensorInfo {
+            encoding,
+            ..w.clone()
+        };
+        Tensor::new(info, data).map_err(|e| self.shape(w, e.to_string()))
+    }
+
+    fn structure(&self, reason: String) -> InputError {
+        let word = self.direction.word();
+        let names: Vec<String> = self
+            .wanted
+            .iter()
+            .map(|w| format!("\"{}\" {:?}", w.name, w.shape))
+            .collect();
+        let names = names.join(", ");
+        let expected = match self.wanted.len() {
+            1 => format!(
+                "\"{}\", \"{word}\", a bare array or a key for the model's {word} {names}",
+                self.direction.data_key()
+            ),
+            n => format!(
+                "\"{}\" with {n} arrays, or a key for each of the model's {word}s {names}",
+                self.direction.data_key()
+            ),
+        };
+        InputError::Structure {
+            path: self.path.to_owned(),
+            reason,
+            expected,
+        }
+    }
+
+    fn shape(&self, w: &TensorInfo, found: String) -> InputError {
+        InputError::Shape {
+            path: self.path.to_owned(),
+            what: self.direction.word(),
+            name: w.name.clone(),
+            expected: format!("{:?}{}", w.shape, elements(&w.shape)),
+            found,
+        }
+    }
+
+    fn value(
+        &self,
+        w: &TensorInfo,
+        position: usize,
+        expected: String,
+        found: String,
+    ) -> InputError {
+        InputError::Value {
+            path: self.path.to_owned(),
+            what: self.direction.word(),
+            name: w.name.clone(),
+            expected: format!("{expected} ({})", dtype_name(w.encoding)),
+            found: format!("{found} at element {position}"),
+        }
+    }
+}
+
+/// Whether an array of this shape can be the tensor: the same dimensions, those of 1
+/// aside, or flat with the right number of elements.
+fn fits(found: &[u64], w: &TensorInfo) -> bool {
+    let squeeze = |s: &[u64]| -> Vec<u64> { s.iter().copied().filter(|d| *d != 1).collect() };
+    let squeezed = squeeze(found);
+    squeezed == squeeze(&w.shape) || (squeezed.len() <= 1 && count(found) == w.len())
+}
+
+fn count(shape: &[u64]) -> Option<u64> {
+    shape.iter().try_fold(1u64, |n, d| n.checked_mul(*d))
+}
+
+fn elements(shape: &[u64]) -> String {
+    match count(shape) {
+        Some(1) => " (1 element)".into(),
+        Some(n) => format!(" ({n} elements)"),
+        None => String::new(),
+    }
+}
+
+fn keys(fields: &Map<String, Value>) -> String {
+    let names: Vec<String> = fields.keys().take(20).map(|k| format!("{k:?}")).collect();
+    format!("[{}]", names.join(", "))
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a truth value",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
