@@ -1,6 +1,6 @@
 //! What all commands share: parsing, logging, plugins, configuration, interruption.
 
-use crate::args::{Cli, ColorWhen, Global, Isolation, common, units};
+use crate::args::{Cli, ColorWhen, Global, Isolation, ProgressHow, common, units};
 use crate::commands;
 use crate::console::progress::{Mode, Progress};
 use crate::error::{Result, UserError};
@@ -35,12 +35,13 @@ pub fn main() -> Exit {
     };
     start_logging(&cli.global);
     let colour = colour(cli.global.color);
-    let mode = if cli.global.quiet {
-        Mode::Quiet
-    } else if std::io::stderr().is_terminal() {
-        Mode::Terminal
-    } else {
-        Mode::Plain
+    let mode = match cli.global.progress {
+        ProgressHow::Json => Mode::Json,
+        ProgressHow::None => Mode::Quiet,
+        _ if cli.global.quiet => Mode::Quiet,
+        ProgressHow::Plain => Mode::Plain,
+        ProgressHow::Auto if std::io::stderr().is_terminal() => Mode::Terminal,
+        ProgressHow::Auto => Mode::Plain,
     };
     let app = App {
         prompt: Prompt::new(cli.global.no_input),

@@ -1,5 +1,6 @@
 //! The one error that users see: cause, expectation, hint, exit code.
 
+use crate::console::foreign;
 use crate::exit::Exit;
 use dsperse_stages::ErrorClass;
 use serde_json::{Value, json};
@@ -32,10 +33,13 @@ impl UserError {
     /// The text for stderr, without colours.
     #[must_use]
     pub fn render(&self) -> String {
-        let mut text = format!("error: {}", self.message);
+        // Further lines of a message are indented: text from outside that holds a line break
+        // can't begin a line that looks like one of ours.
+        let indented = |text: &str| foreign::block(text).replace('\n', "\n  ");
+        let mut text = format!("error: {}", indented(&self.message));
         if let Some(hint) = &self.hint {
             text.push_str("\n  hint: ");
-            text.push_str(hint);
+            text.push_str(&indented(hint));
         }
         text
     }

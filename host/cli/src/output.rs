@@ -1,5 +1,6 @@
 //! What goes to stdout: the human summary, or one JSON document.
 
+use crate::console::foreign;
 use crate::error::{Result, UserError};
 use crate::exit::Exit;
 use serde::Serialize;
@@ -9,8 +10,12 @@ use std::path::Path;
 /// Version of the documents that `--json` prints (those that have no schema of their own).
 pub const SCHEMA: &str = "1.0.0";
 
-/// Writes to stdout. A closed pipe (`dsperse … | head`) is no error.
+/// Writes a summary to stdout. A closed pipe (`dsperse … | head`) is no error.
 pub fn text(text: &str) {
+    write(&foreign::block(text));
+}
+
+fn write(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out
         .write_all(text.as_bytes())
@@ -27,7 +32,7 @@ pub fn text(text: &str) {
 /// Writes one JSON document to stdout.
 pub fn json(document: &impl Serialize) {
     match serde_json::to_string_pretty(document) {
-        Ok(json) => text(&json),
+        Ok(json) => write(&foreign::json(&json)),
         Err(e) => tracing::error!("can't write the result as JSON: {e}"),
     }
 }

@@ -60,6 +60,10 @@ pub struct Global {
     /// Never ask; a missing argument is a usage error
     #[arg(long, global = true)]
     pub no_input: bool,
+    /// How progress is shown on stderr: bars on a terminal and lines elsewhere, or one JSON
+    /// object per event for programs
+    #[arg(long, global = true, value_name = "HOW", default_value = "auto")]
+    pub progress: ProgressHow,
     /// Colours in messages
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: ColorWhen,
@@ -73,6 +77,19 @@ pub struct Global {
         hide_short_help = true
     )]
     pub isolation: Isolation,
+}
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ProgressHow {
+    /// Bars on a terminal, lines elsewhere
+    Auto,
+    /// One plain line per event
+    Plain,
+    /// One JSON object per event
+    Json,
+    /// Warnings and failures only
+    None,
 }
 
 /// When to use colours.

@@ -1,4 +1,6 @@
-//! Plain tables with aligned columns.
+//! Plain tables with aligned columns. Cells hold text from outside: each is made harmless.
+
+use super::foreign::field;
 
 /// A table. The first row is the heading.
 #[derive(Debug, Clone, Default)]
@@ -19,7 +21,8 @@ impl Table {
 
     /// Adds a row.
     pub fn row(&mut self, cells: Vec<String>) {
-        self.rows.push(cells);
+        let cells = cells.into_iter().map(|c| field(&c).into_owned());
+        self.rows.push(cells.collect());
     }
 
     /// The table as text; empty columns are left out.

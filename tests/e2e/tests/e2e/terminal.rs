@@ -9,8 +9,8 @@ use std::fs;
 const INTERRUPT: &str = "\x03";
 /// Ctrl-D at the beginning of a line: the input ends.
 const END: &str = "\x04";
-/// Moves the cursor up over drawn lines and clears from there.
-const REDRAWN: &str = "A\x1b[0J";
+/// Clears a line that is drawn again.
+const REDRAWN: &str = "\x1b[2K";
 
 fn terminal(place: &Place, line: &str) -> Terminal {
     let mut command = place.command();

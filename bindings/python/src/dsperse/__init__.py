@@ -1,0 +1,83 @@
+"""Verifiable machine learning: slice an ONNX model, prove each slice, verify the whole.
+
+The package is a thin, typed layer over the ``dsperse`` program that comes with it. Each
+function runs one command in a process of its own and returns its documented JSON result as
+dataclasses, so a fault in a backend can't take the interpreter down, and there is one
+implementation only.
+
+>>> import dsperse
+>>> result = dsperse.full_run("models/lenet")          # doctest: +SKIP
+>>> result.verification.accepted                       # doctest: +SKIP
+True
+"""
+
+from ._api import analyze, compile, full_run, prove, run, slice, verify, version
+from ._arrays import read_output, write_input
+from ._documents import (
+    Analysis,
+    Counts,
+    Document,
+    Fallback,
+    Fidelity,
+    FullRun,
+    NodeAnalysis,
+    ProvenShare,
+    Receipt,
+    RunResult,
+    SliceReport,
+    SliceVerdict,
+    Sliced,
+    StageReport,
+    Usage,
+    Verification,
+)
+from ._errors import (
+    BackendError,
+    BadInputError,
+    DsperseError,
+    FailedError,
+    InterruptedRun,
+    ProgramNotFound,
+    UsageError,
+)
+from ._progress import Event, ProgressBars
+from ._program import find_program
+
+__all__ = [
+    "Analysis",
+    "BackendError",
+    "BadInputError",
+    "Counts",
+    "Document",
+    "DsperseError",
+    "Event",
+    "FailedError",
+    "Fallback",
+    "Fidelity",
+    "FullRun",
+    "InterruptedRun",
+    "NodeAnalysis",
+    "ProgramNotFound",
+    "ProgressBars",
+    "ProvenShare",
+    "Receipt",
+    "RunResult",
+    "SliceReport",
+    "SliceVerdict",
+    "Sliced",
+    "StageReport",
+    "Usage",
+    "UsageError",
+    "Verification",
+    "analyze",
+    "compile",
+    "find_program",
+    "full_run",
+    "prove",
+    "read_output",
+    "run",
+    "slice",
+    "verify",
+    "version",
+    "write_input",
+]
