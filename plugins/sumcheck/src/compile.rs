@@ -32,7 +32,8 @@ pub fn compile(job: &CompileJob, cx: &Cx) -> Result<Done> {
         inputs: read_samples(&job.calibration)?,
         outputs: read_samples(&job.calibration_outputs)?,
     };
-    if calibration.inputs.is_empty() {
+    let guessed = calibration.inputs.is_empty();
+    if guessed {
         done.warnings.push(format!(
             "slice {} has no calibration data: its scales come from numbers between \
              -{DEFAULT_RANGE} and {DEFAULT_RANGE}, and values beyond twice the ranges seen there \
@@ -42,20 +43,21 @@ pub fn compile(job: &CompileJob, cx: &Cx) -> Result<Done> {
         calibration.inputs = default_samples(&shapes);
         // Guessed ranges are wide; only the most bits make up for it.
         settings.least_bits = settings.most_bits;
+        settings.wide = false;
     }
     cx.progress(0.1, "lowering");
     let lowered =
         lower(&model, Some(&shapes), &calibration, settings).map_err(slice::lowering_error)?;
     if !lowered.meets_target {
-        done.warnings.push(format!(
-            "slice {} misses the fidelity target: the largest relative error on {} calibration \
-             samples is {:.2e} with {} bits, wanted is {:.2e}",
-            job.slice.index,
-            lowered.fidelity.samples,
-            lowered.fidelity.relative_error,
-            lowered.precision.activation_bits,
-            settings.target,
-        ));
+        let sentence = missed(&lowered, &job.slice, settings.target);
+        // Guessed samples say little of real values: `run` measures those.
+        if guessed {
+            done.warnings.push(sentence);
+        } else {
+            return Err(Error::unsupported(sentence).with_hint(
+                "allow more with --max-error, or calibrate with inputs that are more typical",
+            ));
+        }
     }
     cx.check_cancelled()?;
     cx.progress(0.5, "committing to weights");
@@ -88,6 +90,28 @@ pub fn compile(job: &CompileJob, cx: &Cx) -> Result<Done> {
     write("settings", Role::Public, "settings.json", &text)?;
     done.facts = facts;
     Ok(done)
+}
+
+/// Says how far the closest program is from the float slice, and where.
+fn missed(lowered: &Lowered, slice: &SliceInfo, target: f64) -> String {
+    let fidelity = &lowered.fidelity;
+    let place = fidelity.worst.map(|w| {
+        let name = slice.outputs.get(w.output).map_or("", |t| t.name.as_str());
+        format!(
+            ": element {} of output \"{name}\" is {:.6e} where the float model has {:.6e}",
+            w.element, w.found, w.expected
+        )
+    });
+    format!(
+        "the quantised slice misses the fidelity target: its largest relative error on {} \
+         calibration sample{} is {:.2e} with {} bits, wanted is at most {:.2e}{}",
+        fidelity.samples,
+        if fidelity.samples == 1 { "" } else { "s" },
+        fidelity.relative_error,
+        lowered.precision.activation_bits,
+        target,
+        place.unwrap_or_default()
+    )
 }
 
 fn read_samples(samples: &[Vec<TensorFile>]) -> Result<Vec<Vec<Array>>> {
@@ -169,7 +193,15 @@ fn facts(lowered: &Lowered, key: &SliceKey, target: f64) -> Map<String, Value> {
             "relative_error": lowered.fidelity.relative_error,
             "target": target,
             "met": lowered.meets_target,
+            "worst": lowered.fidelity.worst.map(|w| json!({
+                "output": key.outputs.get(w.output).map(|o| o.name.clone()),
+                "element": w.element,
+                "expected": w.expected,
+                "found": w.found,
+            })),
         },
+        "boundary_bits": lowered.precision.boundary_bits,
+        "scales_by_channel": lowered.precision.channels,
         "security_bits": soundness(&key.key).ok().map(|s| s.total_bits),
         "program_nodes": q.program.nodes.len(),
         "weights": q.weights.iter().map(|w| w.data.len()).sum::<usize>(),

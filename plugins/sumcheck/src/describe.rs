@@ -119,8 +119,8 @@ pub fn descriptor() -> Descriptor {
         OptionSpec {
             key: "fidelity_target".into(),
             kind: "number".into(),
-            help: "Largest relative error on the calibration samples that is aimed at; more bits \
-                   are used until it is met"
+            help: "Largest relative error on the calibration samples; more bits are used until it \
+                   is met, and a slice that can't meet it is declined"
                 .into(),
             default: Some(json!(settings.target)),
             affects_compile: true,
@@ -129,7 +129,7 @@ pub fn descriptor() -> Descriptor {
             key: "activation_bits".into(),
             kind: "integer".into(),
             help: "Bits of interior activations, 8 to 16; without it, as many as the fidelity \
-                   target needs"
+                   target needs, up to 24"
                 .into(),
             default: None,
             affects_compile: true,

@@ -66,6 +66,7 @@ pub fn settings(options: &Options) -> Result<Settings> {
                 ))
             })?;
         (settings.least_bits, settings.most_bits) = (bits, bits);
+        settings.wide = false;
     }
     Ok(settings)
 }

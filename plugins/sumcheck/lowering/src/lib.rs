@@ -19,5 +19,6 @@ pub mod quantise;
 
 pub use error::{LowerError, Result};
 pub use lower::{
-    Calibration, DEFAULT_RANGE, Fidelity, Lowered, Settings, default_samples, lower, measure,
+    Calibration, DEFAULT_RANGE, Fidelity, Lowered, Settings, Worst, default_samples, lower,
+    measure, scale_of,
 };

@@ -10,19 +10,28 @@ use dsperse_onnx::ModelProto;
 use dsperse_sumcheck_verifier::eval;
 use dsperse_sumcheck_verifier::program::Tensor;
 
-/// Fewest and most bits of activations that are tried.
+/// Bits of activations that are tried with one scale for a tensor.
 pub const ACTIVATION_BITS: [u32; 5] = [8, 10, 12, 14, 16];
+/// Bits of activations that are tried when that is not enough, with scales of their own for
+/// channels. Tables stay at 16 bits.
+pub const WIDE_BITS: [u32; 2] = [20, 24];
+/// An output that varies by less than its magnitude divided by this is judged as if it
+/// varied by so much: a tensor that is nearly constant has no range to speak of.
+const LEAST_VARIATION: f64 = 64.0;
 
 /// What [`lower`] aims at.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
     /// Largest relative error of an output that is accepted: the greatest difference to
-    /// the float reference, divided by the greatest magnitude of that output.
+    /// the float reference, divided by the lesser of that output's greatest magnitude and
+    /// its range (greatest minus least value, see [`scale_of`]).
     pub target: f64,
     /// Fewest bits of interior activations.
     pub least_bits: u32,
     /// Most bits of interior activations.
     pub most_bits: u32,
+    /// Whether wider activations may be taken where most bits do not meet the target.
+    pub wide: bool,
 }
 
 impl Default for Settings {
@@ -31,19 +40,47 @@ impl Default for Settings {
             target: 0.01,
             least_bits: 12,
             most_bits: 16,
+            wide: true,
         }
     }
 }
 
 impl Settings {
-    /// The finest precision that these settings allow.
+    /// The finest precision with one scale for a tensor that these settings allow.
     #[must_use]
     pub fn finest(&self) -> Precision {
-        Precision {
-            activation_bits: self.most_bits,
-            weight_bits: self.most_bits,
-        }
+        Precision::plain(self.most_bits)
     }
+
+    /// The precisions to try, cheapest first.
+    fn precisions(&self) -> Vec<Precision> {
+        let allowed = |b: &u32| (self.least_bits..=self.most_bits).contains(b);
+        let mut out: Vec<Precision> = ACTIVATION_BITS
+            .into_iter()
+            .filter(allowed)
+            .map(Precision::plain)
+            .collect();
+        let own = Precision::by_channel(self.most_bits);
+        out.push(own);
+        out.push(Precision { clip: true, ..own });
+        if self.wide {
+            out.extend(WIDE_BITS.map(Precision::by_channel));
+        }
+        out
+    }
+}
+
+/// Where a program is furthest from the float reference.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Worst {
+    /// Which output.
+    pub output: usize,
+    /// Which of its elements, row-major.
+    pub element: usize,
+    /// What the float reference has there.
+    pub expected: f64,
+    /// What the program computes.
+    pub found: f64,
 }
 
 /// How close a program is to the float reference on some samples.
@@ -55,6 +92,8 @@ pub struct Fidelity {
     pub same_arg_max: usize,
     /// Greatest relative error (see [`Settings::target`]).
     pub relative_error: f64,
+    /// Where that is; `None` when there is no difference.
+    pub worst: Option<Worst>,
 }
 
 /// A lowered slice.
@@ -98,22 +137,27 @@ pub fn lower(
         ranges.set_outputs(&graph, &calibration.outputs)?;
     }
     let mut best: Option<Lowered> = None;
-    for bits in ACTIVATION_BITS {
-        if bits < settings.least_bits || bits > settings.most_bits {
-            continue;
+    let mut refused = None;
+    for precision in settings.precisions() {
+        if precision.channels && !ranges.has_details() {
+            ranges.measure_details(&graph, samples);
         }
-        let precision = Precision {
-            activation_bits: bits,
-            weight_bits: bits,
+        let tried = quantise(&graph, &ranges, precision)
+            .and_then(|q| measure(&q, samples, &reference).map(|f| (q, f)));
+        let (quantised, fidelity) = match tried {
+            Ok(tried) => tried,
+            // A finer precision may not fit the program's limits; what fits counts.
+            Err(e) => {
+                refused.get_or_insert(e);
+                continue;
+            }
         };
-        let quantised = quantise(&graph, &ranges, precision)?;
-        let fidelity = measure(&quantised, samples, &reference)?;
-        let meets_target =
-            fidelity.relative_error <= settings.target && fidelity.same_arg_max == fidelity.samples;
+        let meets_target = fidelity.relative_error <= settings.target;
         let better = best
             .as_ref()
             .is_none_or(|b| fidelity.relative_error < b.fidelity.relative_error);
-        if better || meets_target {
+        let agrees = fidelity.same_arg_max == fidelity.samples;
+        if better || meets_target && agrees {
             best = Some(Lowered {
                 graph: graph.clone(),
                 quantised,
@@ -122,16 +166,38 @@ pub fn lower(
                 meets_target,
             });
         }
-        if meets_target {
+        // Another greatest element within the target is a tie that is worth some more bits,
+        // but no scales of their own.
+        let finest = precision.channels || precision.activation_bits >= settings.most_bits;
+        if meets_target && (agrees || finest) {
             break;
         }
     }
-    best.ok_or_else(|| {
-        LowerError::slice(format!(
-            "no precision from {} to {} bits can be tried",
-            settings.least_bits, settings.most_bits
-        ))
-    })
+    match (best, refused) {
+        (Some(best), _) => Ok(best),
+        (None, Some(e)) => Err(e),
+        (None, None) => Err(LowerError::slice("no precision can be tried")),
+    }
+}
+
+/// What an error of an output is relative to: the lesser of its greatest magnitude and its
+/// range over all samples, the range being at least a 64th of the magnitude. An output of
+/// one element has no range.
+#[must_use]
+pub fn scale_of<'a>(samples: impl Iterator<Item = &'a Array>) -> f64 {
+    let (mut magnitude, mut low, mut high, mut elements) =
+        (0f64, f64::INFINITY, f64::NEG_INFINITY, 0);
+    for sample in samples {
+        magnitude = magnitude.max(sample.max_abs());
+        elements = elements.max(sample.data.len());
+        for &x in &sample.data {
+            (low, high) = (low.min(x), high.max(x));
+        }
+    }
+    if elements < 2 {
+        return magnitude;
+    }
+    (high - low).clamp(magnitude / LEAST_VARIATION, magnitude)
 }
 
 /// Runs a program on samples and compares it with the reference's outputs.
@@ -144,23 +210,28 @@ pub fn measure(
     reference: &[Vec<Array>],
 ) -> Result<Fidelity> {
     let mut out = Fidelity::default();
-    // Relative to each output's greatest magnitude over all samples.
-    let scale = |k: usize| {
-        let all = reference.iter().filter_map(|r| r.get(k));
-        all.map(Array::max_abs).fold(0.0, f64::max)
-    };
+    let scales: Vec<f64> = (0..quantised.outputs.len())
+        .map(|k| scale_of(reference.iter().filter_map(|r| r.get(k))))
+        .collect();
     for (sample, expected) in samples.iter().zip(reference) {
         let found = quantised.run(sample)?;
         let mut same = true;
-        for (k, (f, e)) in found.iter().zip(expected).enumerate() {
-            let pairs = f.data.iter().zip(&e.data);
-            let worst = pairs.map(|(x, y)| (x - y).abs()).fold(0.0, f64::max);
-            let relative = if worst == 0.0 {
-                0.0
-            } else {
-                worst / scale(k).max(f64::MIN_POSITIVE)
-            };
-            out.relative_error = out.relative_error.max(relative);
+        for (output, (f, e)) in found.iter().zip(expected).enumerate() {
+            let pairs = f.data.iter().zip(&e.data).enumerate();
+            let worst = pairs
+                .map(|(i, (x, y))| (i, (x - y).abs()))
+                .fold((0, 0.0), |w, d| if d.1 > w.1 { d } else { w });
+            let scale = scales.get(output).copied().unwrap_or_default();
+            let relative = worst.1 / scale.max(f64::MIN_POSITIVE);
+            if worst.1 > 0.0 && relative > out.relative_error {
+                out.relative_error = relative;
+                out.worst = Some(Worst {
+                    output,
+                    element: worst.0,
+                    expected: e.data[worst.0],
+                    found: f.data[worst.0],
+                });
+            }
             same &= arg_max(&f.data) == arg_max(&e.data);
         }
         out.samples += 1;

@@ -6,7 +6,7 @@ use dsperse_sumcheck_verifier::program::{
 };
 use dsperse_sumcheck_verifier::validate::{Checked, check_next};
 
-/// Greatest magnitude of a value that counts as narrow.
+/// Greatest magnitude of a value that always counts as narrow.
 const NARROW: i64 = 1 << 20;
 
 /// A tensor of the program and what its integers stand for.
@@ -62,8 +62,9 @@ impl Builder {
         lo.abs().max(hi.abs())
     }
 
-    pub(super) fn is_narrow(&self, tensor: TensorId) -> bool {
-        self.max_abs(tensor) <= NARROW
+    /// Whether a value need not be rounded where activations have so many bits.
+    pub(super) fn is_narrow(&self, tensor: TensorId, bits: u32) -> bool {
+        self.max_abs(tensor) <= NARROW.max(1 << bits)
     }
 
     /// Appends a weight: `round(array / 2^exponent)`, with the least power-of-two bounds.

@@ -2,9 +2,11 @@
 
 use super::Quantiser;
 use super::builder::Quantity;
+use super::channels::scale_along;
 use super::plan::constant_root;
 use super::scale::exponent_for;
 use super::{expand_factors, ir};
+use crate::array::Array;
 use crate::error::Result;
 use crate::graph::{Id, Op};
 
@@ -14,6 +16,14 @@ const COEFFICIENT_BITS: i32 = 14;
 const SPARE_BITS: i32 = 24;
 /// A shift of more bits than this needs a second range check of the remainder.
 const CHEAP_SHIFT: i32 = 16;
+
+/// The operands of a product with a constant.
+struct Layer {
+    weight: Quantity,
+    other: Quantity,
+    /// The dimension of the result along which it has to be stretched, and the bits.
+    stretch: Option<(usize, Vec<i32>)>,
+}
 
 impl Quantiser<'_> {
     /// A product. A constant operand becomes a weight.
@@ -25,34 +35,70 @@ impl Quantiser<'_> {
         out_labels: &[u8],
     ) -> Result<Quantity> {
         let constant = |id| self.graph.constant(id).cloned();
-        let (qa, qb) = match (constant(a), constant(b)) {
-            (Some(w), _) => {
-                let other = self.narrow(b)?;
-                (self.weight(&w, self.weight_exponent(id, &w, other))?, other)
-            }
-            (None, Some(w)) => {
-                let other = self.narrow(a)?;
-                (other, self.weight(&w, self.weight_exponent(id, &w, other))?)
-            }
-            (None, None) => (self.narrow(a)?, self.narrow(b)?),
+        let layer = match (constant(a), constant(b)) {
+            (Some(w), _) => Some(self.layer(id, (w, a_labels), (b, b_labels), out_labels)?),
+            (None, Some(w)) => Some(self.layer(id, (w, b_labels), (a, a_labels), out_labels)?),
+            (None, None) => None,
         };
-        let tensor = self.push(ir::Op::Einsum {
+        let (qa, qb) = match &layer {
+            Some(l) if self.graph.constant(a).is_some() => (l.weight, l.other),
+            Some(l) => (l.other, l.weight),
+            None => (self.narrow(a)?, self.narrow(b)?),
+        };
+        let mut tensor = self.push(ir::Op::Einsum {
             a: qa.tensor,
             b: qb.tensor,
             a_labels: a_labels.to_vec(),
             b_labels: b_labels.to_vec(),
             out_labels: out_labels.to_vec(),
         })?;
+        if let Some((axis, up)) = layer.and_then(|l| l.stretch) {
+            tensor = self.stretch(tensor, axis, &up)?;
+        }
         Ok(Quantity {
             tensor,
             exponent: qa.exponent + qb.exponent,
         })
     }
 
+    /// The operands of a product with a constant.
+    fn layer(
+        &mut self,
+        id: Id,
+        (weight, weight_labels): (Array, &[u8]),
+        (other, labels): (Id, &[u8]),
+        out_labels: &[u8],
+    ) -> Result<Layer> {
+        let mut weight = weight;
+        let mut read = self.narrow_channels(other)?;
+        if let Some(channels) = self.channels_of(read.tensor) {
+            match Self::absorbed(&channels, labels, &weight, weight_labels) {
+                Some(absorbed) => weight = absorbed,
+                None => read = self.narrow(other)?,
+            }
+        }
+        let bits = 64 - self.b.max_abs(read.tensor).leading_zeros().cast_signed();
+        let own = self.weight_channels(&weight, weight_labels, out_labels, bits);
+        let Some((axis, out_axis, up, exponent)) = own else {
+            let exponent = self.weight_exponent(id, &weight, read);
+            return Ok(Layer {
+                weight: self.weight(&weight, exponent)?,
+                other: read,
+                stretch: None,
+            });
+        };
+        scale_along(&mut weight, axis, &up, -1);
+        Ok(Layer {
+            weight: self.weight(&weight, exponent)?,
+            other: read,
+            stretch: Some((out_axis, up)),
+        })
+    }
+
     /// The exponent of a weight: as fine as the weight's bits allow, but not so fine that
     /// rounding the product shifts out more than one lookup covers, as long as 8 bits
     /// are left.
-    fn weight_exponent(&self, id: Id, weight: &crate::array::Array, other: Quantity) -> i32 {
+    fn weight_exponent(&self, id: Id, weight: &Array, other: Quantity) -> i32 {
         // Headroom is for activations; a weight is what it is.
         let fit = |bits| exponent_for(weight.max_abs() / super::scale::HEADROOM, bits);
         let finest = fit(self.precision.weight_bits);

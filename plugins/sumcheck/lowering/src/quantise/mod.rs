@@ -9,12 +9,14 @@
 //!
 //! - [`scale`]: exponents from calibrated ranges;
 //! - `builder`: appends nodes, knows bounds, rounds;
+//! - `channels`: scales of their own for channels that differ much in size;
 //! - `plan`: which nodes are computed by one lookup table;
 //! - `linear`: products and sums;
 //! - `nonlinear`: limits, tables, max-pooling;
 //! - `normalise`: Softmax and layer normalisation.
 
 mod builder;
+mod channels;
 mod linear;
 mod nonlinear;
 mod normalise;
@@ -25,20 +27,62 @@ use crate::array::Array;
 use crate::error::{LowerError, Result};
 use crate::graph::{Graph, Id, Op};
 use builder::{Builder, Quantity};
+use channels::Channels;
 use dsperse_sumcheck_verifier::program::{self as ir, Program, Tensor, TensorId};
 use dsperse_sumcheck_verifier::validate::Checked;
 use dsperse_sumcheck_verifier::wire::Factor;
 use plan::Plan;
 use scale::{BOUNDARY_BITS, Ranges, exponent_for};
+use std::collections::HashMap;
+use std::rc::Rc;
 
 /// How finely values are quantised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Precision {
-    /// Bits of an interior activation, sign included; 8 to 16. Also the greatest size of
-    /// a lookup table, as a power of two.
+    /// Bits of an interior activation, sign included; 8 to 24. Also the greatest size of
+    /// a lookup table, as a power of two, up to [`TABLE_BITS`].
     pub activation_bits: u32,
     /// Bits of a weight, sign included; 8 to 16.
     pub weight_bits: u32,
+    /// Bits of an input or output of the slice, sign included.
+    pub boundary_bits: u32,
+    /// Whether channels that differ much in size get scales of their own.
+    pub channels: bool,
+    /// Whether the rare greatest values at a table's input saturate
+    /// (see [`Ranges::clipped`]).
+    pub clip: bool,
+}
+
+/// Most bits of a value that is looked up.
+pub const TABLE_BITS: u32 = 16;
+
+impl Precision {
+    /// One number of bits for activations and weights, one scale for a tensor.
+    #[must_use]
+    pub fn plain(bits: u32) -> Self {
+        Self {
+            activation_bits: bits,
+            weight_bits: bits.min(16),
+            boundary_bits: BOUNDARY_BITS,
+            channels: false,
+            clip: false,
+        }
+    }
+
+    /// Channels with scales of their own, and wider values at the boundary where the
+    /// activations are wider.
+    #[must_use]
+    pub fn by_channel(bits: u32) -> Self {
+        Self {
+            boundary_bits: BOUNDARY_BITS.max(bits),
+            channels: true,
+            ..Self::plain(bits)
+        }
+    }
+
+    fn table_bits(&self) -> u32 {
+        self.activation_bits.min(TABLE_BITS)
+    }
 }
 
 /// An input or output of the program.
@@ -83,12 +127,15 @@ pub fn quantise(graph: &Graph, ranges: &Ranges, precision: Precision) -> Result<
         b: Builder::default(),
         values: vec![None; graph.nodes.len()],
         narrowed: vec![None; graph.nodes.len()],
+        narrowed_channels: vec![None; graph.nodes.len()],
+        channels: HashMap::new(),
+        plain_of: HashMap::new(),
         at: 0,
     };
     let mut inputs = Vec::new();
     for &id in &graph.inputs {
-        let exponent = exponent_for(ranges.max_abs(id), BOUNDARY_BITS);
-        let (lo, hi) = scale::limits(BOUNDARY_BITS);
+        let exponent = exponent_for(ranges.max_abs(id), precision.boundary_bits);
+        let (lo, hi) = scale::limits(precision.boundary_bits);
         let shape = graph.shape(id).to_vec();
         let tensor = q.push(ir::Op::Input {
             shape: shape.clone(),
@@ -136,6 +183,12 @@ struct Quantiser<'a> {
     values: Vec<Option<Quantity>>,
     /// The same rounded to an activation's bits.
     narrowed: Vec<Option<Quantity>>,
+    /// The same for readers that know of channels.
+    narrowed_channels: Vec<Option<Quantity>>,
+    /// Tensors of the program whose channels have scales of their own.
+    channels: HashMap<TensorId, Rc<Channels>>,
+    /// The same tensors with one scale.
+    plain_of: HashMap<TensorId, Quantity>,
     /// The node in work, for messages.
     at: Id,
 }
@@ -154,15 +207,25 @@ impl Quantiser<'_> {
         self.b.push(op).map_err(|e| self.refuse(e))
     }
 
-    /// The exact value of an operand.
-    fn value(&self, id: Id) -> Result<Quantity> {
+    /// The exact value of an operand, with one scale for the whole tensor.
+    fn value(&mut self, id: Id) -> Result<Quantity> {
+        let raw = self.raw(id)?;
+        self.plain(raw)
+    }
+
+    /// The exact value of an operand; its channels may have scales of their own.
+    fn raw(&self, id: Id) -> Result<Quantity> {
         self.values[id].ok_or_else(|| self.refuse("an operand has no value"))
+    }
+
+    fn is_narrow(&self, tensor: TensorId) -> bool {
+        self.b.is_narrow(tensor, self.precision.activation_bits)
     }
 
     /// Bits of a node's rounded result: outputs of the slice keep those of a boundary.
     fn bits(&self, id: Id) -> u32 {
         if self.graph.outputs.contains(&id) {
-            BOUNDARY_BITS
+            self.precision.boundary_bits
         } else {
             self.precision.activation_bits
         }
@@ -174,7 +237,7 @@ impl Quantiser<'_> {
             return Ok(done);
         }
         let value = self.value(id)?;
-        let out = if self.b.is_narrow(value.tensor) {
+        let out = if self.is_narrow(value.tensor) {
             value
         } else {
             let bits = self.bits(id);
@@ -184,6 +247,18 @@ impl Quantiser<'_> {
         };
         self.narrowed[id] = Some(out);
         Ok(out)
+    }
+
+    /// The operand rounded to at most so many bits.
+    fn narrow_within(&mut self, id: Id, bits: u32) -> Result<Quantity> {
+        let value = self.narrow(id)?;
+        if self.precision.activation_bits <= bits || self.b.max_abs(value.tensor) < 1 << bits {
+            return Ok(value);
+        }
+        let value = self.value(id)?;
+        let exponent = exponent_for(self.ranges.max_abs(id), bits).max(value.exponent);
+        let (lo, hi) = scale::limits(bits);
+        self.round(value, exponent, lo, hi)
     }
 
     fn round(&mut self, value: Quantity, exponent: i32, lo: i64, hi: i64) -> Result<Quantity> {
@@ -241,16 +316,29 @@ impl Quantiser<'_> {
 
     /// Moves a value; one that is about to be repeated is rounded before.
     fn wire(&mut self, input: Id, factors: Vec<Factor>, shape: &[usize]) -> Result<Quantity> {
-        let before: usize = self.graph.shape(input).iter().product();
-        let value = if shape.iter().product::<usize>() > before {
-            self.narrow(input)?
+        let from = self.graph.shape(input);
+        let grows = shape.iter().product::<usize>() > from.iter().product::<usize>();
+        let mut value = if grows {
+            self.narrow_channels(input)?
         } else {
-            self.value(input)?
+            self.raw(input)?
         };
+        let before = self.channels_of(value.tensor);
+        let channels = before.as_ref().and_then(|c| self.wired(c, from, &factors));
+        if before.is_some() && channels.is_none() {
+            value = if grows {
+                self.narrow(input)?
+            } else {
+                self.plain(value)?
+            };
+        }
         let tensor = self.push(ir::Op::Wire {
             input: value.tensor,
             factors,
         })?;
+        if let Some(channels) = channels {
+            self.channels.insert(tensor, Rc::new(channels));
+        }
         Ok(Quantity {
             tensor,
             exponent: value.exponent,
@@ -261,8 +349,9 @@ impl Quantiser<'_> {
     /// same tensor, within the bits of a boundary.
     fn output(&mut self, id: Id) -> Result<Port> {
         let value = self.value(id)?;
-        let exponent = exponent_for(self.ranges.max_abs(id), BOUNDARY_BITS);
-        let (lo, hi) = scale::limits(BOUNDARY_BITS);
+        let bits = self.precision.boundary_bits;
+        let exponent = exponent_for(self.ranges.max_abs(id), bits);
+        let (lo, hi) = scale::limits(bits);
         let mut tensor = self.round(value, exponent, lo, hi)?.tensor;
         let plain = matches!(
             self.b.program.nodes[tensor as usize],

@@ -10,17 +10,33 @@ use crate::graph::{Id, Window};
 use dsperse_sumcheck_verifier::program::{MAX_MAX_INPUTS, TensorId};
 use dsperse_sumcheck_verifier::wire::Factor;
 
+/// Points on each side at which a function is tried for being flat.
+const FLAT_POINTS: u32 = 24;
+/// Change of a function, relative to its calibrated magnitude, that counts as none.
+const FLAT: f64 = 1.0 / 65536.0;
+
 impl Quantiser<'_> {
     /// Relu and Clip: a rounding whose saturation is the limit.
     pub(super) fn clamp(&mut self, id: Id, input: Id, lo: f64, hi: f64) -> Result<Quantity> {
-        let value = self.narrowed[input].unwrap_or(self.value(input)?);
+        let value = match self.narrowed[input] {
+            Some(narrow) => narrow,
+            None => self.value(input)?,
+        };
         let bits = self.bits(id);
+        let (least, most) = limits(bits);
+        // These limits are the same integers at every scale.
+        if self.precision.channels && hi.is_infinite() && (lo == 0.0 || lo.is_infinite()) {
+            let wide = self.value(input)?;
+            let lo = if lo == 0.0 { 0 } else { least };
+            if let Some(out) = self.round_by_channel(id, wide, lo, most)? {
+                return Ok(out);
+            }
+        }
         let mut exponent = exponent_for(self.ranges.max_abs(id), bits).max(value.exponent);
-        if self.b.is_narrow(value.tensor) && self.b.max_abs(value.tensor) < 1 << (bits - 1) {
+        if self.is_narrow(value.tensor) && self.b.max_abs(value.tensor) < 1 << (bits - 1) {
             // It fits as it is: do not round twice.
             exponent = value.exponent;
         }
-        let (least, most) = limits(bits);
         let at = |limit: f64| {
             let scaled = (limit * 2f64.powi(-exponent)).round_ties_even();
             (scaled.max(least as f64).min(most as f64)) as i64
@@ -31,8 +47,9 @@ impl Quantiser<'_> {
     /// A chain of element-wise functions as one table.
     pub(super) fn table(&mut self, id: Id, source: Id) -> Result<Quantity> {
         let value = self.value(source)?;
-        let bits = self.precision.activation_bits;
-        let mut exponent = exponent_for(self.ranges.max_abs(source), bits).max(value.exponent);
+        let bits = self.precision.table_bits();
+        let reach = self.table_reach(id, source);
+        let mut exponent = exponent_for(reach, bits).max(value.exponent);
         let (l, h) = self.b.bounds(value.tensor);
         let (lo, hi) = limits(bits);
         if lo <= l && h <= hi {
@@ -60,10 +77,53 @@ impl Quantiser<'_> {
         })
     }
 
+    /// The greatest magnitude that a table has to tell apart: that of its input, or less
+    /// where the function does not change any more beyond (a sigmoid), or where clipping
+    /// is wanted. What is beyond saturates.
+    fn table_reach(&self, id: Id, source: Id) -> f64 {
+        let most = self.ranges.max_abs(source);
+        let clipped = if self.precision.clip {
+            self.ranges.clipped(source)
+        } else {
+            most
+        };
+        let magnitude = self.ranges.max_abs(id);
+        if magnitude <= 0.0 || !most.is_finite() {
+            return clipped;
+        }
+        let mut reach = most;
+        // Halve as long as the function is flat, to less than a rounding of its result,
+        // between the halved limits and the greatest magnitudes that can come.
+        for _ in 0..64 {
+            let next = reach / 2.0;
+            let beyond = (0..=FLAT_POINTS).map(|k| {
+                let far = most * super::scale::HEADROOM;
+                next * (far / next).powf(f64::from(k) / f64::from(FLAT_POINTS))
+            });
+            let points: Vec<f64> = beyond.flat_map(|x| [x, -x]).collect();
+            let values = evaluate_chain(self.graph, source, id, &points);
+            let flat = values
+                .iter()
+                .enumerate()
+                .all(|(i, y)| (y - values[i % 2]).abs() <= magnitude * FLAT);
+            if !flat {
+                break;
+            }
+            reach = next;
+        }
+        reach.min(clipped)
+    }
+
     /// Max-pooling: one dimension after the other, or all at once when a window has few
     /// elements. Elements outside read as the least value.
     pub(super) fn max_pool(&mut self, input: Id, windows: &[Window]) -> Result<Quantity> {
-        let value = self.narrow(input)?;
+        let mut value = self.narrow_channels(input)?;
+        let mut channels = self.channels_of(value.tensor);
+        if let Some(c) = &channels
+            && windows.iter().any(|w| w.dim == c.axis)
+        {
+            (value, channels) = (self.narrow(input)?, None);
+        }
         let (least, _) = self.b.bounds(value.tensor);
         let shape = self.graph.shape(input).to_vec();
         let outside = |w: &Window| {
@@ -87,8 +147,12 @@ impl Quantiser<'_> {
             tensor = self.window_max(tensor, group)?;
         }
         let raised = self.b.affine(vec![(tensor, 1)], shift);
+        let tensor = raised.map_err(|e| self.refuse(e))?;
+        if let Some(channels) = channels {
+            self.channels.insert(tensor, channels);
+        }
         Ok(Quantity {
-            tensor: raised.map_err(|e| self.refuse(e))?,
+            tensor,
             exponent: value.exponent,
         })
     }

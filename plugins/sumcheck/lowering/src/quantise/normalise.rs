@@ -2,7 +2,7 @@
 
 use super::builder::Quantity;
 use super::scale::exponent_for;
-use super::{Quantiser, ir, sum_factors};
+use super::{Quantiser, TABLE_BITS, ir, sum_factors};
 use crate::error::Result;
 use crate::graph::{Function, Id};
 use dsperse_sumcheck_verifier::program::{MAX_MAX_INPUTS, TensorId};
@@ -15,13 +15,23 @@ const EXP_RANGE: i32 = 4;
 const EXP_BITS: u32 = 24;
 /// Fraction bits of a normalised value.
 const NORMAL_BITS: i32 = 12;
+/// The same where activations are wider than a table: a few massive values in a row leave
+/// small numbers for the rest.
+const FINE_NORMAL_BITS: i32 = 18;
+/// Most bits of a value that is normalised: its squares are summed.
+const NORMALISED_BITS: u32 = 20;
+/// Most bits of a Softmax's input.
+const SCORE_BITS: u32 = 20;
+/// A Softmax's input is clipped when it reaches so many times further than the entries
+/// near the maximum.
+const LONE_MASK: f64 = 4.0;
 /// Sums of squares stay below `2^SQUARE_BITS`.
 const SQUARE_BITS: u32 = 58;
 
 impl Quantiser<'_> {
     /// `e^(x - max) / sum`, with the exponential from a table.
     pub(super) fn softmax(&mut self, id: Id, input: Id, axis: usize) -> Result<Quantity> {
-        let x = self.narrow(input)?;
+        let x = self.scores(input)?;
         let shape = self.graph.shape(input).to_vec();
         let most = self.axis_max(x.tensor, axis)?;
         let most = self.repeat(most, axis, shape[axis])?;
@@ -29,7 +39,7 @@ impl Quantiser<'_> {
             terms: vec![(x.tensor, 1), (most, -1)],
             constant: 0,
         })?;
-        let bits = self.precision.activation_bits;
+        let bits = self.precision.table_bits();
         let below = Quantity {
             tensor: below,
             exponent: x.exponent,
@@ -75,6 +85,29 @@ impl Quantiser<'_> {
             tensor,
             exponent: -fraction.cast_signed(),
         })
+    }
+
+    /// The input of a Softmax, as fine as the entries near their row's maximum deserve.
+    /// Entries far below it (a mask of -10000 that is added to scores around 1) only have
+    /// to stay far below: they saturate where their exponential is as good as 0.
+    fn scores(&mut self, input: Id) -> Result<Quantity> {
+        let near = self.ranges.near_maximum(input);
+        let bits = self.precision.table_bits();
+        if self.ranges.max_abs(input) <= LONE_MASK * near.max(1.0) {
+            return self.narrow_within(input, SCORE_BITS);
+        }
+        let value = self.value(input)?;
+        // Finer than a quarter of the exponential's step gains nothing.
+        let exponent = exponent_for(near, bits)
+            .max(value.exponent)
+            .max(EXP_RANGE - bits.cast_signed() - 2);
+        // Every row has its maximum at `-HEADROOM · near` or above.
+        let least = -(super::scale::HEADROOM * near + 2f64.powi(EXP_RANGE) + 1.0);
+        let mut half = 1i64 << (bits - 1);
+        while -(half as f64) * 2f64.powi(exponent) > least && half < 1 << SCORE_BITS {
+            half *= 2;
+        }
+        self.round(value, exponent, -half, half - 1)
     }
 
     /// Greatest element over an axis, which keeps size 1: each step halves or quarters
@@ -135,7 +168,12 @@ impl Quantiser<'_> {
         axes: &[usize],
         epsilon: f64,
     ) -> Result<Quantity> {
-        let x = self.narrow(input)?;
+        let x = self.narrow_within(input, NORMALISED_BITS)?;
+        let normal_bits = if self.precision.activation_bits > TABLE_BITS {
+            FINE_NORMAL_BITS
+        } else {
+            NORMAL_BITS
+        };
         let shape = self.graph.shape(input).to_vec();
         let n: usize = axes.iter().map(|&a| shape[a]).product();
         let rank = shape.len();
@@ -196,14 +234,14 @@ impl Quantiser<'_> {
         })?;
         let root = self.push(ir::Op::Sqrt { input: radicand })?;
         let den = self.repeat_to(root, &shape)?;
-        let factor = (n as f64).sqrt() * 2f64.powi(t.cast_signed() + NORMAL_BITS);
+        let factor = (n as f64).sqrt() * 2f64.powi(t.cast_signed() + normal_bits);
         let num = self.push(ir::Op::Affine {
             terms: vec![(d, factor.round() as i64)],
             constant: 0,
         })?;
         // |d| <= sqrt(V), and rounding the root down at most doubles the quotient: this
         // bound can't be exceeded, so the division never fails.
-        let reach = 2.0 * (n as f64).sqrt() * 2f64.powi(NORMAL_BITS) + 2.0;
+        let reach = 2.0 * (n as f64).sqrt() * 2f64.powi(normal_bits) + 2.0;
         let mut half = 1i64;
         while (half as f64) < reach {
             half *= 2;
@@ -216,7 +254,7 @@ impl Quantiser<'_> {
         })?;
         Ok(Quantity {
             tensor,
-            exponent: -NORMAL_BITS,
+            exponent: -normal_bits,
         })
     }
 }

@@ -1,8 +1,10 @@
 //! Exponents from calibrated ranges.
 
-use crate::array::Array;
+use super::channels::axis_ranges;
+use crate::array::{Array, strides};
 use crate::error::{LowerError, Result};
-use crate::graph::{Graph, Id, evaluate_with};
+use crate::graph::{Graph, Id, Op, evaluate_with};
+use std::collections::BTreeMap;
 
 /// Bits of a tensor that enters or leaves a slice, sign included.
 pub const BOUNDARY_BITS: u32 = 16;
@@ -47,7 +49,30 @@ pub fn limits(bits: u32) -> (i64, i64) {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ranges {
     max_abs: Vec<f64>,
+    /// For the input of a Softmax: greatest magnitude of the entries near their row's
+    /// maximum.
+    near: BTreeMap<Id, f64>,
+    details: Option<Details>,
 }
+
+/// What only finer precisions need to know.
+#[derive(Clone, Debug, PartialEq)]
+struct Details {
+    /// For every node and axis, the greatest magnitude at each index.
+    by_axis: Vec<Vec<Vec<f64>>>,
+    /// Greatest magnitude of all but the rarest values.
+    clipped: Vec<f64>,
+}
+
+/// Entries of a Softmax's row that are further below the maximum than this have an
+/// exponential of less than 1e-7.
+const NEAR: f64 = 17.0;
+/// Share of a tensor's values that may be clipped.
+const RARE: f64 = 1e-4;
+/// Fewest values of a tensor of which one may be clipped.
+const FEWEST: u64 = 64;
+/// Bins of a histogram of magnitudes for each power of two.
+const BINS: f64 = 4.0;
 
 impl Ranges {
     /// Evaluates the graph on every sample.
@@ -57,6 +82,15 @@ impl Ranges {
     /// to a value that is not a number.
     pub fn measure(graph: &Graph, samples: &[Vec<Array>]) -> Result<(Self, Vec<Vec<Array>>)> {
         let mut max_abs = vec![0f64; graph.nodes.len()];
+        let rows: BTreeMap<Id, usize> = graph
+            .nodes
+            .iter()
+            .filter_map(|n| match n.op {
+                Op::Softmax { input, axis } => Some((input, axis)),
+                _ => None,
+            })
+            .collect();
+        let mut near: BTreeMap<Id, f64> = BTreeMap::new();
         let mut outputs = Vec::new();
         for (sample, inputs) in samples.iter().enumerate() {
             let bad = |reason: String| LowerError::Calibration { sample, reason };
@@ -81,6 +115,10 @@ impl Ranges {
                     odd = odd.or(Some(id));
                 }
                 max_abs[id] = max_abs[id].max(most);
+                if let Some(axis) = rows.get(&id) {
+                    let own = near.entry(id).or_default();
+                    *own = own.max(near_maximum(value, *axis));
+                }
             }));
             if let Some(id) = odd {
                 let origin = &graph.origins[graph.nodes[id].origin];
@@ -90,7 +128,47 @@ impl Ranges {
                 )));
             }
         }
-        Ok((Self { max_abs }, outputs))
+        let ranges = Self {
+            max_abs,
+            near,
+            details: None,
+        };
+        Ok((ranges, outputs))
+    }
+
+    /// Learns what only finer precisions need: the ranges of channels, and those of all but
+    /// the rarest values. The samples are those of [`Ranges::measure`].
+    pub fn measure_details(&mut self, graph: &Graph, samples: &[Vec<Array>]) {
+        let n = graph.nodes.len();
+        let mut by_axis: Vec<Vec<Vec<f64>>> = vec![Vec::new(); n];
+        let mut bins: Vec<BTreeMap<i32, u64>> = vec![BTreeMap::new(); n];
+        for inputs in samples {
+            evaluate_with(graph, inputs, |id, value| {
+                let axes = by_axis.get_mut(id);
+                let new = (0..value.shape.len()).map(|axis| axis_ranges(value, axis));
+                if let Some(axes) = axes.filter(|_| !value.data.is_empty()) {
+                    if axes.is_empty() {
+                        *axes = new.collect();
+                    } else {
+                        axes.iter_mut()
+                            .flatten()
+                            .zip(new.flatten())
+                            .for_each(|(m, v)| {
+                                *m = m.max(v);
+                            });
+                    }
+                }
+                for x in value.data.iter().filter(|x| **x != 0.0) {
+                    let bin = (x.abs().log2() * BINS).floor() as i32;
+                    *bins[id].entry(bin).or_default() += 1;
+                }
+            });
+        }
+        let clipped = bins.iter().zip(&self.max_abs).map(|(b, m)| clip(b, *m));
+        self.details = Some(Details {
+            by_axis,
+            clipped: clipped.collect(),
+        });
     }
 
     /// Takes the ranges of the graph's outputs from tensors computed elsewhere, so that
@@ -120,11 +198,44 @@ impl Ranges {
         Ok(())
     }
 
+    /// Whether [`Ranges::measure_details`] was called.
+    #[must_use]
+    pub fn has_details(&self) -> bool {
+        self.details.is_some()
+    }
+
     /// Magnitude 1 everywhere: enough to see whether a graph can be quantised at all.
     #[must_use]
     pub fn unit(graph: &Graph) -> Self {
         Self {
             max_abs: vec![1.0; graph.nodes.len()],
+            near: BTreeMap::new(),
+            details: None,
+        }
+    }
+
+    /// Greatest magnitude of the entries of a Softmax's input that are near their row's
+    /// maximum, so that they count.
+    #[must_use]
+    pub fn near_maximum(&self, id: Id) -> f64 {
+        self.near.get(&id).copied().unwrap_or(self.max_abs[id])
+    }
+
+    /// For each axis of a node, the greatest magnitude at each index; `None` when
+    /// [`Ranges::measure_details`] was not called.
+    #[must_use]
+    pub fn by_axis(&self, id: Id) -> Option<&[Vec<f64>]> {
+        self.details.as_ref().map(|d| d.by_axis[id].as_slice())
+    }
+
+    /// Greatest magnitude of all but the rarest of a node's values: one value in ten
+    /// thousand, or the single greatest of a small tensor, may be left out when that makes
+    /// the range much smaller.
+    #[must_use]
+    pub fn clipped(&self, id: Id) -> f64 {
+        match &self.details {
+            Some(d) => d.clipped[id],
+            None => self.max_abs[id],
         }
     }
 
@@ -135,9 +246,66 @@ impl Ranges {
     }
 }
 
+/// Greatest magnitude of the entries that are less than [`NEAR`] below the maximum of
+/// their row.
+fn near_maximum(value: &Array, axis: usize) -> f64 {
+    let step = strides(&value.shape)[axis];
+    let size = value.shape[axis];
+    let row = |i: usize| i / (step * size) * step + i % step;
+    let mut most = vec![f64::NEG_INFINITY; value.data.len() / size.max(1)];
+    for (i, &x) in value.data.iter().enumerate() {
+        let m = &mut most[row(i)];
+        *m = m.max(x);
+    }
+    let counted = value.data.iter().enumerate();
+    counted
+        .filter(|(i, x)| **x >= most[row(*i)] - NEAR)
+        .fold(0.0, |near, (_, x)| near.max(x.abs()))
+}
+
+/// The range without the rarest values, when that is less than an eighth of the whole.
+fn clip(bins: &BTreeMap<i32, u64>, max_abs: f64) -> f64 {
+    let total: u64 = bins.values().sum();
+    if total < FEWEST {
+        return max_abs;
+    }
+    let mut spare = ((total as f64 * RARE) as u64).max(1);
+    for (&bin, &count) in bins.iter().rev() {
+        if count > spare {
+            let edge = 2f64.powf((f64::from(bin) + 1.0) / BINS);
+            return if edge * 8.0 <= max_abs { edge } else { max_abs };
+        }
+        spare -= count;
+    }
+    max_abs
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mask_does_not_count_as_near_the_maximum() {
+        let scores = Array {
+            shape: vec![2, 3],
+            data: vec![1.0, -2.5, -9999.0, -1e4, -3.0, -9990.0],
+        };
+        assert_eq!(near_maximum(&scores, 1), 3.0);
+        // Along the other axis: columns.
+        assert_eq!(near_maximum(&scores, 0), 9999.0);
+    }
+
+    #[test]
+    fn one_value_in_many_is_clipped() {
+        let mut bins = BTreeMap::from([(0, 900), (-4, 99)]);
+        assert_eq!(clip(&bins, 1.1), 1.1);
+        bins.insert(40, 1);
+        let clipped = clip(&bins, 1030.0);
+        assert!((1.0..2.0).contains(&clipped), "{clipped}");
+        // Two are not rare among a thousand.
+        bins.insert(40, 2);
+        assert_eq!(clip(&bins, 1030.0), 1030.0);
+    }
 
     #[test]
     fn exponents_leave_the_headroom() {
