@@ -291,6 +291,7 @@ fn merged(flags: Option<&common::Limits>, config: &Config) -> Result<Limits> {
         parallel: flags.and_then(|f| f.parallel).or(parallel),
         timeout: flags.and_then(|f| f.timeout).or(timeout.map_err(wrong)?),
         memory: flags.and_then(|f| f.memory).or(memory.map_err(wrong)?),
+        max_error: flags.and_then(|f| f.max_error),
     })
 }
 

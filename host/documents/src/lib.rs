@@ -37,9 +37,9 @@ pub use model::{
 };
 pub use run::{
     Claim, Engine, Fallback, Fidelity, RunMetadata, RunResults, RunSlice, SliceRun, StageOutcome,
-    Totals, Usage,
+    Totals, Usage, WorstElement,
 };
-pub use slice::{Compilation, Payload, SliceMetadata};
+pub use slice::{Compilation, CompiledFidelity, InputRange, Payload, SliceMetadata};
 pub use tensors::{TensorIndex, TensorOrigin, TensorRecord};
 pub use verdict::{
     Counts, KeyOrigin, ProvenShare, Receipt, ReceiptFile, ReceiptSlice, Require, SliceVerdict,

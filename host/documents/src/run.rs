@@ -133,9 +133,47 @@ pub struct Fidelity {
     /// where that makes no sense.
     #[serde(default)]
     pub same_argmax: Option<bool>,
+    /// The error that is held against the target: over all outputs, the largest difference
+    /// divided by the lesser of the output's largest magnitude and its range (see
+    /// `docs/fidelity.md`); `None` when a value is not finite or the reference is all zero
+    /// and the values are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<f64>,
+    /// Where that is; `None` when there is no difference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worst: Option<WorstElement>,
+    /// Share of the five largest elements (last axis, mean over all rows) that are among
+    /// the five largest of the reference; `None` for rows of less than ten elements.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top5: Option<f64>,
+    /// The largest error that was allowed; `None` where nothing was demanded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<f64>,
     /// Fields of later versions.
     #[serde(flatten)]
     pub extra: Extra,
+}
+
+impl Fidelity {
+    /// Whether the error is beyond the target; `false` where there is no target.
+    #[must_use]
+    pub fn misses(&self) -> bool {
+        self.target
+            .is_some_and(|target| self.error.is_none_or(|error| error > target))
+    }
+}
+
+/// An element of an output that is far from the float model's.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct WorstElement {
+    /// The output tensor.
+    pub output: String,
+    /// Position in it, row-major.
+    pub element: u64,
+    /// What the float model has there; `None` when that is not finite.
+    pub expected: Option<f64>,
+    /// What was computed; `None` when that is not finite.
+    pub found: Option<f64>,
 }
 
 /// What computed the values.

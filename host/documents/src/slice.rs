@@ -55,6 +55,12 @@ pub struct Compilation {
     /// What compiling cost.
     #[serde(default)]
     pub usage: Usage,
+    /// How close it is to the float slice on the calibration samples; `None` without any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fidelity: Option<CompiledFidelity>,
+    /// What the slice's inputs were on the calibration samples; empty without any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calibrated: Vec<InputRange>,
     /// Figures and facts from the backend.
     #[serde(default)]
     pub facts: Map<String, Value>,
@@ -64,6 +70,33 @@ pub struct Compilation {
     /// Fields of later versions.
     #[serde(flatten)]
     pub extra: Extra,
+}
+
+/// How close a compilation is to the float slice on the calibration samples.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct CompiledFidelity {
+    /// Number of samples.
+    pub samples: u64,
+    /// The largest error over them, as in [`crate::Fidelity::error`].
+    pub error: f64,
+    /// The error that was aimed at for this slice.
+    pub target: f64,
+    /// The largest error that was allowed for the whole model's outputs.
+    pub max_error: f64,
+    /// Fields of later versions.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+/// The values of an input on the calibration samples.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct InputRange {
+    /// The tensor.
+    pub name: String,
+    /// Least value.
+    pub least: f64,
+    /// Greatest value.
+    pub greatest: f64,
 }
 
 /// The document `slice_<i>/metadata.json`.

@@ -135,6 +135,12 @@ impl Spec {
         self.names().map(|n| n.name.as_str())
     }
 
+    /// Whether groups of slices are named by their numbers.
+    #[must_use]
+    pub fn names_slices(&self) -> bool {
+        matches!(self.body, Body::Groups(_))
+    }
+
     fn check_repetitions(&self) -> Result<(), SpecError> {
         let Body::Groups(groups) = &self.body else {
             return Ok(());

@@ -164,7 +164,8 @@ impl Prepared {
     }
 
     /// For each computed node, those that it depends on.
-    fn dependencies(&self) -> Vec<BTreeSet<usize>> {
+    #[must_use]
+    pub fn dependencies(&self) -> Vec<BTreeSet<usize>> {
         let graph = self.graph();
         let mut made: HashMap<&str, usize> = HashMap::new();
         self.nodes

@@ -5,7 +5,7 @@ use crate::ask;
 use crate::error::{Error, Result};
 use crate::schedule::{self, Task};
 use crate::session::Session;
-use crate::slice::{self, Cut};
+use crate::slice::{self, Cut, Wanted};
 use crate::slices;
 use dsperse_documents::{ErrorKind, SliceMetadata};
 use dsperse_plugin_api::{Stage, Support};
@@ -18,6 +18,8 @@ use std::path::Path;
 /// What to analyse and under which rules.
 #[derive(Debug, Clone, Default)]
 pub struct AnalyzeOptions {
+    /// Where to cut.
+    pub cut: Cut,
     /// Sizes of open dimensions.
     pub dims: DimOptions,
     /// Backend spec; `None` is the default chain.
@@ -100,7 +102,11 @@ pub fn analyze(session: &Session<'_>, path: &Path, options: &AnalyzeOptions) -> 
         return of_slices(session, &slices::open(path, Access::Read)?, options, None);
     }
     let prepared = slice::prepare(path, &options.dims)?;
-    let plan = slice::plan(session, &prepared, &Cut::Layer, &file)?;
+    let wanted = Wanted {
+        backend: options.backend.clone(),
+        policy: options.policy.clone(),
+    };
+    let plan = slice::plan(session, &prepared, &options.cut, &wanted, &file)?;
     let scratch = tempfile::Builder::new()
         .prefix("dsperse-analyze-")
         .tempdir()

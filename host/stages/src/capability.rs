@@ -1,4 +1,8 @@
-//! Where `--strategy capability` cuts.
+//! Where the strategies `auto` and `capability` cut, by what backends say they can prove.
+//!
+//! `auto` ([`auto`]) begins with the whole model and cuts as little as it must: around the
+//! nodes that the chain's backends name when they decline, and where a slice would need
+//! more memory than there is. `capability` ([`plan`]) begins with single nodes.
 //!
 //! A backend's list of operators knows nothing of attributes, sizes and weights, so the
 //! backends are asked, in three rounds. First about every node as a slice of its own
@@ -22,11 +26,11 @@ use crate::event::Event;
 use crate::job::job_dir;
 use crate::schedule::{self, Task};
 use crate::session::{Loaded, Session};
-use crate::slice::slice_error;
+use crate::slice::{Wanted, slice_error};
 use crate::slices;
 use dsperse_documents::{BackendError, ErrorKind};
 use dsperse_plugin_api::{SliceInfo, Stage, Support};
-use dsperse_router::{Chain, Policy};
+use dsperse_router::{Chain, Policy, Spec};
 use dsperse_slicer::{CapabilityClass, Plan, PlanNode, Prepared, Slice, Strategy};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
@@ -35,6 +39,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Crashes at single nodes after which a backend is not asked any more.
 const CRASHES: usize = 3;
+
+/// How often `auto` takes out nodes that backends decline, before it asks about every node
+/// alone. Each round costs about as much as writing once what is not settled yet.
+const MOST_CUTS: usize = 48;
 
 /// A set of backends; bit `i` is the `i`-th prover.
 type Provers = u64;
@@ -52,14 +60,21 @@ struct Answer {
     can: Provers,
     /// Who declined it, and at which of its nodes, where the backend said so.
     declined: BTreeMap<usize, Option<usize>>,
+    /// Estimated peak memory in bytes, by prover; 0 when not known.
+    memory: BTreeMap<usize, u64>,
 }
 
 /// Distributes the nodes of a model.
 ///
 /// # Errors
 /// When a slice can't be made, the disk is full, or the user interrupts.
-pub(crate) fn plan(session: &Session<'_>, prepared: &Prepared, file: &Path) -> Result<Plan> {
-    let asker = Asker::new(session, prepared, file)?;
+pub(crate) fn plan(
+    session: &Session<'_>,
+    prepared: &Prepared,
+    file: &Path,
+    wanted: &Wanted,
+) -> Result<Plan> {
+    let asker = Asker::new(session, prepared, file, wanted, false)?;
     let units = Units::new(prepared, file)?;
     let everybody = asker.everybody();
     let all = (0..units.plan.slices.len()).map(|u| (u, everybody));
@@ -70,9 +85,30 @@ pub(crate) fn plan(session: &Session<'_>, prepared: &Prepared, file: &Path) -> R
         let doubtful = alone.keys().copied().filter(declined).collect();
         asker.ask_in_context(p, &units, &mut classes, doubtful)?;
     }
+    let plan = units.runs(&classes, prepared, file)?;
+    let settled = units.plan.slices.iter().cloned().collect();
+    let plan = asker.settle(&units, &mut classes, plan, settled)?;
+    asker.report();
+    Ok(plan)
+}
+
+/// Distributes the nodes of a model over as few slices as the backends of the chain and the
+/// memory allow. The same answers and the same memory give the same slices.
+///
+/// # Errors
+/// As [`plan`].
+pub(crate) fn auto(
+    session: &Session<'_>,
+    prepared: &Prepared,
+    file: &Path,
+    wanted: &Wanted,
+) -> Result<Plan> {
+    let asker = Asker::new(session, prepared, file, wanted, true)?;
+    let units = Units::new(prepared, file)?;
+    let mut classes = asker.listed_units(&units.plan);
     let mut plan = units.runs(&classes, prepared, file)?;
-    let mut settled: HashSet<Vec<usize>> = units.plan.slices.iter().cloned().collect();
-    loop {
+    let mut settled = HashSet::new();
+    for cuts in 0.. {
         let questions: Vec<(usize, Provers)> = (0..plan.slices.len())
             .filter(|s| !settled.contains(&plan.slices[*s]))
             .map(|s| (s, units.common(&plan.slices[s], &classes)))
@@ -81,25 +117,168 @@ pub(crate) fn plan(session: &Session<'_>, prepared: &Prepared, file: &Path) -> R
         if questions.is_empty() {
             break;
         }
-        let answers = asker.ask(&plan, questions)?;
-        let mut runs = Vec::new();
-        for (s, run) in plan.slices.iter().enumerate() {
-            match answers.get(&s) {
-                // Where all who could be asked have dropped out, cutting helps nobody.
-                Some(answer) if answer.can == 0 && answer.asked != 0 => {
-                    runs.extend(halves(run, &units.of))
+        if cuts == MOST_CUTS {
+            // Too many nodes are declined to take them out one after the other.
+            let open = questions.iter().flat_map(|(s, _)| &plan.slices[*s]);
+            let open: BTreeSet<usize> = open.map(|n| units.of[*n]).collect();
+            let alone = open.into_iter().map(|u| (u, classes[u])).collect();
+            for (u, answer) in asker.ask(&units.plan, alone)? {
+                classes[u] &= answer.can;
+            }
+            plan = units.runs(&classes, prepared, file)?;
+            break;
+        }
+        let mut cut = false;
+        for (s, answer) in asker.ask(&plan, questions)? {
+            if answer.can != 0 {
+                settled.insert(plan.slices[s].clone());
+                continue;
+            }
+            for (p, at) in answer.declined {
+                if let Some(unit) = at.map(|at| units.of[plan.slices[s][at]]) {
+                    cut |= classes[unit] & 1 << p != 0;
+                    classes[unit] &= !(1 << p);
                 }
-                _ => runs.push(run.clone()),
             }
         }
-        // What was taken, and what stays as it is although it was halved.
-        let next = prepared.rearranged(&plan, runs);
-        let asked = answers.keys().map(|s| plan.slices[*s].clone());
-        settled.extend(asked.filter(|run| next.slices.contains(run)));
-        plan = next;
+        if !cut {
+            break;
+        }
+        plan = units.runs(&classes, prepared, file)?;
     }
+    let mut plan = asker.settle(&units, &mut classes, plan, HashSet::new())?;
+    plan.strategy.name = "auto".to_owned();
     asker.report();
     Ok(plan)
+}
+
+impl Asker<'_> {
+    /// Asks about the runs of a plan that are not settled, until each is taken as it is or
+    /// can't be cut any more: what is declined as a whole is halved, or cut around the node
+    /// that the backend names, and what needs too much memory is cut where little passes.
+    fn settle(
+        &self,
+        units: &Units,
+        classes: &mut [Provers],
+        mut plan: Plan,
+        mut settled: HashSet<Vec<usize>>,
+    ) -> Result<Plan> {
+        loop {
+            let questions: Vec<(usize, Provers)> = (0..plan.slices.len())
+                .filter(|s| !settled.contains(&plan.slices[*s]))
+                .map(|s| (s, units.common(&plan.slices[s], classes)))
+                .filter(|(_, provers)| *provers != 0)
+                .collect();
+            if questions.is_empty() {
+                break;
+            }
+            let answers = self.ask(&plan, questions)?;
+            let mut runs = Vec::new();
+            for (s, run) in plan.slices.iter().enumerate() {
+                match answers.get(&s) {
+                    // Where all who could be asked have dropped out, cutting helps nobody.
+                    Some(answer) if answer.can == 0 && answer.asked != 0 => {
+                        runs.extend(self.around(answer, run, units, classes));
+                    }
+                    Some(answer) if self.needs_too_much(answer) => {
+                        runs.extend(parts(run, &units.of, &units.before));
+                    }
+                    _ => runs.push(run.clone()),
+                }
+            }
+            // What was taken, and what stays as it is although it was halved.
+            let next = self.prepared.rearranged(&plan, runs);
+            let asked = answers.keys().map(|s| plan.slices[*s].clone());
+            settled.extend(asked.filter(|run| next.slices.contains(run)));
+            plan = next;
+        }
+        Ok(plan)
+    }
+
+    /// The parts of a run that was declined: around the unit that a backend named in the
+    /// first place, else two halves.
+    fn around(
+        &self,
+        answer: &Answer,
+        run: &[usize],
+        units: &Units,
+        classes: &mut [Provers],
+    ) -> Vec<Vec<usize>> {
+        let named = answer
+            .declined
+            .iter()
+            .find_map(|(p, at)| Some((*p, (*at)?)));
+        let Some((p, at)) = named.filter(|_| self.memory.is_some()) else {
+            return halves(run, &units.of);
+        };
+        let unit = units.of[run[at]];
+        classes[unit] &= !(1 << p);
+        let of_unit = |n: &usize| units.of[*n] == unit;
+        let first = run.iter().position(of_unit).unwrap_or(at);
+        let last = run.iter().rposition(of_unit).unwrap_or(at);
+        [&run[..first], &run[first..=last], &run[last + 1..]]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .map(<[usize]>::to_vec)
+            .collect()
+    }
+
+    /// Whether the backend that would be taken, the first of the chain that can, needs more
+    /// memory than there is.
+    fn needs_too_much(&self, answer: &Answer) -> bool {
+        let first = (0..self.provers.len()).find(|p| answer.can & 1 << p != 0);
+        let needed = first.and_then(|p| answer.memory.get(&p));
+        self.memory.zip(needed).is_some_and(|(most, n)| *n > most)
+    }
+
+    /// For each unit, who has its operators in the list.
+    fn listed_units(&self, plan: &Plan) -> Vec<Provers> {
+        let mut known: HashMap<BTreeMap<String, u64>, Provers> = HashMap::new();
+        let units = plan.slices.iter().map(|unit| {
+            let mut operators = BTreeMap::new();
+            for n in unit {
+                let node = &self.prepared.nodes[*n];
+                let key = if node.domain.is_empty() {
+                    node.op_type.clone()
+                } else {
+                    format!("{}.{}", node.domain, node.op_type)
+                };
+                *operators.entry(key).or_default() += 1;
+            }
+            match known.get(&operators) {
+                Some(provers) => *provers,
+                None => {
+                    let provers = self.listed(&operators);
+                    known.insert(operators, provers);
+                    provers
+                }
+            }
+        });
+        units.collect()
+    }
+}
+
+/// Two parts of a run between which few tensors pass, cut in its middle third.
+fn parts(run: &[usize], unit_of: &[usize], before: &[BTreeSet<usize>]) -> Vec<Vec<usize>> {
+    let units = |part: &[usize]| part.iter().map(|n| unit_of[*n]).collect::<HashSet<_>>();
+    let whole = |cut: &usize| units(&run[..*cut]).is_disjoint(&units(&run[*cut..]));
+    // For each node, where it is read for the last time.
+    let place: HashMap<usize, usize> = run.iter().enumerate().map(|(i, n)| (*n, i)).collect();
+    let mut last = vec![0; run.len()];
+    for (i, n) in run.iter().enumerate() {
+        for from in before[*n].iter().filter_map(|b| place.get(b)) {
+            last[*from] = last[*from].max(i);
+        }
+    }
+    let third = run.len() / 3;
+    let passing = |cut: usize| (0..cut).filter(|i| last[*i] >= cut).count();
+    let cut = (third.max(1)..=(run.len() - third).min(run.len().saturating_sub(1)))
+        .filter(whole)
+        .min_by_key(|cut| (passing(*cut), (2 * cut).abs_diff(run.len())));
+    match cut {
+        Some(cut) => vec![run[..cut].to_vec(), run[cut..].to_vec()],
+        None => halves(run, unit_of),
+    }
 }
 
 /// The smallest parts: a node, or some between which no cut can be made.
@@ -107,6 +286,8 @@ struct Units {
     plan: Plan,
     /// The unit of each node.
     of: Vec<usize>,
+    /// The nodes that each node reads from.
+    before: Vec<BTreeSet<usize>>,
 }
 
 impl Units {
@@ -120,7 +301,8 @@ impl Units {
                 of[*node] = u;
             }
         }
-        Ok(Self { plan, of })
+        let before = prepared.dependencies();
+        Ok(Self { plan, of, before })
     }
 
     /// The longest runs of units that have a prover in common.
@@ -157,6 +339,12 @@ struct Asker<'a> {
     file: &'a Path,
     provers: Vec<Loaded<'a>>,
     chain: Chain,
+    policy: Policy,
+    /// Most memory of a slice, for `auto`.
+    memory: Option<u64>,
+    /// Whether a backend that is not ready is worth a warning: the user named it, or asked
+    /// for what every loaded backend can do.
+    tells_missing: bool,
     opsets: BTreeMap<String, i64>,
     scratch: tempfile::TempDir,
     /// By fingerprint of a slice.
@@ -177,14 +365,29 @@ struct Failure {
 }
 
 impl<'a> Asker<'a> {
-    fn new(session: &'a Session<'a>, prepared: &'a Prepared, file: &'a Path) -> Result<Self> {
-        let provers: Vec<Loaded<'_>> = session
-            .names()
+    fn new(
+        session: &'a Session<'a>,
+        prepared: &'a Prepared,
+        file: &'a Path,
+        wanted: &Wanted,
+        auto: bool,
+    ) -> Result<Self> {
+        let names: Vec<String> = match &wanted.backend {
+            Some(text) => {
+                let spec = Spec::parse(text)?;
+                spec.check_names(session.names())?;
+                spec.backends().map(str::to_owned).collect()
+            }
+            None if auto => session.defaults.chain.clone(),
+            None => session.names().map(str::to_owned).collect(),
+        };
+        let provers: Vec<Loaded<'_>> = names
+            .iter()
             .filter_map(|n| session.loaded(n))
             .filter(|b| b.can(Stage::Prove) && b.can(Stage::Verify))
             .take(Provers::BITS as usize)
             .collect();
-        if provers.is_empty() {
+        if provers.is_empty() && !auto {
             session.warn(
                 "no loaded backend makes proofs, so there is nothing to cut at".to_owned(),
                 Some("see \"dsperse plugin list\", or take another --strategy".to_owned()),
@@ -203,6 +406,9 @@ impl<'a> Asker<'a> {
                 explicit: true,
             },
             provers,
+            policy: wanted.policy.clone(),
+            memory: auto.then(|| session.limits.memory.unwrap_or_else(schedule::usual_memory)),
+            tells_missing: !auto || wanted.backend.is_some(),
             opsets: prepared.opset_imports(),
             scratch,
             known: Mutex::default(),
@@ -273,7 +479,7 @@ impl<'a> Asker<'a> {
             let print = slice.fingerprint();
             prints.push((*s, print.clone()));
             let asked = lock(&self.known).get(&print).map_or(0, |a| a.asked);
-            let open = provers & self.listed(&slice) & !asked;
+            let open = provers & self.listed(&slice.operators) & !asked;
             if open != 0 {
                 let entry = distinct.entry(print.clone()).or_insert_with(|| {
                     order.push(print);
@@ -296,6 +502,7 @@ impl<'a> Asker<'a> {
             answer.asked |= new.asked;
             answer.can |= new.can;
             answer.declined.extend(new.declined);
+            answer.memory.extend(new.memory);
             drop(known);
             // Counted and told in one step, so that the last number is the highest.
             let mut done = lock(&done);
@@ -316,11 +523,11 @@ impl<'a> Asker<'a> {
         Ok(prints.iter().map(|(s, p)| (*s, answer(p))).collect())
     }
 
-    /// Who has the slice's operators in its list.
-    fn listed(&self, slice: &Slice) -> Provers {
-        let uses = slices::uses(&self.opsets, &slice.operators);
+    /// Who has a slice's operators in its list, and makes proofs such as are demanded.
+    fn listed(&self, operators: &BTreeMap<String, u64>) -> Provers {
+        let uses = slices::uses(&self.opsets, operators);
         let descriptor = |name: &str| self.session.loaded(name).map(|l| l.descriptor);
-        let plan = dsperse_router::plan(&self.chain, descriptor, &uses, &Policy::default());
+        let plan = dsperse_router::plan(&self.chain, descriptor, &uses, &self.policy);
         let candidates =
             (0..self.provers.len()).filter(|p| plan.candidates.contains(&self.chain.backends[*p]));
         candidates.fold(0, |set, p| set | 1 << p)
@@ -352,7 +559,10 @@ impl<'a> Asker<'a> {
                 outputs: slice.outputs.clone(),
             };
             match ask::supports(self.session, prover, info, &payload, dir.path())? {
-                Ok(Support::Yes { .. }) => answer.can |= bit,
+                Ok(Support::Yes { cost }) => {
+                    answer.can |= bit;
+                    answer.memory.insert(p, cost.peak_bytes);
+                }
                 Ok(Support::No { node, .. })
                 | Err(BackendError {
                     kind: ErrorKind::Unsupported,
@@ -387,6 +597,9 @@ impl<'a> Asker<'a> {
             let name = self.provers[*p].name();
             let missing = failures.iter().find(|f| f.is_missing());
             if let Some(Failure { error, .. }) = missing {
+                if !self.tells_missing {
+                    continue;
+                }
                 self.session.warn(
                     format!(
                         "backend \"{name}\" is not ready, so what only it could prove stands \

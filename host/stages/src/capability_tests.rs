@@ -6,7 +6,7 @@ use crate::event::Event;
 use crate::fake::{executor, prover, yes};
 use crate::job::{Control, Executor, Files, Job, Operation, Outcome, Output};
 use crate::session::{Limits, Session};
-use crate::slice::{Cut, plan};
+use crate::slice::{Cut, Wanted, plan};
 use dsperse_documents::{BackendError, ErrorKind, Usage};
 use dsperse_onnx::{
     AttributeProto, DataType, GraphProto, ModelProto, NodeProto, Tensor, ValueInfoProto, Values,
@@ -56,7 +56,8 @@ impl<F: Fn(&str, &GraphProto) -> Answer + Send + Sync> Executor for Judge<F> {
         Outcome {
             result: (self.judge)(&job.backend, graph).map(|says| {
                 let node = match says {
-                    Says::Yes => return yes(0),
+                    // So many bytes for each node.
+                    Says::Yes => return yes(100 * graph.node.len() as u64),
                     Says::No => None,
                     Says::Because(node) => Some(node),
                 };
@@ -92,7 +93,25 @@ fn planned(
     judge: impl Fn(&str, &GraphProto) -> Answer + Send + Sync,
 ) -> Planned {
     let cancel = CancelToken::new();
-    planned_until(model, provers, parallel, cancel, judge)
+    let wanted = Wanted::default();
+    let how = (&Cut::Capability, &wanted, None);
+    planned_until(model, provers, parallel, cancel, how, judge)
+}
+
+/// With `--strategy auto` for a chain of all provers.
+fn automatic(
+    model: &Prepared,
+    provers: &[Descriptor],
+    memory: u64,
+    judge: impl Fn(&str, &GraphProto) -> Answer + Send + Sync,
+) -> Planned {
+    let names: Vec<&str> = provers.iter().map(|p| p.name.as_str()).collect();
+    let wanted = Wanted {
+        backend: Some(names.join("|")),
+        ..Wanted::default()
+    };
+    let how = (&Cut::Auto, &wanted, Some(memory));
+    planned_until(model, provers, 1, CancelToken::new(), how, judge)
 }
 
 fn planned_until(
@@ -100,6 +119,7 @@ fn planned_until(
     provers: &[Descriptor],
     parallel: usize,
     cancel: CancelToken,
+    (cut, wanted, memory): (&Cut, &Wanted, Option<u64>),
     judge: impl Fn(&str, &GraphProto) -> Answer + Send + Sync,
 ) -> Planned {
     let judge = Judge {
@@ -132,6 +152,7 @@ fn planned_until(
         &config,
         Limits {
             parallel: Some(parallel),
+            memory,
             ..Limits::default()
         },
         cancel,
@@ -142,7 +163,7 @@ fn planned_until(
         }),
     )
     .unwrap();
-    let plan = plan(&session, model, &Cut::Capability, Path::new("model.onnx"));
+    let plan = plan(&session, model, cut, wanted, Path::new("model.onnx"));
     drop(session);
     let warnings = warnings.lock().unwrap().clone();
     Planned {
@@ -404,7 +425,8 @@ fn an_interrupt_ends_it() {
     let model = chain("CRCRCR");
     let cancel = CancelToken::new();
     let stop = cancel.clone();
-    let planned = planned_until(&model, &[prover("p")], 1, cancel, move |_, graph| {
+    let how = (&Cut::Capability, &Wanted::default(), None);
+    let planned = planned_until(&model, &[prover("p")], 1, cancel, how, move |_, graph| {
         if graph.node[0].name() == "R1" {
             stop.cancel();
         }
@@ -431,4 +453,65 @@ fn workers_side_by_side_change_nothing() {
         let together = planned(&model, &provers, 4, judge);
         assert_eq!(together.slices(), alone.slices());
     }
+}
+
+#[test]
+fn auto_cuts_around_what_is_declined_and_nowhere_else() {
+    let model = chain("CRGRCRSR");
+    let provers = [listing("p", &["Conv", "Relu"])];
+    let planned = automatic(&model, &provers, 10_000, no_groups);
+    let slices: [Vec<usize>; 5] = [vec![0, 1], vec![2], vec![3, 4, 5], vec![6], vec![7]];
+    assert_eq!(planned.slices(), slices);
+    assert_eq!(planned.plan.as_ref().unwrap().strategy.name, "auto");
+    // The last Relu is the same as those of the longer runs, but alone it is a slice.
+    let asked = ["p C0 R1 G2 R3 C4 R5", "p R7", "p C0 R1", "p R3 C4 R5"];
+    assert_eq!(planned.asked, asked);
+}
+
+#[test]
+fn auto_takes_a_whole_model_with_one_question() {
+    let model = chain("CRCRCR");
+    let planned = automatic(&model, &[prover("p")], 10_000, |_, _| Ok(Says::Yes));
+    assert_eq!(planned.slices(), [vec![0, 1, 2, 3, 4, 5]]);
+    assert_eq!(planned.asked, ["p C0 R1 C2 R3 C4 R5"]);
+}
+
+#[test]
+fn auto_stays_within_the_memory() {
+    let model = chain("CRCRCRCR");
+    let planned = automatic(&model, &[prover("p")], 300, |_, _| Ok(Says::Yes));
+    assert_eq!(planned.slices(), [[0, 1], [2, 3], [4, 5], [6, 7]]);
+}
+
+#[test]
+fn auto_halves_what_is_declined_without_a_reason() {
+    let model = chain("RRRRRR");
+    let small = |_: &str, graph: &GraphProto| Ok((graph.node.len() <= 3).into());
+    let planned = automatic(&model, &[prover("p")], 10_000, small);
+    assert_eq!(planned.slices(), [[0, 1, 2], [3, 4, 5]]);
+}
+
+#[test]
+fn auto_asks_only_whom_the_chain_names() {
+    let model = chain("CRS");
+    let provers = [listing("p", &["Conv", "Relu"]), prover("q")];
+    let wanted = Wanted {
+        backend: Some("p".to_owned()),
+        ..Wanted::default()
+    };
+    let how = (&Cut::Auto, &wanted, None);
+    let yes = |_: &str, _: &GraphProto| Ok(Says::Yes);
+    let planned = planned_until(&model, &provers, 1, CancelToken::new(), how, yes);
+    assert_eq!(planned.slices(), [vec![0, 1], vec![2]]);
+    assert_eq!(planned.asked, ["p C0 R1"]);
+}
+
+#[test]
+fn auto_without_provers_is_one_slice() {
+    let model = chain("CRC");
+    let how = (&Cut::Auto, &Wanted::default(), None);
+    let yes = |_: &str, _: &GraphProto| Ok(Says::Yes);
+    let planned = planned_until(&model, &[], 1, CancelToken::new(), how, yes);
+    assert_eq!(planned.slices(), [vec![0, 1, 2]]);
+    assert!(planned.warnings.is_empty(), "{:?}", planned.warnings);
 }

@@ -6,10 +6,12 @@ use crate::job::{Files, Job, Operation, TensorRef, job_dir};
 use crate::schedule::{self, Task};
 use crate::session::{Loaded, Session};
 use crate::slices;
-use dsperse_documents::{ErrorKind, ModelMetadata, digest::sha256_hex};
-use dsperse_plugin_api::{TensorInfo, job::Done};
+use dsperse_documents::{
+    BackendError, ErrorKind, ModelMetadata, SliceMetadata, digest::sha256_hex,
+};
+use dsperse_plugin_api::{Role, TensorInfo, job::Done};
 use dsperse_store::{SliceStore, Tensor};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -33,6 +35,10 @@ impl Held {
         Ok(Tensor::new(self.tensor.info.clone(), data)?)
     }
 }
+
+/// A prover's own jobs get everything that was compiled.
+pub(crate) const ALL_ROLES: [Role; 4] =
+    [Role::Proving, Role::Verifying, Role::Public, Role::Secret];
 
 /// Tensors by name.
 pub type Tensors = BTreeMap<String, Held>;
@@ -143,6 +149,14 @@ pub fn dependencies(model: &ModelMetadata) -> Vec<Vec<usize>> {
         .collect()
 }
 
+/// Tensors with their bytes.
+///
+/// # Errors
+/// When a file can't be read.
+pub fn read(held: &[Held]) -> Result<Vec<Tensor>> {
+    held.iter().map(Held::read).collect()
+}
+
 /// Runs one slice in floats on the given inputs.
 ///
 /// # Errors
@@ -156,21 +170,90 @@ pub fn run_slice(
     scratch: &Path,
 ) -> Result<Vec<Held>> {
     let slice = store.slice(index)?;
-    let (mut job, mut files) = slices::job(store, &slice, Operation::Witness, executor)?;
+    let nothing = |_: &mut Job, _: &mut Files| Ok(());
+    run_circuit(session, store, executor, &slice, inputs, scratch, nothing)?
+        .map_err(|e| backend_error(&e, index, executor.name()))
+}
+
+/// Runs one slice with a backend; `circuit` adds what the backend compiled. The inner error
+/// is the backend's.
+///
+/// # Errors
+/// When the job can't be made.
+pub(crate) fn run_circuit(
+    session: &Session<'_>,
+    store: &SliceStore,
+    backend: &Loaded<'_>,
+    slice: &SliceMetadata,
+    inputs: &[Held],
+    scratch: &Path,
+    circuit: impl FnOnce(&mut Job, &mut Files) -> Result<()>,
+) -> Result<Result<Vec<Held>, BackendError>> {
+    let (mut job, mut files) = slices::job(store, slice, Operation::Witness, backend)?;
+    circuit(&mut job, &mut files)?;
     add_inputs(&mut job, &mut files, inputs);
     let dir = job_dir(scratch)?.keep();
-    let control = session.control(&dir, index, executor.name(), count_of(store));
-    let done = session
-        .executor()
-        .execute(&job, &files, &control)
-        .done()
-        .map_err(|e| backend_error(&e, index, executor.name()))?;
-    outputs(&done, &dir, &slice.outputs).map_err(|why| {
-        Error::failed(format!(
-            "slice {index}, backend \"{}\": {why}",
-            executor.name()
-        ))
-    })
+    let control = session.control(&dir, slice.index, backend.name(), count_of(store));
+    let done = session.executor().execute(&job, &files, &control).done();
+    session.check_cancelled()?;
+    Ok(done.and_then(|done| outputs(&done, &dir, &slice.outputs).map_err(BackendError::internal)))
+}
+
+/// The model's outputs when the slices in `circuits` run with what their backends compiled,
+/// and all others in floats. `float` are the tensors of the float chain on the same input:
+/// what comes before the first circuit is taken from there. A circuit that fails is replaced
+/// by the float slice, as `run` does.
+///
+/// # Errors
+/// The first slice that nobody can run.
+pub(crate) fn outputs_with(
+    session: &Session<'_>,
+    store: &SliceStore,
+    float: &Tensors,
+    circuits: &BTreeSet<usize>,
+    scratch: &Path,
+) -> Result<Vec<Tensor>> {
+    let model = store.require_model()?;
+    let executor = session.float_executor()?;
+    // Tensors that differ from those of the float chain.
+    let mut changed = Tensors::new();
+    for s in &model.slices {
+        session.check_cancelled()?;
+        let touched = s.inputs.iter().any(|t| changed.contains_key(&t.name));
+        if !touched && !circuits.contains(&s.index) {
+            continue;
+        }
+        let inputs = s
+            .inputs
+            .iter()
+            .map(|t| match changed.get(&t.name) {
+                Some(held) => Ok(held.clone()),
+                None => Ok(pick(float, std::slice::from_ref(t))?.remove(0)),
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let slice = store.slice(s.index)?;
+        let backend = slice
+            .backend
+            .as_deref()
+            .filter(|_| circuits.contains(&s.index));
+        let mut made = None;
+        if let Some(backend) = backend.and_then(|name| session.loaded(name)) {
+            let circuit = |job: &mut Job, files: &mut Files| {
+                slices::add_circuit(store, &slice, backend.name(), &ALL_ROLES, job, files)
+            };
+            made = run_circuit(session, store, &backend, &slice, &inputs, scratch, circuit)?.ok();
+        }
+        let made = match made {
+            Some(made) => made,
+            None => run_slice(session, store, &executor, s.index, &inputs, scratch)?,
+        };
+        changed.extend(made.into_iter().map(|h| (h.tensor.info.name.clone(), h)));
+    }
+    let outputs = model.outputs.iter().map(|t| match changed.get(&t.name) {
+        Some(held) => held.read(),
+        None => pick(float, std::slice::from_ref(t))?.remove(0).read(),
+    });
+    outputs.collect()
 }
 
 fn count_of(store: &SliceStore) -> usize {
@@ -248,7 +331,7 @@ pub fn run(
 
 /// The wanted slices and everything before them, ascending.
 fn closure(before: &[Vec<usize>], wanted: &[usize]) -> Vec<usize> {
-    let mut needed = std::collections::BTreeSet::new();
+    let mut needed = BTreeSet::new();
     let mut stack = wanted.to_vec();
     while let Some(i) = stack.pop() {
         if needed.insert(i) {

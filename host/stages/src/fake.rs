@@ -284,6 +284,7 @@ impl World {
     pub(crate) fn run(&self, fake: &Fake<'_>) -> Ran {
         let store = SliceStore::open(&self.path("slices"), Access::Read).unwrap();
         let options = RunOptions {
+            views: false,
             input: self.path("input.json"),
             runs: self.path("run"),
             backend: None,

@@ -1,52 +1,141 @@
 //! How far computed values are from those of the float model.
 
-use dsperse_documents::Fidelity;
+use dsperse_documents::{Fidelity, WorstElement};
 use dsperse_plugin_api::TensorInfo;
 use dsperse_store::Tensor;
 
+/// The largest error of a model's outputs that is allowed when the user says nothing.
+pub const DEFAULT_MAX_ERROR: f64 = 0.01;
+
+/// An output that varies by less than its magnitude divided by this is judged as if it
+/// varied by so much: a tensor that is nearly constant has no range to speak of.
+const LEAST_VARIATION: f64 = 64.0;
+
+/// Rows of the last axis get a figure for their five largest elements from this length on.
+const TOP: (usize, usize) = (5, 10);
+
 /// Compares tensors pair by pair. The relative difference is taken against the largest
-/// magnitude in the reference tensor: a ratio by element says nothing near zero.
+/// magnitude in the reference tensor: a ratio by element says nothing near zero. The error
+/// that counts is taken against that or the tensor's range, whichever is less.
 #[must_use]
 pub fn compare(reference: &[Tensor], got: &[Tensor]) -> Fidelity {
-    let mut max_abs = Some(0f64);
-    let mut max_rel = Some(0f64);
-    let mut same_argmax = None;
+    let mut out = Fidelity {
+        max_abs: Some(0.0),
+        max_rel: Some(0.0),
+        error: Some(0.0),
+        ..Fidelity::default()
+    };
+    let mut tops: Vec<f64> = Vec::new();
     for (r, g) in reference.iter().zip(got) {
-        let a = r.to_f64();
-        let b = g.to_f64();
-        let scale = a.iter().fold(0f64, |m, v| m.max(v.abs()));
+        let (a, b) = (r.to_f64(), g.to_f64());
         let difference = if a.len() == b.len() {
             largest_difference(&a, &b)
         } else {
             None
         };
-        max_abs = max_abs.zip(difference).map(|(m, d)| m.max(d));
-        let relative = difference.map(|d| if d == 0.0 { 0.0 } else { d / scale });
-        max_rel = max_rel
-            .zip(relative)
-            .map(|(m, d)| m.max(d))
-            .filter(|d| d.is_finite());
-        if let Some(same) = argmax_agrees(&r.info, &a, &b) {
-            same_argmax = Some(same_argmax.unwrap_or(true) && same);
+        let against = |scale: f64| {
+            let ratio = difference.map(|(_, d)| if d == 0.0 { 0.0 } else { d / scale });
+            ratio.filter(|ratio| ratio.is_finite())
+        };
+        let magnitude = a.iter().fold(0f64, |m, v| m.max(v.abs()));
+        let (relative, error) = (against(magnitude), against(scale_of(&a)));
+        out.max_abs = out.max_abs.zip(difference).map(|(m, (_, d))| m.max(d));
+        out.max_rel = out.max_rel.zip(relative).map(|(m, d)| m.max(d));
+        // The first output that is beyond measure stays the worst.
+        if out.error.is_some_and(|most| error.is_none_or(|e| e > most)) {
+            let element = difference.map_or_else(|| first_odd(&a, &b), |(at, _)| at);
+            let finite = |v: &[f64]| v.get(element).copied().filter(|x| x.is_finite());
+            out.worst = Some(WorstElement {
+                output: r.info.name.clone(),
+                element: element as u64,
+                expected: finite(&a),
+                found: finite(&b),
+            });
         }
+        out.error = out.error.zip(error).map(|(m, e)| m.max(e));
+        if let Some(same) = argmax_agrees(&r.info, &a, &b) {
+            out.same_argmax = Some(out.same_argmax.unwrap_or(true) && same);
+        }
+        tops.extend(top_agreement(&r.info, &a, &b));
     }
-    Fidelity {
-        max_abs,
-        max_rel,
-        same_argmax,
-        ..Fidelity::default()
+    if !tops.is_empty() {
+        out.top5 = Some(tops.iter().sum::<f64>() / tops.len() as f64);
     }
+    out
 }
 
-/// `None` when a pair of elements is not finite and not equal.
-fn largest_difference(a: &[f64], b: &[f64]) -> Option<f64> {
-    a.iter().zip(b).try_fold(0f64, |most, (x, y)| {
+/// The worst of several comparisons: of several samples, say.
+#[must_use]
+pub fn worst(all: impl IntoIterator<Item = Fidelity>) -> Option<Fidelity> {
+    let key = |f: &Fidelity| f.error.unwrap_or(f64::INFINITY);
+    all.into_iter().reduce(|a, b| {
+        let same = a.same_argmax.zip(b.same_argmax).map(|(x, y)| x && y);
+        let worse = if key(&b) > key(&a) { b } else { a };
+        Fidelity {
+            same_argmax: same.or(worse.same_argmax),
+            ..worse
+        }
+    })
+}
+
+/// How a miss is told: error, target and worst element.
+#[must_use]
+pub fn told(f: &Fidelity) -> String {
+    let number = |v: Option<f64>| v.map_or_else(|| "not finite".to_owned(), |v| format!("{v:.6e}"));
+    let mut out = match f.error {
+        Some(error) => format!("the largest relative error is {error:.2e}"),
+        None => "values are not finite, or not zero where the float model's are".to_owned(),
+    };
+    if let Some(target) = f.target {
+        out += &format!(", wanted is at most {target:.2e}");
+    }
+    if let Some(w) = &f.worst {
+        out += &format!(
+            ": element {} of output \"{}\" is {} where the float model has {}",
+            w.element,
+            w.output,
+            number(w.found),
+            number(w.expected)
+        );
+    }
+    out
+}
+
+/// What a difference is relative to: the lesser of the largest magnitude and the range, the
+/// range being at least a 64th of the magnitude. One element has no range. Values that are
+/// not finite do not count.
+fn scale_of(values: &[f64]) -> f64 {
+    let finite = || values.iter().copied().filter(|v| v.is_finite());
+    let magnitude = finite().fold(0f64, |m, v| m.max(v.abs()));
+    if values.len() < 2 {
+        return magnitude;
+    }
+    let low = finite().fold(f64::INFINITY, f64::min);
+    let high = finite().fold(f64::NEG_INFINITY, f64::max);
+    (high - low).clamp(magnitude / LEAST_VARIATION, magnitude)
+}
+
+/// The first place where one side is finite and the other is not, or the lengths differ.
+fn first_odd(a: &[f64], b: &[f64]) -> usize {
+    let odd = a
+        .iter()
+        .zip(b)
+        .position(|(x, y)| !(x - y).is_finite() && x != y);
+    odd.unwrap_or(a.len().min(b.len()))
+}
+
+/// Where the difference is largest, and how large; `None` when a pair of elements is not
+/// finite and not equal.
+fn largest_difference(a: &[f64], b: &[f64]) -> Option<(usize, f64)> {
+    let pairs = a.iter().zip(b).enumerate();
+    pairs.into_iter().try_fold((0, 0f64), |most, (at, (x, y))| {
         // Equal infinities and a NaN on both sides are no difference.
         if x == y || (x.is_nan() && y.is_nan()) {
             return Some(most);
         }
         let d = (x - y).abs();
-        d.is_finite().then_some(most.max(d))
+        d.is_finite()
+            .then_some(if d > most.1 { (at, d) } else { most })
     })
 }
 
@@ -70,6 +159,29 @@ fn argmax_agrees(info: &TensorInfo, a: &[f64], b: &[f64]) -> Option<bool> {
             .zip(b.chunks(width))
             .all(|(x, y)| place(x) == place(y)),
     )
+}
+
+/// For each row of the last axis, which share of its five largest elements is among those
+/// of the reference.
+fn top_agreement(info: &TensorInfo, a: &[f64], b: &[f64]) -> Vec<f64> {
+    let width = info.shape.last().and_then(|w| usize::try_from(*w).ok());
+    let Some(width) = width.filter(|w| *w >= TOP.1 && a.len() == b.len()) else {
+        return Vec::new();
+    };
+    let top = |row: &[f64]| {
+        let mut order: Vec<usize> = (0..row.len()).collect();
+        // Stable, so that equal elements count in their order on both sides.
+        order.sort_by(|x, y| row[*y].total_cmp(&row[*x]));
+        order.truncate(TOP.0);
+        order
+    };
+    let rows = a.chunks_exact(width).zip(b.chunks_exact(width));
+    rows.map(|(x, y)| {
+        let expected = top(x);
+        let common = top(y).iter().filter(|i| expected.contains(i)).count();
+        common as f64 / TOP.0 as f64
+    })
+    .collect()
 }
 
 #[cfg(test)]
@@ -115,5 +227,50 @@ mod tests {
         assert_eq!((f.max_abs, f.max_rel), (None, None));
         let f = compare(&[f32s(&[0.0, 0.0])], &[f32s(&[0.0, 1.0])]);
         assert_eq!((f.max_abs, f.max_rel), (Some(1.0), None));
+    }
+
+    #[test]
+    fn the_error_is_relative_to_what_an_output_says() {
+        // All of it lies between 1000 and 1001: a difference of 0.5 is half of nothing.
+        let reference = [1000.0, 1000.25, 1000.5, 1001.0];
+        let f = compare(
+            &[f32s(&reference)],
+            &[f32s(&[1000.0, 1000.0, 1000.0, 1000.0])],
+        );
+        assert_eq!(f.max_rel, Some(1.0 / 1001.0));
+        assert_eq!(f.error, Some(1.0 / (1001.0 / 64.0)));
+        let worst = f.worst.expect("there is a difference");
+        assert_eq!((worst.output.as_str(), worst.element), ("y", 3));
+        assert_eq!((worst.expected, worst.found), (Some(1001.0), Some(1000.0)));
+        // One element has no range; both signs do not make a tensor wider than it is large.
+        let f = compare(&[f32s(&[8.0])], &[f32s(&[6.0])]);
+        assert_eq!(f.error, Some(0.25));
+        let f = compare(&[f32s(&[-8.0, 8.0])], &[f32s(&[-8.0, 6.0])]);
+        assert_eq!(f.error, Some(0.25));
+    }
+
+    #[test]
+    fn the_largest_five_are_compared_in_long_rows() {
+        let row: Vec<f32> = (0..10u8).map(f32::from).collect();
+        let mut other = row.clone();
+        other.swap(0, 9);
+        let f = compare(&[f32s(&row)], &[f32s(&other)]);
+        assert_eq!(f.top5, Some(0.8));
+        assert_eq!(compare(&[f32s(&row[..9])], &[f32s(&row[..9])]).top5, None);
+    }
+
+    #[test]
+    fn a_target_is_missed_beyond_it_or_beyond_measure() {
+        let judged = |reference: &[f32], got: &[f32]| {
+            let mut f = compare(&[f32s(reference)], &[f32s(got)]);
+            assert!(!f.misses());
+            f.target = Some(0.01);
+            f.misses()
+        };
+        assert!(!judged(&[0.0, 1.0], &[0.0, 1.0]));
+        assert!(!judged(&[0.0, 1.0], &[0.0, 0.995]));
+        assert!(judged(&[0.0, 1.0], &[0.0, 0.98]));
+        assert!(judged(&[0.0, 1.0], &[f32::NEG_INFINITY, 1.0]));
+        assert!(judged(&[0.0, 0.0], &[0.0, 1.0]));
     }
 }

@@ -93,6 +93,7 @@ pub fn prove(
         slices: lines,
         seconds: began.elapsed().as_secs_f64(),
         keys_sha256: None,
+        fidelity: None,
     })
 }
 

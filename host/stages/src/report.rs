@@ -1,6 +1,6 @@
 //! What a stage tells about each slice when it is over: the rows of the closing table.
 
-use dsperse_documents::{Fallback, Usage};
+use dsperse_documents::{Fallback, Fidelity, Usage};
 use serde::{Deserialize, Serialize};
 
 /// What became of a slice in a stage.
@@ -76,6 +76,10 @@ pub struct StageReport {
     /// verifiers pin with `--expect-keys`. `None` when no slice's backend makes proofs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys_sha256: Option<String>,
+    /// Of `compile`: the whole chain with these circuits against the float model, on the
+    /// calibration samples. `None` without samples, or when nothing was compiled anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fidelity: Option<Fidelity>,
 }
 
 impl StageReport {

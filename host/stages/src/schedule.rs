@@ -132,14 +132,28 @@ impl<R> Drop for Slot<'_, R> {
 /// Memory that this machine can spare, in bytes: four fifths of what is available now.
 #[must_use]
 pub fn available_memory() -> u64 {
-    let available = std::fs::read_to_string("/proc/meminfo")
-        .ok()
-        .and_then(|text| {
-            let line = text.lines().find(|l| l.starts_with("MemAvailable:"))?;
-            line.split_whitespace().nth(1)?.parse::<u64>().ok()
-        })
-        .map_or(4 << 30, |kib| kib * 1024);
-    available / 5 * 4
+    meminfo("MemAvailable:").unwrap_or(4 << 30) / 5 * 4
+}
+
+/// Memory that one slice may need on this machine when the user says nothing, in bytes: half
+/// of what is installed, or of what this process's group may use. Unlike
+/// [`available_memory`] it is the same whatever else runs, because it decides where a model
+/// is cut.
+#[must_use]
+pub fn usual_memory() -> u64 {
+    let number = |text: String| text.trim().parse::<u64>().ok();
+    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max");
+    let group = group.ok().and_then(number);
+    let installed = meminfo("MemTotal:").unwrap_or(8 << 30);
+    group.map_or(installed, |g| g.min(installed)) / 2
+}
+
+/// A line of `/proc/meminfo`, in bytes.
+fn meminfo(name: &str) -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|l| l.starts_with(name))?;
+    let kib = line.split_whitespace().nth(1)?.parse::<u64>().ok()?;
+    Some(kib * 1024)
 }
 
 #[cfg(test)]
@@ -178,7 +192,7 @@ mod tests {
             AtomicU64::new(0),
             AtomicU64::new(0),
         );
-        run_all(&tasks, bounds(4, 30), &CancelToken::new(), |i| {
+        run_all(&tasks, bounds(4, 29), &CancelToken::new(), |i| {
             let running = now.fetch_add(1, Ordering::SeqCst) + 1;
             peak.fetch_max(running, Ordering::SeqCst);
             let used = memory.fetch_add(tasks[i].memory, Ordering::SeqCst) + tasks[i].memory;
@@ -188,7 +202,7 @@ mod tests {
             now.fetch_sub(1, Ordering::SeqCst);
         });
         assert!(peak.load(Ordering::SeqCst) <= 2);
-        assert!(most.load(Ordering::SeqCst) <= 30);
+        assert!(most.load(Ordering::SeqCst) <= 29);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::event::{Event, Events};
+use crate::fidelity::DEFAULT_MAX_ERROR;
 use crate::job::{Control, Executor, JobEvents};
 use crate::schedule::{self, Bounds};
 use dsperse_plugin_api::{Descriptor, Stage, job::Options};
@@ -21,6 +22,16 @@ pub struct Limits {
     pub timeout: Option<Duration>,
     /// Most memory of a job.
     pub memory: Option<u64>,
+    /// Largest error of the model's outputs against the float model.
+    pub max_error: Option<f64>,
+}
+
+/// The option by which backends that quantise are told how close they have to come.
+pub const FIDELITY_TARGET: &str = "fidelity_target";
+
+/// Whether a backend measures its own fidelity and takes a target for it.
+pub(crate) fn takes_target(descriptor: &Descriptor) -> bool {
+    descriptor.options.iter().any(|o| o.key == FIDELITY_TARGET)
 }
 
 /// A backend that can be called, with its options.
@@ -110,8 +121,12 @@ impl<'a> Session<'a> {
         let backends = backends
             .into_iter()
             .map(|(descriptor, digest)| {
+                let mut options = config.options(&descriptor)?;
+                if let Some(error) = limits.max_error.filter(|_| takes_target(&descriptor)) {
+                    options.insert(FIDELITY_TARGET.to_owned(), error.into());
+                }
                 Ok(Backend {
-                    options: config.options(&descriptor)?,
+                    options,
                     descriptor,
                     digest,
                 })
@@ -206,6 +221,12 @@ impl<'a> Session<'a> {
     /// Reports something the user should know.
     pub fn warn(&self, message: String, hint: Option<String>) {
         self.emit(&Event::Warning { message, hint });
+    }
+
+    /// Largest error of the model's outputs.
+    #[must_use]
+    pub fn max_error(&self) -> f64 {
+        self.limits.max_error.unwrap_or(DEFAULT_MAX_ERROR)
     }
 
     /// Slices at the same time.

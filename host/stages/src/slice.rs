@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::session::Session;
 use dsperse_documents::ModelMetadata;
+use dsperse_router::Policy;
 use dsperse_slicer::{DimOptions, ModelAnalysis, Plan, Prepared, SliceError, Strategy};
 use dsperse_store::{NewSlices, Shape, atomic};
 use std::path::{Path, PathBuf};
@@ -12,8 +13,11 @@ use std::path::{Path, PathBuf};
 /// Where to cut.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Cut {
-    /// At each node that carries weights.
+    /// Into as few slices as can be proven by the wanted backends within the memory of a job
+    /// (see [`crate::Limits::memory`]), or what the machine allows.
     #[default]
+    Auto,
+    /// At each node that carries weights.
     Layer,
     /// At each operator.
     Op,
@@ -25,11 +29,23 @@ pub enum Cut {
     Capability,
 }
 
+/// For whom [`Cut::Auto`] and [`Cut::Capability`] cut; the other cuts do not depend on it.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Backend spec, of which the names count; `None` is the default chain for `Auto`, and
+    /// everything that is loaded for `Capability`.
+    pub backend: Option<String>,
+    /// Demands on proofs.
+    pub policy: Policy,
+}
+
 /// What to slice and how.
 #[derive(Debug, Clone)]
 pub struct SliceOptions {
     /// Where to cut.
     pub cut: Cut,
+    /// For whom.
+    pub wanted: Wanted,
     /// Sizes of open dimensions.
     pub dims: DimOptions,
     /// Shape on disk.
@@ -108,13 +124,20 @@ pub(crate) fn slice_error(e: &SliceError, file: &Path) -> Error {
 ///
 /// # Errors
 /// When a named point is no place to cut, or asking the backends is interrupted.
-pub fn plan(session: &Session<'_>, prepared: &Prepared, cut: &Cut, file: &Path) -> Result<Plan> {
+pub fn plan(
+    session: &Session<'_>,
+    prepared: &Prepared,
+    cut: &Cut,
+    wanted: &Wanted,
+    file: &Path,
+) -> Result<Plan> {
     let strategy = match cut {
         Cut::Layer => Strategy::Layer,
         Cut::Op => Strategy::Op,
         Cut::Whole => Strategy::Whole,
         Cut::Points(points) => Strategy::Points(points.clone()),
-        Cut::Capability => return capability::plan(session, prepared, file),
+        Cut::Auto => return capability::auto(session, prepared, file, wanted),
+        Cut::Capability => return capability::plan(session, prepared, file, wanted),
     };
     prepared.plan(&strategy).map_err(|e| slice_error(&e, file))
 }
@@ -162,7 +185,7 @@ pub fn metadata(
 pub fn slice(session: &Session<'_>, path: &Path, options: &SliceOptions) -> Result<Sliced> {
     let file = model_file(path)?;
     let prepared = prepare(path, &options.dims)?;
-    let plan = plan(session, &prepared, &options.cut, &file)?;
+    let plan = plan(session, &prepared, &options.cut, &options.wanted, &file)?;
     session.emit(&Event::StageStarted {
         stage: "slice",
         slices: plan.slices.len(),

@@ -1,13 +1,16 @@
 //! The stages over an executor that does what the test says: which jobs they ask for, and
 //! what they make of every kind of answer.
 
+use crate::compile::{Calibration, CompileOptions};
 use crate::error::ErrorClass;
+use crate::event::Event;
 use crate::fake::{Answer, Fake, World, invalid, prover, said, yes};
 use crate::job::{Control, Job, Operation, Output};
 use crate::report::Outcome;
 use crate::verify::VerifyOptions;
+use dsperse_documents::digest::sha256_hex;
 use dsperse_documents::{BackendError, ErrorKind, Fallback, KeyOrigin, Verdict};
-use dsperse_plugin_api::{BindsPublicIo, Stage, Support};
+use dsperse_plugin_api::{BindsPublicIo, Done, Stage, Support, TensorFile};
 use dsperse_plugin_host::CancelToken;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
@@ -432,4 +435,157 @@ fn cancelling_keeps_what_is_done_and_blames_nobody() {
     let verdict = world.verify(&fake, &ran, &VerifyOptions::default());
     assert_eq!(verdict.unwrap_err().class, ErrorClass::Interrupted);
     assert_eq!(fake.jobs().len(), 1);
+}
+
+/// A witness job that ends with these values.
+fn gives(job: &Job, control: &Control, values: [f32; 4]) -> Answer {
+    let data: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+    std::fs::write(control.dir.join("output"), &data).unwrap();
+    Some(Ok(Output::Done(Done {
+        outputs: vec![TensorFile {
+            info: job.slice.outputs[0].clone(),
+            path: "output".into(),
+            sha256: sha256_hex(&data),
+        }],
+        ..Done::default()
+    })))
+}
+
+fn calibrated(world: &World) -> impl FnOnce(&mut CompileOptions) {
+    let input = world.dir.path().join("input.json");
+    move |o| o.calibration = Calibration::Given(vec![input])
+}
+
+#[test]
+fn a_circuit_that_misses_the_target_on_calibration_is_no_candidate() {
+    let world = World::new(&["a", "b"].map(prover));
+    let fake = Fake::new(|job, control| match (said(job).as_str(), job.slice.index) {
+        // One percent of the range of 3 is 0.03.
+        ("witness 0 a", _) => gives(job, control, [2.0, 3.0, 4.04, 5.0]),
+        ("witness 1 a", _) => gives(job, control, [3.0, 4.0, 5.0, 6.02]),
+        _ => None,
+    });
+    let report = world.compile_with(&fake, "a|b", calibrated(&world));
+    let slice = world.slice(0);
+    assert_eq!(slice.backend.as_deref(), Some("b"));
+    let reason = &slice.fallbacks[0].reason;
+    assert!(
+        reason.contains("1.33e-2, wanted is at most 1.00e-2: element 2 of output \"a\""),
+        "{reason}"
+    );
+    let slice = world.slice(1);
+    let made = &slice.compilations["a"];
+    let fidelity = made.fidelity.as_ref().unwrap();
+    assert!((fidelity.error - 0.02 / 3.0).abs() < 1e-6, "{fidelity:?}");
+    assert_eq!((fidelity.samples, fidelity.max_error), (1, 0.01));
+    let range = &made.calibrated[0];
+    assert_eq!((range.least, range.greatest), (2.0, 5.0));
+    assert!(!report.fidelity.unwrap().misses());
+    // The refusal is remembered.
+    fake.jobs();
+    world.compile_with(&fake, "a|b", calibrated(&world));
+    assert!(fake.calls(0).iter().all(|c| !c.ends_with('a')));
+}
+
+#[test]
+fn circuits_that_together_miss_the_target_are_turned_down() {
+    let world = World::new(&[prover("a")]);
+    let exact: Vec<u8> = [2f32, 3.0, 4.0, 5.0]
+        .iter()
+        .flat_map(|v| v.to_le_bytes())
+        .collect();
+    let exact = sha256_hex(&exact);
+    let fake = Fake::new(|job, control| match said(job).as_str() {
+        "witness 0 a" => gives(job, control, [2.02, 3.0, 4.0, 5.0]),
+        "witness 1 a" if job.inputs[0].sha256 == exact => {
+            gives(job, control, [3.01, 4.0, 5.0, 6.0])
+        }
+        "witness 1 a" => gives(job, control, [3.04, 4.0, 5.0, 6.0]),
+        _ => None,
+    });
+    let report = world.compile_with(&fake, "a|onnx", calibrated(&world));
+    // The first one does more harm.
+    let slice = world.slice(0);
+    assert_eq!(slice.backend.as_deref(), Some("onnx"));
+    assert!(!slice.compilations.contains_key("a"));
+    let reason = &slice.fallbacks[0].reason;
+    assert!(
+        reason.starts_with("with it the model's outputs miss the fidelity target"),
+        "{reason}"
+    );
+    assert_eq!(world.slice(1).backend.as_deref(), Some("a"));
+    assert_eq!(report.slices[0].backend.as_deref(), Some("onnx"));
+    let fidelity = report.fidelity.unwrap();
+    assert!(
+        !fidelity.misses() && fidelity.error > Some(0.0),
+        "{fidelity:?}"
+    );
+}
+
+#[test]
+fn a_run_that_misses_the_target_is_told() {
+    let world = World::new(&[prover("a")]);
+    let off = AtomicBool::new(false);
+    let fake = Fake::new(|job, control| match said(job).as_str() {
+        "witness 1 a" if off.load(Ordering::Relaxed) => gives(job, control, [3.0, 4.0, 5.0, 6.1]),
+        _ => None,
+    });
+    world.compile_with(&fake, "a", calibrated(&world));
+    off.store(true, Ordering::Relaxed);
+    let fidelity = world.run(&fake).results.fidelity.unwrap();
+    assert_eq!(fidelity.target, Some(0.01));
+    assert!(fidelity.misses());
+    let worst = fidelity.worst.unwrap();
+    assert_eq!((worst.output.as_str(), worst.element), ("y", 3));
+}
+
+#[test]
+fn inputs_beyond_the_calibrated_ones_are_told() {
+    let world = World::new(&[prover("a")]);
+    let fake = Fake::new(well);
+    world.compile_with(&fake, "a", calibrated(&world));
+    world.run(&fake);
+    let warned = |world: &World| {
+        let events = world.events();
+        let warnings = events.iter().filter_map(|e| match e {
+            Event::Warning { message, .. } => Some(message.clone()),
+            _ => None,
+        });
+        warnings.collect::<Vec<_>>()
+    };
+    assert!(warned(&world).is_empty(), "{:?}", warned(&world));
+    let input = r#"{"input_data": [[1, 2, 3, 9]]}"#;
+    std::fs::write(world.dir.path().join("input.json"), input).unwrap();
+    world.run(&fake);
+    assert!(
+        warned(&world)[0].starts_with("1 of 4 values of input \"x\" are beyond"),
+        "{:?}",
+        warned(&world)
+    );
+}
+
+#[test]
+fn every_sample_counts() {
+    let world = World::new(&[prover("a")]);
+    let folder = world.dir.path().join("samples");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("1.json"), r#"{"input_data": [[0, 0, 0, 0]]}"#).unwrap();
+    // A batch of two.
+    let batch = "[[1, 2, 3, 4], [5, 6, 7, -8]]";
+    std::fs::write(folder.join("2.json"), batch).unwrap();
+    let fake = Fake::new(well);
+    world.compile_with(&fake, "a", |o| {
+        o.calibration = Calibration::Given(vec![folder]);
+    });
+    let compiles: Vec<Job> = fake
+        .jobs()
+        .into_iter()
+        .filter(|j| said(j) == "compile 0 a")
+        .collect();
+    assert_eq!(compiles[0].calibration.len(), 3);
+    assert_eq!(compiles[0].calibration_outputs.len(), 3);
+    let made = &world.slice(0).compilations["a"];
+    assert_eq!(made.fidelity.as_ref().unwrap().samples, 3);
+    let range = &made.calibrated[0];
+    assert_eq!((range.least, range.greatest), (-8.0, 7.0));
 }

@@ -103,7 +103,7 @@ fn stage(dir: &Path, generation: u32) {
         inputs: Vec::new(),
         outputs: vec!["a".into()],
     };
-    run.write_views(0, &claim).unwrap();
+    run.write_views(0, &claim, u64::MAX).unwrap();
 }
 
 /// The entry of the child process; does nothing in an ordinary test run.

@@ -17,6 +17,7 @@ use crate::values::{Number, Tensor, encode};
 use dsperse_documents::digest::dtype_name;
 use dsperse_plugin_api::{Encoding, TensorInfo};
 use serde_json::{Map, Value};
+use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -110,24 +111,118 @@ pub fn read_outputs(path: &Path, wanted: &[TensorInfo]) -> Result<Vec<Tensor>> {
     read(path, wanted, Direction::Output)
 }
 
-fn read(path: &Path, wanted: &[TensorInfo], direction: Direction) -> Result<Vec<Tensor>> {
-    let reader = Reader {
-        path,
-        wanted,
-        direction,
-    };
-    let extension = path.extension().map(|e| e.to_ascii_lowercase());
-    if extension.as_deref().is_some_and(|e| e == "npz") {
-        return reader.npz();
+/// Reads samples of a model's inputs: one file of them, a file with a batch (the first
+/// dimension of every array is so many times the model's, or an additional one), or a
+/// directory of such files, in the order of their names.
+///
+/// # Errors
+/// As [`read_inputs`]; and when a directory holds no such file.
+pub fn read_samples(path: &Path, wanted: &[TensorInfo]) -> Result<Vec<Vec<Tensor>>> {
+    if path.is_dir() {
+        let unreadable = |source| InputError::Read {
+            path: path.to_owned(),
+            source,
+        };
+        let mut files = Vec::new();
+        for entry in fs::read_dir(path).map_err(unreadable)? {
+            let file = entry.map_err(unreadable)?.path();
+            let extension = file.extension().map(|e| e.to_ascii_lowercase());
+            if extension.is_some_and(|e| e == "json" || e == "npy" || e == "npz") {
+                files.push(file);
+            }
+        }
+        files.sort();
+        if files.is_empty() {
+            return Err(InputError::Structure {
+                path: path.to_owned(),
+                reason: "the directory holds no input".into(),
+                expected: "files that end in .json, .npy or .npz".into(),
+            });
+        }
+        let samples: Vec<Vec<Vec<Tensor>>> = files
+            .iter()
+            .map(|file| read_samples(file, wanted))
+            .collect::<Result<_>>()?;
+        return Ok(samples.into_iter().flatten().collect());
     }
-    let bytes = fs::read(path).map_err(|source| InputError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    if extension.as_deref().is_some_and(|e| e == "npy") {
-        reader.npy(&bytes)
-    } else {
-        reader.json(&bytes)
+    let mut reader = Reader::new(path, wanted, Direction::Input);
+    reader.large = true;
+    let error = match reader.file() {
+        Ok(one) => return Ok(vec![one]),
+        Err(e) => e,
+    };
+    let found = reader.found.take();
+    let size = found.and_then(|(name, shape)| {
+        let info = wanted.iter().find(|w| w.name == name)?;
+        batch_size(&shape, &info.shape)
+    });
+    let Some(size) = size else {
+        return Err(error);
+    };
+    let batched: Option<Vec<TensorInfo>> = wanted.iter().map(|w| times(w, size)).collect();
+    let Some(batched) = batched else {
+        return Err(error);
+    };
+    let mut reader = Reader::new(path, &batched, Direction::Input);
+    reader.large = true;
+    let tensors = reader.file()?;
+    let sample = |at: usize| -> Result<Vec<Tensor>> {
+        let parts = tensors.iter().zip(wanted).map(|(t, w)| {
+            let len = t.data.len() / usize::try_from(size).unwrap_or(usize::MAX).max(1);
+            let part = t.data.get(at * len..(at + 1) * len).unwrap_or_default();
+            reader.tensor(w, w.encoding, part.to_vec())
+        });
+        parts.collect()
+    };
+    (0..usize::try_from(size).unwrap_or(0))
+        .map(sample)
+        .collect()
+}
+
+/// How many samples an array of this shape holds, when one has the other shape.
+fn batch_size(found: &[u64], one: &[u64]) -> Option<u64> {
+    let (first, rest) = found.split_first()?;
+    let size = match one.split_first() {
+        _ if rest == one => *first,
+        Some((own, others)) if rest == others && *own > 0 && first % own == 0 => first / own,
+        _ => return None,
+    };
+    (size > 1).then_some(size)
+}
+
+/// The tensor that holds a batch of so many; `None` when there is no such shape.
+fn times(info: &TensorInfo, size: u64) -> Option<TensorInfo> {
+    let mut shape = info.shape.clone();
+    match shape.first_mut() {
+        Some(first) => *first = first.checked_mul(size)?,
+        None => shape.push(size),
+    }
+    Some(TensorInfo {
+        shape,
+        ..info.clone()
+    })
+}
+
+fn read(path: &Path, wanted: &[TensorInfo], direction: Direction) -> Result<Vec<Tensor>> {
+    Reader::new(path, wanted, direction).file()
+}
+
+impl Reader<'_> {
+    fn file(&self) -> Result<Vec<Tensor>> {
+        let (reader, path) = (self, self.path);
+        let extension = path.extension().map(|e| e.to_ascii_lowercase());
+        if extension.as_deref().is_some_and(|e| e == "npz") {
+            return reader.npz();
+        }
+        let bytes = fs::read(path).map_err(|source| InputError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        if extension.as_deref().is_some_and(|e| e == "npy") {
+            reader.npy(&bytes)
+        } else {
+            reader.json(&bytes)
+        }
     }
 }
 
@@ -141,12 +236,7 @@ pub fn parse_json(
     wanted: &[TensorInfo],
     direction: Direction,
 ) -> Result<Vec<Tensor>> {
-    let reader = Reader {
-        path,
-        wanted,
-        direction,
-    };
-    reader.json(bytes)
+    Reader::new(path, wanted, direction).json(bytes)
 }
 
 /// Reads an `.npy` file that is already in memory; `path` is for messages.
@@ -159,12 +249,7 @@ pub fn parse_npy(
     wanted: &[TensorInfo],
     direction: Direction,
 ) -> Result<Vec<Tensor>> {
-    let reader = Reader {
-        path,
-        wanted,
-        direction,
-    };
-    reader.npy(bytes)
+    Reader::new(path, wanted, direction).npy(bytes)
 }
 
 /// Where and why, with a word on the numbers that other programs write.
@@ -177,13 +262,42 @@ fn not_json(e: &serde_json::Error, bytes: &[u8]) -> String {
     }
 }
 
+/// Most bytes of one array of samples.
+const LARGE: u64 = 1 << 32;
+
 struct Reader<'a> {
     path: &'a Path,
     wanted: &'a [TensorInfo],
     direction: Direction,
+    /// Whether arrays of an archive may be much larger than the model's inputs.
+    large: bool,
+    /// The first array that has another shape: of which tensor, and the shape.
+    found: RefCell<Option<(String, Vec<u64>)>>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(path: &'a Path, wanted: &'a [TensorInfo], direction: Direction) -> Self {
+        Self {
+            path,
+            wanted,
+            direction,
+            large: false,
+            found: RefCell::default(),
+        }
+    }
 }
 
 impl Reader<'_> {
+    /// Whether an array has the shape of a tensor; if not, it is remembered.
+    fn fits(&self, found: &[u64], w: &TensorInfo) -> bool {
+        let fits = fits(found, w);
+        if !fits {
+            let mut first = self.found.borrow_mut();
+            first.get_or_insert_with(|| (w.name.clone(), found.to_vec()));
+        }
+        fits
+    }
+
     fn json(&self, bytes: &[u8]) -> Result<Vec<Tensor>> {
         // Editors of Windows begin a file with this mark.
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
@@ -314,7 +428,7 @@ impl Reader<'_> {
                 None => break,
             }
         }
-        if !fits(&found, w) {
+        if !self.fits(&found, w) {
             return Err(self.shape(w, format!("{found:?}{}", elements(&found))));
         }
         let mut data = Vec::new();
@@ -390,7 +504,7 @@ impl Reader<'_> {
             },
             reason,
         })?;
-        if !fits(&array.shape, w) {
+        if !self.fits(&array.shape, w) {
             let shape = &array.shape;
             return Err(self.shape(w, format!("{shape:?}{}", elements(shape))));
         }
@@ -415,7 +529,7 @@ impl Reader<'_> {
             .saturating_mul(8)
             .saturating_add(1 << 16);
         let limits = Limits {
-            document_bytes: most,
+            document_bytes: if self.large { LARGE } else { most },
             ..Limits::default()
         };
         let mut archive = Archive::open(self.path, limits).map_err(Box::new)?;

@@ -58,7 +58,7 @@ pub use convert::{ConvertOptions, Converted, convert};
 pub use create::{Created, NewSlices};
 pub use digest::{file_digest, known_digest};
 pub use error::{BundleError, Result};
-pub use input::{InputError, read_inputs, read_outputs};
+pub use input::{InputError, read_inputs, read_outputs, read_samples};
 pub use location::{Kind, Location, Shape, output_path, resolve};
 pub use lock::{Lock, LockMode};
 pub use output::{Direction, write_json};

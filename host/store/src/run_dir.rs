@@ -267,25 +267,39 @@ impl RunDir {
         })
     }
 
-    /// Writes `slice_<i>/input.json` and `output.json` from the tensor store. They say
-    /// nothing that the store does not, and are the bulk of what a run writes, so nobody
-    /// waits for the disk here.
+    /// Writes `slice_<i>/input.json` and `output.json` from the tensor store, each when its
+    /// tensors have at most `most` elements together. They are for people and say nothing
+    /// that the store does not, so nobody waits for the disk here.
     ///
     /// # Errors
     /// When a tensor is missing or damaged, or the files can't be written.
-    pub fn write_views(&self, slice: usize, claim: &Claim) -> Result<()> {
+    pub fn write_views(&self, slice: usize, claim: &Claim, most: u64) -> Result<()> {
         self.check_editable()?;
         let dir = slice_dir(&self.path, slice);
         fs::create_dir_all(&dir).at("create", &dir)?;
         let view = |name: &str, direction, tensors: &[String]| {
+            let mut elements = 0u64;
+            for t in tensors {
+                let len = self.tensors.record(t)?.info().len();
+                elements = elements.saturating_add(len.unwrap_or(u64::MAX));
+            }
+            if elements > most {
+                return Ok(None);
+            }
             let texts = tensors
                 .iter()
                 .map(|t| self.text(t))
                 .collect::<Result<Vec<_>>>()?;
-            write_texts(&dir.join(name), direction, texts.iter().map(AsRef::as_ref))
+            write_texts(&dir.join(name), direction, texts.iter().map(AsRef::as_ref)).map(Some)
         };
-        view("input.json", Direction::Input, &claim.inputs)?.put_in_place_unsynced()?;
-        view("output.json", Direction::Output, &claim.outputs)?.put_in_place_unsynced()
+        let views = [
+            view("input.json", Direction::Input, &claim.inputs)?,
+            view("output.json", Direction::Output, &claim.outputs)?,
+        ];
+        for view in views.into_iter().flatten() {
+            view.put_in_place_unsynced()?;
+        }
+        Ok(())
     }
 
     fn text(&self, tensor: &str) -> Result<Arc<TensorText>> {

@@ -60,7 +60,7 @@ fn stages_lie_where_the_format_says_and_come_back() {
         inputs: vec!["a".into()],
         outputs: vec!["a".into()],
     };
-    run.write_views(0, &claim).unwrap();
+    run.write_views(0, &claim, u64::MAX).unwrap();
     drop(run);
     let at = runs.join("run_20260131_120000");
     assert_eq!(listing(&at), ["run_results.json", "slice_0", "tensors"]);

@@ -8,7 +8,9 @@ use dsperse_plugin_api::{
 };
 use dsperse_sumcheck_lowering::array::Array;
 use dsperse_sumcheck_lowering::quantise::Port;
-use dsperse_sumcheck_lowering::{Calibration, DEFAULT_RANGE, Lowered, default_samples, lower};
+use dsperse_sumcheck_lowering::{
+    Calibration, DEFAULT_RANGE, LowerError, Lowered, default_samples, lower,
+};
 use dsperse_sumcheck_verifier::security::soundness;
 use dsperse_sumcheck_verifier::verify::PROTOCOL;
 use serde_json::{Map, Value, json};
@@ -46,8 +48,7 @@ pub fn compile(job: &CompileJob, cx: &Cx) -> Result<Done> {
         settings.wide = false;
     }
     cx.progress(0.1, "lowering");
-    let lowered =
-        lower(&model, Some(&shapes), &calibration, settings).map_err(slice::lowering_error)?;
+    let lowered = lower(&model, Some(&shapes), &calibration, settings).map_err(compile_error)?;
     if !lowered.meets_target {
         let sentence = missed(&lowered, &job.slice, settings.target);
         // Guessed samples say little of real values: `run` measures those.
@@ -90,6 +91,15 @@ pub fn compile(job: &CompileJob, cx: &Cx) -> Result<Done> {
     write("settings", Role::Public, "settings.json", &text)?;
     done.facts = facts;
     Ok(done)
+}
+
+/// Values that are not finite on typical inputs are no mistake of the user's: the float model
+/// has them, and another backend may take them.
+fn compile_error(e: LowerError) -> Error {
+    match e {
+        LowerError::Calibration { .. } => Error::unsupported(e.to_string()),
+        other => slice::lowering_error(other),
+    }
 }
 
 /// Says how far the closest program is from the float slice, and where.

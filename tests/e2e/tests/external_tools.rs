@@ -87,7 +87,12 @@ fn jstprove_proves_a_whole_model() {
         return;
     };
     let place = place();
-    let ran = run(&place, &environment, "full-run -m model -b jstprove --json").exits(0);
+    let ran = run(
+        &place,
+        &environment,
+        "full-run -m model --strategy layer -b jstprove --json",
+    )
+    .exits(0);
     let document = ran.json();
     all_proven(&document);
     assert_eq!(backends(&document["compile"]), ["jstprove"; 3]);
@@ -105,7 +110,10 @@ fn the_default_chain_finds_the_projects_own_environment() {
     };
     let place = place();
     std::os::unix::fs::symlink(environment, place.path(".venv")).expect("a link");
-    let document = place.call("full-run -m model --json").exits(0).json();
+    let document = place
+        .call("full-run -m model --strategy layer --json")
+        .exits(0)
+        .json();
     all_proven(&document);
     assert_eq!(backends(&document["compile"]), ["jstprove"; 3]);
 }
@@ -116,7 +124,7 @@ fn jstprove_and_sumcheck_share_a_model() {
         return;
     };
     let place = place();
-    let line = "full-run -m model -b 0:sumcheck;1:jstprove;2:sumcheck --json";
+    let line = "full-run -m model --strategy layer -b 0:sumcheck;1:jstprove;2:sumcheck --json";
     let document = run(&place, &environment, line).exits(0).json();
     all_proven(&document);
     assert_eq!(
@@ -130,7 +138,7 @@ fn ezkl_and_sumcheck_share_a_model() {
     let Some(environment) = ezkl() else { return };
     let place = place();
     configure_ezkl(&place);
-    let line = "full-run -m model -b 0:ezkl;1-2:sumcheck --json";
+    let line = "full-run -m model --strategy layer -b 0:ezkl;1-2:sumcheck --json";
     let document = run(&place, &environment, line).exits(0).json();
     all_proven(&document);
     assert_eq!(
@@ -162,7 +170,7 @@ fn ezkl_and_sumcheck_share_a_model() {
 fn ezkl_without_an_srs_is_a_hint_and_a_fallback() {
     let Some(environment) = ezkl() else { return };
     let place = place();
-    let line = "full-run -m model -b ezkl|sumcheck";
+    let line = "full-run -m model --strategy layer -b ezkl|sumcheck";
     let ran = run(&place, &environment, line).exits(0);
     let text = ran.stdout + &ran.stderr;
     assert!(text.contains("3 proven"), "{text}");
@@ -180,7 +188,7 @@ fn missing_tools_are_a_hint_and_a_fallback() {
         let output = command.args(line.split_whitespace()).output();
         dsperse_e2e::ran(&output.expect("the binary can be started"))
     };
-    let ran = run("full-run -m model").exits(0);
+    let ran = run("full-run -m model --strategy layer").exits(0);
     let text = ran.stdout + &ran.stderr;
     assert!(text.contains("3 proven"), "{text}");
     for hint in ["pip install ezkl==", "pip install --no-deps jstprove=="] {

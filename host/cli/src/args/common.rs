@@ -31,6 +31,28 @@ pub struct Limits {
     /// Most memory for one job, such as 512M or 4G
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     pub memory: Option<u64>,
+    /// Set by the commands that have the flag (see [`MaxError`]).
+    #[arg(skip)]
+    pub max_error: Option<f64>,
+}
+
+/// How far the outputs may be from those of the float model.
+#[derive(Debug, Clone, clap::Args)]
+pub struct MaxError {
+    /// Largest error of the model's outputs against the float model, relative to each output's
+    /// range or largest magnitude [default: 0.01, or what the slices were compiled with]
+    #[arg(long, value_name = "REL", value_parser = units::error)]
+    pub max_error: Option<f64>,
+}
+
+impl MaxError {
+    /// The bounds with this one among them.
+    pub fn within(&self, limits: &Limits) -> Limits {
+        Limits {
+            max_error: self.max_error,
+            ..limits.clone()
+        }
+    }
 }
 
 /// Which backend does which slice, and what its proofs must offer.

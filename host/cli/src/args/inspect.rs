@@ -1,6 +1,7 @@
 //! `analyze` and `report`.
 
-use super::common::{Dims, Routing};
+use super::common::{Dims, Limits, Routing};
+use super::slicing::Cutting;
 use std::path::PathBuf;
 
 /// Arguments of `analyze`.
@@ -14,7 +15,11 @@ pub struct Analyze {
     #[arg(short, long, value_name = "FILE")]
     pub output_file: Option<PathBuf>,
     #[command(flatten)]
+    pub cutting: Cutting,
+    #[command(flatten)]
     pub routing: Routing,
+    #[command(flatten)]
+    pub limits: Limits,
     #[command(flatten)]
     pub dims: Dims,
 }

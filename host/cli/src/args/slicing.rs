@@ -43,9 +43,24 @@ pub struct SliceArgs {
     /// Shape of the result on disk
     #[arg(long, value_enum, default_value = "dsperse")]
     pub output_type: Shape,
-    /// Where to cut
-    #[arg(long, value_enum, default_value = "layer")]
-    pub strategy: Strategy,
+    #[command(flatten)]
+    pub cutting: Cutting,
+    /// Backends that are to prove the slices, such as "sumcheck|onnx", with --strategy auto
+    /// and capability [default: the default chain; for capability, everything that is loaded]
+    #[arg(short, long, value_name = "SPEC")]
+    pub backend: Option<String>,
+    #[command(flatten)]
+    pub limits: super::common::Limits,
+    #[command(flatten)]
+    pub dims: super::common::Dims,
+}
+
+/// Where to cut.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Cutting {
+    /// Where to cut [default: auto; layer where -b or -l name slices by number]
+    #[arg(long, value_enum)]
+    pub strategy: Option<Strategy>,
     /// Nodes (names or indices) at which slices start, with --strategy points
     #[arg(
         long,
@@ -54,8 +69,6 @@ pub struct SliceArgs {
         required_if_eq("strategy", "points")
     )]
     pub at: Vec<String>,
-    #[command(flatten)]
-    pub dims: super::common::Dims,
 }
 
 /// Shapes of slices on disk.
@@ -72,6 +85,8 @@ pub enum Shape {
 /// Where to cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Strategy {
+    /// As few slices as the memory of a job allows, cut around what the chain's backends decline
+    Auto,
     /// A slice starts at each node that carries weights
     Layer,
     /// Each operator is a slice

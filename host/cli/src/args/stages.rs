@@ -1,6 +1,7 @@
 //! `compile`, `run`, `prove`, `verify` and `full-run`.
 
-use super::common::{Dims, Limits, Routing, SlicesPath};
+use super::common::{Dims, Limits, MaxError, Routing, SlicesPath};
+use super::slicing::Cutting;
 use std::path::PathBuf;
 
 /// Arguments of `compile`.
@@ -11,14 +12,16 @@ use std::path::PathBuf;
 pub struct Compile {
     #[command(flatten)]
     pub path: SlicesPath,
-    /// Calibration input
-    #[arg(short, long = "input-file", visible_aliases = ["if", "input"], value_name = "FILE")]
-    pub input: Option<PathBuf>,
+    /// Calibration inputs: a file, a file with a batch of them, or a directory. Repeatable
+    #[arg(short, long = "input-file", visible_aliases = ["if", "input"], value_name = "PATH")]
+    pub input: Vec<PathBuf>,
     /// Slices to compile: "2,3,4", "0-2" or "3, 20-22" [default: all]
     #[arg(short, long, value_name = "SPEC")]
     pub layers: Option<String>,
     #[command(flatten)]
     pub routing: Routing,
+    #[command(flatten)]
+    pub fidelity: MaxError,
     #[command(flatten)]
     pub limits: Limits,
     /// Compile again what is up to date
@@ -44,6 +47,11 @@ pub struct Run {
     /// Directory that holds the runs [default: <model_dir>/run]
     #[arg(long, visible_alias = "rd", value_name = "DIR")]
     pub run_dir: Option<PathBuf>,
+    /// Also write the large tensors of each slice as JSON
+    #[arg(long)]
+    pub json_tensors: bool,
+    #[command(flatten)]
+    pub fidelity: MaxError,
     #[command(flatten)]
     pub limits: Limits,
 }
@@ -166,6 +174,8 @@ pub struct FullRun {
     #[arg(short, long, value_name = "SPEC")]
     pub layers: Option<String>,
     #[command(flatten)]
+    pub cutting: Cutting,
+    #[command(flatten)]
     pub routing: Routing,
     /// Also write the model's output here
     #[arg(short, long, value_name = "FILE")]
@@ -173,6 +183,8 @@ pub struct FullRun {
     /// What every slice must be for exit code 0
     #[arg(long, value_enum, value_name = "LEVEL", default_value = "checked")]
     pub require: Require,
+    #[command(flatten)]
+    pub fidelity: MaxError,
     #[command(flatten)]
     pub limits: Limits,
     #[command(flatten)]

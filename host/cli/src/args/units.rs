@@ -112,6 +112,17 @@ pub fn named_shape(text: &str) -> Result<(String, Vec<u64>), String> {
     Ok((name.trim().to_owned(), shape))
 }
 
+/// A relative error: above 0 and at most 1.
+///
+/// # Errors
+/// A sentence that says what is expected.
+pub fn error(text: &str) -> Result<f64, String> {
+    let value = text.trim().parse::<f64>().ok();
+    value
+        .filter(|e| *e > 0.0 && *e <= 1.0)
+        .ok_or_else(|| "expected a number above 0 and at most 1, such as 0.01".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
 //! `analyze`.
 
-use super::{compile, paths};
+use super::{compile, paths, slice};
 use crate::app::{App, shown};
 use crate::args::inspect::Analyze;
 use crate::console::numbers;
@@ -18,12 +18,15 @@ pub fn execute(app: &App, args: &Analyze) -> Result<Exit> {
         .prompt
         .path(args.model.clone(), "the model", "-m PATH")?;
     let options = AnalyzeOptions {
+        cut: slice::cut(&args.cutting, args.routing.backend.as_deref(), None)?,
         dims: paths::dims(&args.dims),
         backend: args.routing.backend.clone(),
         strict: args.routing.strict,
         policy: compile::policy(&args.routing),
     };
-    let analysis = app.with_session(None, |session| Ok(analyze(session, &model, &options)?))?;
+    let analysis = app.with_session(Some(&args.limits), |session| {
+        Ok(analyze(session, &model, &options)?)
+    })?;
     let document = json!({"schema": SCHEMA, "command": "analyze", "analysis": analysis});
     let mut text = summary(&analysis);
     if let Some(file) = &args.output_file {

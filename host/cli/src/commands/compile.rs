@@ -15,10 +15,10 @@ use std::path::Path;
 
 pub fn execute(app: &App, args: &Compile) -> Result<Exit> {
     let path = paths::slices(app, args.path.slices.clone())?;
-    let report = app.with_session(Some(&args.limits), |session| {
-        let calibration = match &args.input {
-            Some(file) => Calibration::Given(file.clone()),
-            None => {
+    let report = app.with_session(Some(&args.fidelity.within(&args.limits)), |session| {
+        let calibration = match args.input.as_slice() {
+            files @ [_, ..] => Calibration::Given(files.to_vec()),
+            [] => {
                 let location =
                     dsperse_store::resolve(&path).map_err(dsperse_stages::Error::from)?;
                 let only_slice = !matches!(location.kind, dsperse_store::Kind::Model(_));

@@ -13,7 +13,7 @@ use dsperse_stages::compile::Calibration;
 use dsperse_stages::prove::ProveOptions;
 use dsperse_stages::report::StageReport;
 use dsperse_stages::run::{Ran, RunOptions, check_output_file};
-use dsperse_stages::slice::{self, Cut, SliceOptions};
+use dsperse_stages::slice::{self, SliceOptions, Wanted};
 use dsperse_stages::verify::VerifyOptions;
 use dsperse_store::{Access, Shape, read_inputs};
 use serde_json::json;
@@ -40,7 +40,7 @@ pub fn execute(app: &App, args: &FullRun) -> Result<Exit> {
         check_output_file(file)?;
     }
     let input = paths::model_input(app, args.input.as_deref(), &dir)?;
-    let all = app.with_session(Some(&args.limits), |session| {
+    let all = app.with_session(Some(&args.fidelity.within(&args.limits)), |session| {
         // Mistakes in the spec are told before any work.
         if let Some(text) = &args.routing.backend {
             Spec::parse(text)?.check_names(session.names())?;
@@ -104,7 +104,15 @@ fn sliced(
         ));
     };
     let options = SliceOptions {
-        cut: Cut::Layer,
+        cut: slice_command::cut(
+            &args.cutting,
+            args.routing.backend.as_deref(),
+            args.layers.as_deref(),
+        )?,
+        wanted: Wanted {
+            backend: args.routing.backend.clone(),
+            policy: compile::policy(&args.routing),
+        },
         dims: paths::dims(&args.dims),
         shape: Shape::Dirs,
         output: dir.join("slices"),
@@ -151,6 +159,7 @@ fn stages(
             runs: dir.join("run"),
             backend: None,
             output_file: args.output_file.clone(),
+            views: false,
         },
     )?;
     if !ran.report.complete() {
@@ -161,6 +170,14 @@ fn stages(
                 .and_then(|l| l.error.clone())
                 .unwrap_or_else(|| "a slice could not be run".to_owned()),
             hint: failed.and_then(|l| l.hint.clone()),
+        });
+    }
+    // A proof of values that nobody should rely on is worth nothing.
+    if let Some(message) = run::missed(&ran) {
+        return Err(UserError {
+            exit: Exit::Failed,
+            message: format!("{message} (run at {})", shown(&ran.path)),
+            hint: Some(run::MISSED_HINT.to_owned()),
         });
     }
     let proven = prove::carry_out(

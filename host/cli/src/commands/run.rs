@@ -23,8 +23,9 @@ pub fn execute(app: &App, args: &Run) -> Result<Exit> {
         runs: args.run_dir.clone().unwrap_or_else(|| dir.join("run")),
         backend: args.backend.clone(),
         output_file: args.output_file.clone(),
+        views: args.json_tensors,
     };
-    let ran = app.with_session(Some(&args.limits), |session| {
+    let ran = app.with_session(Some(&args.fidelity.within(&args.limits)), |session| {
         carry_out(session, &path, &options)
     })?;
     app.print(
@@ -38,8 +39,28 @@ pub fn execute(app: &App, args: &Run) -> Result<Exit> {
             "results": ran.results,
         }),
     );
-    Ok(exit(&ran.report))
+    // Values that nobody should rely on are no success.
+    Ok(if missed(&ran).is_some() {
+        Exit::Failed
+    } else {
+        exit(&ran.report)
+    })
 }
+
+/// What there is to say when the run's outputs are too far from the float model.
+pub fn missed(ran: &Ran) -> Option<String> {
+    let fidelity = ran.results.fidelity.as_ref()?;
+    fidelity.misses().then(|| {
+        format!(
+            "the run misses the fidelity target: {}",
+            dsperse_stages::fidelity::told(fidelity)
+        )
+    })
+}
+
+/// What the user can do about it.
+pub const MISSED_HINT: &str =
+    "compile with inputs like this one (-i), or allow more with --max-error";
 
 pub fn carry_out(session: &Session<'_>, path: &Path, options: &RunOptions) -> Result<Ran> {
     let store = slices::open(path, Access::Read)?;
@@ -54,11 +75,14 @@ pub fn text(ran: &Ran) -> String {
     if let Some(f) = &ran.results.fidelity {
         let _ = writeln!(out, "fidelity against the float model: {}", fidelity(f));
     }
+    if let Some(sentence) = missed(ran) {
+        let _ = writeln!(out, "failed: {sentence}\nhint: {MISSED_HINT}");
+    }
     let _ = writeln!(out, "run at {}", shown(&ran.path));
     out
 }
 
-/// `largest difference 2.4e-7 (relative 1.1e-7), same answer`.
+/// `largest difference 2.4e-7 (relative 1.1e-7, allowed 0.01), same largest element`.
 pub fn fidelity(f: &Fidelity) -> String {
     let number = |v: Option<f64>| v.map_or_else(|| "not finite".to_owned(), numbers::short);
     let answer = match f.same_argmax {
@@ -66,9 +90,17 @@ pub fn fidelity(f: &Fidelity) -> String {
         Some(false) => ", another largest element",
         None => "",
     };
+    let allowed = f
+        .target
+        .map_or_else(String::new, |t| format!(", allowed {t}"));
+    let top = f.top5.filter(|t| *t < 1.0).map_or_else(String::new, |t| {
+        format!(", {} of the largest five agree", numbers::percent(t))
+    });
+    // Results of an earlier version have no error of this kind.
+    let relative = f.error.or(f.max_rel);
     format!(
-        "largest difference {} (relative {}){answer}",
+        "largest difference {} (relative {}{allowed}){answer}{top}",
         number(f.max_abs),
-        number(f.max_rel)
+        number(relative)
     )
 }

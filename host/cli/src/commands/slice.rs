@@ -2,15 +2,16 @@
 
 use super::paths;
 use crate::app::{App, shown};
-use crate::args::slicing::{SliceArgs, Strategy};
+use crate::args::slicing::{Cutting, SliceArgs, Strategy};
 use crate::console::numbers;
 use crate::console::table::Table;
 use crate::error::{Result, UserError};
 use crate::exit::Exit;
 use crate::output::SCHEMA;
+use dsperse_router::Spec;
 use dsperse_slicer::DimOptions;
 use dsperse_stages::Session;
-use dsperse_stages::slice::{self, Cut, SliceOptions, Sliced};
+use dsperse_stages::slice::{self, Cut, SliceOptions, Sliced, Wanted};
 use dsperse_store::Shape;
 use serde_json::json;
 use std::fmt::Write as _;
@@ -22,12 +23,10 @@ pub fn execute(app: &App, args: &SliceArgs) -> Result<Exit> {
         .path(args.model.clone(), "the model", "-m PATH")?;
     let dir = slice::model_dir(&model);
     let options = SliceOptions {
-        cut: match args.strategy {
-            Strategy::Layer => Cut::Layer,
-            Strategy::Op => Cut::Op,
-            Strategy::Whole => Cut::Whole,
-            Strategy::Points => Cut::Points(args.at.clone()),
-            Strategy::Capability => Cut::Capability,
+        cut: cut(&args.cutting, args.backend.as_deref(), None)?,
+        wanted: Wanted {
+            backend: args.backend.clone(),
+            ..Wanted::default()
         },
         dims: paths::dims(&args.dims),
         shape: paths::shape(args.output_type),
@@ -40,16 +39,10 @@ pub fn execute(app: &App, args: &SliceArgs) -> Result<Exit> {
             .clone()
             .map(|path| path.unwrap_or_else(|| dir.join("analysis").join("model_metadata.json"))),
     };
-    if !args.at.is_empty() && args.strategy != Strategy::Points {
-        return Err(UserError::usage(
-            "--at has no meaning for this strategy",
-            "add --strategy points, or leave --at out",
-        ));
-    }
     let work = |session: &Session<'_>| Ok(slice::slice(session, &model, &options)?);
     let mut sliced = match options.cut {
-        Cut::Capability => app.with_session(None, work)?,
-        _ => app.with_bare_session(None, work)?,
+        Cut::Capability => app.with_session(Some(&args.limits), work)?,
+        _ => app.with_bare_session(Some(&args.limits), work)?,
     };
     if args.output_dir.is_none() {
         sliced.warnings.extend(hidden(&sliced.path, &dir));
@@ -70,10 +63,43 @@ pub fn execute(app: &App, args: &SliceArgs) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// Where the flags say to cut. Slices that the backend spec or `--layers` name by number are
+/// those of the strategy `layer`, whose numbers do not depend on any backend.
+///
+/// # Errors
+/// When nodes are named for a strategy that does not look at them, or the spec is wrong.
+pub fn cut(args: &Cutting, backend: Option<&str>, layers: Option<&str>) -> Result<Cut> {
+    let numbered = layers.is_some()
+        || match backend {
+            Some(text) => Spec::parse(text)?.names_slices(),
+            None => false,
+        };
+    let strategy = args.strategy.unwrap_or(if numbered {
+        Strategy::Layer
+    } else {
+        Strategy::Auto
+    });
+    if !args.at.is_empty() && strategy != Strategy::Points {
+        return Err(UserError::usage(
+            "--at has no meaning for this strategy",
+            "add --strategy points, or leave --at out",
+        ));
+    }
+    Ok(match strategy {
+        Strategy::Auto => Cut::Auto,
+        Strategy::Layer => Cut::Layer,
+        Strategy::Op => Cut::Op,
+        Strategy::Whole => Cut::Whole,
+        Strategy::Points => Cut::Points(args.at.clone()),
+        Strategy::Capability => Cut::Capability,
+    })
+}
+
 /// Slices a model as `slice -m PATH` does.
 pub fn with_defaults(app: &App, model: &Path) -> Result<()> {
     let options = SliceOptions {
         cut: Cut::default(),
+        wanted: Wanted::default(),
         dims: DimOptions::default(),
         shape: Shape::Dsperse,
         output: slice::model_dir(model).join("slices"),

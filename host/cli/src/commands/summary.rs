@@ -1,5 +1,6 @@
 //! The table at the end of a stage.
 
+use super::run::fidelity;
 use crate::app::App;
 use crate::console::numbers;
 use crate::console::table::Table;
@@ -22,6 +23,9 @@ pub fn document(report: &StageReport, command: &str) -> Value {
         "seconds": report.seconds,
         "slices": report.slices,
     });
+    if let Some(fidelity) = &report.fidelity {
+        document["fidelity"] = json!(fidelity);
+    }
     if let Some(keys) = &report.keys_sha256 {
         document["keys_sha256"] = json!(keys);
     }
@@ -90,6 +94,13 @@ pub fn text(report: &StageReport) -> String {
         report.slices.len(),
         numbers::seconds(report.seconds)
     );
+    if let Some(f) = &report.fidelity {
+        let _ = writeln!(
+            out,
+            "fidelity of the chain on the calibration samples: {}",
+            fidelity(f)
+        );
+    }
     if let Some(keys) = &report.keys_sha256 {
         let _ = writeln!(
             out,

@@ -93,6 +93,9 @@ fn note(run: &Path, report: &VerificationReport) {
     }
 }
 
+/// Less than this share of the work is little.
+const LITTLE: f64 = 0.5;
+
 pub fn require(level: Require) -> dsperse_documents::Require {
     match level {
         Require::Proven => dsperse_documents::Require::Proven,
@@ -178,6 +181,9 @@ pub fn text(report: &VerificationReport) -> String {
         share(report.proven_by_parameters, "parameters"),
         share(report.proven_by_macs, "multiply-accumulates")
     );
+    if let Some(line) = little_proven(report) {
+        let _ = writeln!(out, "{line}");
+    }
     let verdict = if report.accepted {
         "accepted"
     } else {
@@ -189,6 +195,26 @@ pub fn text(report: &VerificationReport) -> String {
         report.require.as_str()
     );
     out
+}
+
+/// Says plainly that nothing was proven, or how little, so that nobody reads more into the
+/// verdict below.
+fn little_proven(report: &VerificationReport) -> Option<String> {
+    if report.counts.proven == 0 {
+        return Some("NOTHING WAS PROVEN: no slice has a proof that holds".to_owned());
+    }
+    let share = report.proven_by_macs.or(report.proven_by_parameters)?;
+    let of = if report.proven_by_macs.is_some() {
+        "multiply-accumulates"
+    } else {
+        "parameters"
+    };
+    (share < LITTLE).then(|| {
+        format!(
+            "LITTLE WAS PROVEN: {} of the model's {of}",
+            numbers::percent(share)
+        )
+    })
 }
 
 /// Where the keys of the proven slices come from.

@@ -2,11 +2,13 @@
 
 use super::{Stage, stop};
 use crate::ask;
+use crate::chain::lock;
 use crate::config::compile_options_digest;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::job::{Files, Job, Operation, job_dir};
-use crate::session::Loaded;
+use crate::report::SliceLine;
+use crate::session::{FIDELITY_TARGET, Loaded, takes_target};
 use crate::slices;
 use dsperse_documents::{Compilation, ErrorKind, Fallback, SliceMetadata};
 use dsperse_plugin_api::{Stage as BackendStage, Support};
@@ -51,11 +53,17 @@ impl Stage<'_> {
     /// Routes a slice: static steps, then `supports` until somebody says yes.
     pub(super) fn decide(&self, index: usize) -> Result<Work> {
         let slice = self.store.slice(index)?;
+        self.ask_from(index, self.planned(&slice), 0)
+    }
+
+    /// The static steps.
+    fn planned(&self, slice: &SliceMetadata) -> Work {
+        let index = slice.index;
         let empty = Chain {
             backends: Vec::new(),
             explicit: false,
         };
-        let uses = slices::operator_uses(self.store.model(), &slice);
+        let uses = slices::operator_uses(self.store.model(), slice);
         let plan = plan(
             self.routes.chain(index).unwrap_or(&empty),
             |name| self.session.loaded(name).map(|l| l.descriptor),
@@ -67,12 +75,11 @@ impl Stage<'_> {
             .into_iter()
             .map(|r| Fallback::new(r.backend, BackendStage::Compile, r.reason))
             .collect();
-        let work = Work {
+        Work {
             candidates: plan.candidates,
             fallbacks,
             decision: Decision::Nobody,
-        };
-        self.ask_from(index, work, 0)
+        }
     }
 
     /// Asks the candidates from a position on.
@@ -166,8 +173,18 @@ impl Stage<'_> {
             }
             Err(e) => return Err(stop(&e, index, name)),
         };
+        let fidelity = match self.judge(&slice, &backend, &done, dir.path())? {
+            Ok(fidelity) => fidelity,
+            Err(mut fallback) => {
+                let key = Value::from(self.rejection_key(&job));
+                fallback.extra.insert(KEY.to_owned(), key);
+                return Ok(Err(fallback));
+            }
+        };
         let capabilities = &backend.descriptor.capabilities;
         let compilation = Compilation {
+            fidelity,
+            calibrated: self.input_ranges(&slice)?,
             backend_version: backend.descriptor.version.to_string(),
             plugin_sha256: backend.digest.to_owned(),
             options_sha256: compile_options_digest(backend.descriptor, backend.options),
@@ -199,6 +216,11 @@ impl Stage<'_> {
 
     fn compile_job(&self, slice: &SliceMetadata, backend: &Loaded<'_>) -> Result<(Job, Files)> {
         let (mut job, mut files) = slices::job(self.store, slice, Operation::Compile, backend)?;
+        let closer = lock(&self.targets).get(&slice.index).copied();
+        if let Some(target) = closer.filter(|_| takes_target(backend.descriptor)) {
+            job.options
+                .insert(FIDELITY_TARGET.to_owned(), target.into());
+        }
         self.samples.get()?.add(slice, &mut job, &mut files)?;
         Ok((job, files))
     }
@@ -238,6 +260,41 @@ impl Stage<'_> {
         let same =
             earlier.extra.get(KEY).and_then(Value::as_str) == Some(&self.rejection_key(&job));
         Ok(same.then(|| earlier.clone()))
+    }
+
+    /// Turns a backend down that compiled a slice, and compiles the slice with those that come
+    /// after it in the chain.
+    pub(super) fn decline(&self, index: usize, reason: String, line: &mut SliceLine) -> Result<()> {
+        let slice = self.store.slice(index)?;
+        let Some(backend) = slice
+            .backend
+            .as_deref()
+            .and_then(|n| self.session.loaded(n))
+        else {
+            return Ok(());
+        };
+        lock(&self.targets).remove(&index);
+        let (job, _) = self.compile_job(&slice, &backend)?;
+        let mut fallback = Fallback::new(backend.name(), BackendStage::Compile, reason);
+        fallback.kind = Some(ErrorKind::Unsupported);
+        let key = Value::from(self.rejection_key(&job));
+        fallback.extra.insert(KEY.to_owned(), key);
+        self.session.emit(&Event::FellThrough {
+            slice: index,
+            fallback: fallback.clone(),
+        });
+        let name = backend.name().to_owned();
+        // Else the next command would find it up to date.
+        self.store.update_slice(index, |m| {
+            m.compilations.remove(&name);
+        })?;
+        let mut work = self.planned(&slice);
+        let position = work.candidates.iter().position(|c| *c == name);
+        work.fallbacks.extend(slice.fallbacks);
+        work.fallbacks.push(fallback);
+        let next = position.map_or(work.candidates.len(), |p| p + 1);
+        let work = self.ask_from(index, work, next)?;
+        self.carry_out(index, work, line)
     }
 
     /// What a refusal depended on: the job, and the limits under which it ran.

@@ -2,13 +2,13 @@
 //! calibration input.
 
 use crate::chain::{self, Tensors};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::job::{Files, Job, TensorRef};
 use crate::session::Session;
 use dsperse_documents::{SliceMetadata, digest::FieldHasher};
 use dsperse_plugin_api::TensorInfo;
 use dsperse_router::Routes;
-use dsperse_store::{SliceStore, Tensor, read_inputs};
+use dsperse_store::{SliceStore, Tensor, read_samples};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,14 +24,16 @@ pub enum Calibration {
     /// the same keys serve many inputs.
     Offered(PathBuf),
     /// The user asked for exactly this data: what was compiled with other data is stale.
-    Given(PathBuf),
+    /// Each path is a file with one input or a batch of them, or a directory of files.
+    Given(Vec<PathBuf>),
 }
 
 impl Calibration {
-    fn path(&self) -> Option<&Path> {
+    fn paths(&self) -> &[PathBuf] {
         match self {
-            Self::None => None,
-            Self::Offered(p) | Self::Given(p) => Some(p),
+            Self::None => &[],
+            Self::Offered(p) => std::slice::from_ref(p),
+            Self::Given(p) => p,
         }
     }
 }
@@ -39,7 +41,8 @@ impl Calibration {
 /// Calibration tensors of every slice that may need them.
 #[derive(Debug, Default)]
 pub(crate) struct Samples {
-    tensors: Tensors,
+    /// For each sample, every tensor of the float chain.
+    pub(super) tensors: Vec<Tensors>,
     digests: BTreeMap<usize, String>,
 }
 
@@ -59,29 +62,33 @@ impl Samples {
         if !self.digests.contains_key(&slice.index) {
             return Ok(());
         }
-        add_sample(&self.tensors, slice, job, files)
+        add_samples(&self.tensors, slice, job, files)
     }
 }
 
-/// Adds a slice's calibration tensors, taken from the float chain, to a compile job.
+/// Adds a slice's calibration tensors, taken from the float chain on each sample, to a
+/// compile job.
 ///
 /// # Errors
-/// When the chain did not compute them.
-pub(crate) fn add_sample(
-    tensors: &Tensors,
+/// When a chain did not compute them.
+pub(crate) fn add_samples(
+    samples: &[Tensors],
     slice: &SliceMetadata,
     job: &mut Job,
     files: &mut Files,
 ) -> Result<()> {
-    let mut sample = |wanted: &[TensorInfo]| -> Result<Vec<TensorRef>> {
+    let mut sample = |tensors: &Tensors, wanted: &[TensorInfo]| -> Result<Vec<TensorRef>> {
         let held = chain::pick(tensors, wanted)?;
         for h in &held {
             files.insert(&h.tensor.info.name, &h.tensor.sha256, &h.path);
         }
         Ok(held.into_iter().map(|h| h.tensor).collect())
     };
-    job.calibration = vec![sample(&slice.inputs)?];
-    job.calibration_outputs = vec![sample(&slice.outputs)?];
+    for tensors in samples {
+        job.calibration.push(sample(tensors, &slice.inputs)?);
+        job.calibration_outputs
+            .push(sample(tensors, &slice.outputs)?);
+    }
     Ok(())
 }
 
@@ -89,13 +96,47 @@ pub(crate) fn add_sample(
 /// the same.
 ///
 /// # Errors
-/// When the chain did not compute them.
-pub(crate) fn sample_digest(tensors: &Tensors, slice: &SliceMetadata) -> Result<String> {
+/// When a chain did not compute them.
+pub(crate) fn samples_digest(samples: &[Tensors], slice: &SliceMetadata) -> Result<String> {
     let mut hasher = FieldHasher::new("dsperse/calibration/1");
-    for held in chain::pick(tensors, &slice.inputs)? {
-        hasher.tensor(&held.tensor.info).text(&held.tensor.sha256);
+    for tensors in samples {
+        for held in chain::pick(tensors, &slice.inputs)? {
+            hasher.tensor(&held.tensor.info).text(&held.tensor.sha256);
+        }
     }
     Ok(hasher.finish())
+}
+
+/// Runs the float chain on every sample, each in a directory of its own below `scratch`.
+///
+/// # Errors
+/// The first slice that the executor can't run.
+pub(crate) fn float_chains(
+    session: &Session<'_>,
+    store: &SliceStore,
+    samples: &[Vec<Tensor>],
+    wanted: &[usize],
+    scratch: &Path,
+) -> Result<Vec<Tensors>> {
+    let chain = |(at, inputs): (usize, &Vec<Tensor>)| {
+        let dir = scratch.join(format!("sample-{at}"));
+        std::fs::create_dir_all(&dir).map_err(|e| Error::io("create", &dir, &e))?;
+        let held = chain::hold(&dir, inputs)?;
+        chain::run(session, store, held, wanted, &dir)
+    };
+    samples.iter().enumerate().map(chain).collect()
+}
+
+/// The samples in files and directories, in order.
+///
+/// # Errors
+/// When one can't be read as the model's inputs, or there is none.
+pub fn read_all(paths: &[PathBuf], wanted: &[TensorInfo]) -> Result<Vec<Vec<Tensor>>> {
+    let mut samples = Vec::new();
+    for path in paths {
+        samples.extend(read_samples(path, wanted)?);
+    }
+    Ok(samples)
 }
 
 /// Calibration tensors that are computed when the first slice needs them: a compile that
@@ -105,7 +146,7 @@ pub(crate) struct Lazy<'a> {
     pub store: &'a SliceStore,
     pub calibration: &'a Calibration,
     /// What is in the file, where it was read already.
-    pub given: Option<Vec<Tensor>>,
+    pub given: Option<Vec<Vec<Tensor>>>,
     pub routes: &'a Routes,
     pub selected: &'a [usize],
     pub scratch: &'a Path,
@@ -143,13 +184,14 @@ impl Lazy<'_> {
     /// Runs the float chain on the calibration input, up to the slices that have a backend
     /// in their chain which may want the tensors.
     fn prepare(&self) -> Result<Samples> {
-        let Some(path) = self.calibration.path() else {
+        let paths = self.calibration.paths();
+        if paths.is_empty() {
             return Ok(Samples::default());
-        };
+        }
         let model = self.store.require_model()?;
         let inputs = match &self.given {
-            Some(tensors) => Cow::Borrowed(tensors.as_slice()),
-            None => Cow::Owned(read_inputs(path, &model.inputs)?),
+            Some(samples) => Cow::Borrowed(samples.as_slice()),
+            None => Cow::Owned(read_all(paths, &model.inputs)?),
         };
         // An executor computes in floats and has nothing to calibrate.
         let calibrates = |index: usize| {
@@ -169,12 +211,11 @@ impl Lazy<'_> {
         if wanted.is_empty() {
             return Ok(Samples::default());
         }
-        let held = chain::hold(self.scratch, &inputs)?;
-        let tensors = chain::run(self.session, self.store, held, &wanted, self.scratch)?;
+        let tensors = float_chains(self.session, self.store, &inputs, &wanted, self.scratch)?;
         let mut digests = BTreeMap::new();
         for index in wanted {
             let slice = self.store.slice(index)?;
-            digests.insert(index, sample_digest(&tensors, &slice)?);
+            digests.insert(index, samples_digest(&tensors, &slice)?);
         }
         Ok(Samples { tensors, digests })
     }

@@ -4,10 +4,14 @@
 //! then `supports`, then the compilation itself; the first backend that gets through wins.
 //! What turned the others down is kept in the slice's metadata. A compilation whose
 //! payload, options, calibration and backend are the same as before is not repeated, and
-//! a backend that turned a slice down is not asked again with the same job.
+//! a backend that turned a slice down is not asked again with the same job. A compilation
+//! that is too far from the float slice on the calibration samples counts as turned down
+//! (`gate`), and so do those that lead the whole chain too far (`budget`).
 
 mod attempt;
+mod budget;
 mod calibration;
+mod gate;
 
 pub use calibration::Calibration;
 
@@ -20,12 +24,14 @@ use crate::session::Session;
 use crate::slices;
 pub(crate) use attempt::falls_through;
 use attempt::{Decision, Work};
-pub(crate) use calibration::{add_sample, sample_digest};
+pub use calibration::read_all;
+pub(crate) use calibration::{add_samples, float_chains, samples_digest};
 use dsperse_documents::{Fallback, ReceiptFile, SliceMetadata, keys_digest};
 use dsperse_plugin_api::Role;
 use dsperse_router::policy::verdict_counts_as_proof;
 use dsperse_router::{Policy, Routes};
-use dsperse_store::{SliceStore, read_inputs};
+use dsperse_store::SliceStore;
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -60,7 +66,9 @@ pub fn compile(
     let began = Instant::now();
     // A wrong file would fail every slice in turn.
     let given = match (&options.calibration, store.model()) {
-        (Calibration::Given(file), Some(model)) => Some(read_inputs(file, &model.inputs)?),
+        (Calibration::Given(paths), Some(model)) => {
+            Some(calibration::read_all(paths, &model.inputs)?)
+        }
         _ => None,
     };
     let routes = slices::routes(
@@ -93,9 +101,12 @@ pub fn compile(
         routes: &routes,
         samples: &samples,
         scratch: scratch.path(),
+        targets: Mutex::default(),
     };
-    let lines = stage.run(&selected);
+    let mut lines = stage.run(&selected);
+    let fidelity = stage.keep_to_target(&mut lines)?;
     Ok(StageReport {
+        fidelity,
         stage: "compile".to_owned(),
         slices: lines,
         seconds: began.elapsed().as_secs_f64(),
@@ -142,6 +153,8 @@ pub(crate) struct Stage<'a> {
     pub routes: &'a Routes,
     pub samples: &'a calibration::Lazy<'a>,
     pub scratch: &'a std::path::Path,
+    /// Slices that have to come closer to the float slice than the whole model.
+    pub targets: Mutex<BTreeMap<usize, f64>>,
 }
 
 impl Stage<'_> {

@@ -13,6 +13,7 @@ pub(crate) mod witness;
 use crate::chain::{Held, dependencies, lock};
 use crate::error::{Error, Result};
 use crate::event::Event;
+use crate::fidelity::DEFAULT_MAX_ERROR;
 use crate::job::TensorRef;
 use crate::report::{Outcome, SliceLine, StageReport};
 use crate::schedule::{self, Task};
@@ -46,6 +47,8 @@ pub struct RunOptions {
     pub backend: Option<String>,
     /// Also write the model's output here.
     pub output_file: Option<PathBuf>,
+    /// Write every slice's tensors as JSON, however large they are.
+    pub views: bool,
 }
 
 /// A finished run.
@@ -92,8 +95,10 @@ pub fn run(session: &Session<'_>, store: &SliceStore, options: &RunOptions) -> R
         run: &run,
         choices: &choices,
         scratch: scratch.path(),
+        views: options.views,
         engine: Mutex::new(None),
     };
+    stage.warn_of_range(&inputs)?;
     let lines = stage.chain();
     let complete = lines
         .iter()
@@ -112,6 +117,7 @@ pub fn run(session: &Session<'_>, store: &SliceStore, options: &RunOptions) -> R
             slices: lines,
             seconds: began.elapsed().as_secs_f64(),
             keys_sha256: None,
+            fidelity: None,
         },
         results: run.results(),
         outputs,
@@ -168,6 +174,8 @@ pub(crate) struct Stage<'a> {
     pub run: &'a RunDir,
     pub choices: &'a [Choice],
     pub scratch: &'a Path,
+    /// Whether large tensors are written as JSON too.
+    pub views: bool,
     pub engine: Mutex<Option<serde_json::Value>>,
 }
 
@@ -215,6 +223,62 @@ impl Stage<'_> {
             .collect()
     }
 
+    /// The error that is allowed: what the user says now, or what the slices were compiled
+    /// for, or the default.
+    fn target(&self) -> Result<f64> {
+        let mut compiled = None;
+        for index in self.store.indices() {
+            let slice = self.store.slice(index)?;
+            for c in slice.compilations.values() {
+                compiled = compiled.or(c.fidelity.as_ref().map(|f| f.max_error));
+            }
+        }
+        let limit = self.session.limits.max_error.or(compiled);
+        Ok(limit.unwrap_or(DEFAULT_MAX_ERROR))
+    }
+
+    /// Warns of model inputs that are beyond what calibration saw: their circuits were made
+    /// for other values.
+    fn warn_of_range(&self, inputs: &[Tensor]) -> Result<()> {
+        for tensor in inputs {
+            let values = tensor.to_f64();
+            let mut seen: Option<(f64, f64)> = None;
+            for index in self.store.indices() {
+                let slice = self.store.slice(index)?;
+                for c in slice.compilations.values() {
+                    let ranges = c.calibrated.iter().filter(|r| r.name == tensor.info.name);
+                    for r in ranges {
+                        let (least, greatest) = seen.unwrap_or((r.least, r.greatest));
+                        seen = Some((least.min(r.least), greatest.max(r.greatest)));
+                    }
+                }
+            }
+            let Some((least, greatest)) = seen else {
+                continue;
+            };
+            let beyond = values.iter().filter(|v| **v < least || **v > greatest);
+            let beyond = beyond.count();
+            if beyond > 0 {
+                let (low, high) = values
+                    .iter()
+                    .fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| {
+                        (l.min(*v), h.max(*v))
+                    });
+                self.session.warn(
+                    format!(
+                        "{beyond} of {} values of input \"{}\" are beyond what the slices were \
+                         calibrated with: they reach from {low} to {high}, calibration saw {least} \
+                         to {greatest}",
+                        values.len(),
+                        tensor.info.name
+                    ),
+                    Some("compile with -i and inputs like this one".to_owned()),
+                );
+            }
+        }
+        Ok(())
+    }
+
     fn line(&self, index: usize) -> SliceLine {
         SliceLine {
             index,
@@ -257,6 +321,10 @@ impl Stage<'_> {
                 reference::Measured::default()
             }
         };
+        let mut fidelity = fidelity;
+        if let Some(f) = &mut fidelity.model {
+            f.target = Some(self.target()?);
+        }
         let engine = lock(&self.engine).clone();
         self.run.update(|r| {
             r.output = names;

@@ -4,7 +4,7 @@
 //! and, for each quantised slice, its outputs against the float slice on the same inputs.
 
 use super::Stage;
-use crate::chain::{self, Held, Tensors, pick};
+use crate::chain::{self, Held, Tensors, pick, read};
 use crate::error::Result;
 use crate::fidelity::compare;
 use dsperse_documents::Fidelity;
@@ -79,8 +79,4 @@ impl Stage<'_> {
 
 fn same(a: &[Held], b: &[Held]) -> bool {
     a.iter().map(|h| &h.tensor).eq(b.iter().map(|h| &h.tensor))
-}
-
-fn read(held: &[Held]) -> Result<Vec<Tensor>> {
-    held.iter().map(Held::read).collect()
 }

@@ -1,18 +1,21 @@
 //! One slice of a run: inference and witness, through the backends that may do it.
 
 use super::Stage;
-use crate::chain::{add_inputs, backend_error, lock, outputs};
+use crate::chain::{ALL_ROLES, add_inputs, backend_error, lock, outputs};
 use crate::compile::falls_through;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::job::{Operation, job_dir};
 use crate::report::{Outcome, SliceLine};
 use crate::slices;
-use dsperse_documents::{Claim, Fallback, RunResults, SliceMetadata, StageOutcome, TensorOrigin};
-use dsperse_plugin_api::{Role, Stage as BackendStage};
+use dsperse_documents::{
+    Claim, ErrorKind, Fallback, RunResults, SliceMetadata, StageOutcome, TensorOrigin,
+};
+use dsperse_plugin_api::Stage as BackendStage;
 use dsperse_store::{NewTensor, StageFiles};
 
-const ALL_ROLES: [Role; 4] = [Role::Proving, Role::Verifying, Role::Public, Role::Secret];
+/// Tensors of a slice are also written as JSON up to so many elements.
+const VIEW_ELEMENTS: u64 = 4096;
 
 impl Stage<'_> {
     /// Runs a slice with the first backend that gets through.
@@ -77,7 +80,7 @@ impl Stage<'_> {
         if self.up_to_date(index, name, &key, &claim, line) {
             // They are no part of what is recorded, so a command that died may have left
             // them out.
-            self.run.write_views(index, &claim)?;
+            self.write_views(index, &claim)?;
             self.session.emit(&Event::UpToDate {
                 stage: "run",
                 slice: index,
@@ -102,7 +105,9 @@ impl Stage<'_> {
         });
         let done = match checked {
             Ok(done) => done,
-            Err(e) if falls_through(e.kind) => {
+            // What a circuit can't take (an infinity that an earlier slice computed) plain
+            // execution may.
+            Err(e) if falls_through(e.kind) || e.kind == ErrorKind::InvalidInput => {
                 return Ok(Err(Fallback::from_error(name, BackendStage::Witness, &e)));
             }
             Err(e) => return Err(backend_error(&e, index, name)),
@@ -147,7 +152,7 @@ impl Stage<'_> {
                 });
             },
         )?;
-        self.run.write_views(index, &claim)?;
+        self.write_views(index, &claim)?;
         line.usage = usage;
         line.outcome = Outcome::Done;
         line.artefact_bytes = installed.iter().map(|a| a.size).sum();
@@ -160,6 +165,12 @@ impl Stage<'_> {
             outcome: "done".to_owned(),
         });
         Ok(Ok(()))
+    }
+
+    /// The slice's tensors as JSON, when they are small or the user wants all.
+    fn write_views(&self, index: usize, claim: &Claim) -> Result<()> {
+        let most = if self.views { u64::MAX } else { VIEW_ELEMENTS };
+        Ok(self.run.write_views(index, claim, most)?)
     }
 
     /// Whether an interrupted run already has this very witness, with its tensors.

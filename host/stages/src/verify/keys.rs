@@ -11,16 +11,16 @@
 use super::slice::NotProven;
 use super::{VerifyOptions, claims::Claims, keys_named};
 use crate::chain::{self, Tensors};
-use crate::compile::{add_sample, sample_digest};
+use crate::compile::{add_samples, float_chains, read_all, samples_digest};
 use crate::error::{Error, Result};
 use crate::job::{Job, Operation, job_dir};
-use crate::session::{Loaded, Session};
+use crate::session::{FIDELITY_TARGET, Loaded, Session, takes_target};
 use crate::slices;
 use dsperse_documents::{
     Compilation, ErrorKind, KeyOrigin, ModelMetadata, ReceiptFile, SliceMetadata,
 };
 use dsperse_plugin_api::Role;
-use dsperse_store::{SliceStore, read_inputs};
+use dsperse_store::SliceStore;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -35,7 +35,7 @@ pub(super) struct Keys<'a> {
     pub options: &'a VerifyOptions,
     pub scratch: &'a Path,
     /// The float chain on the calibration input, for the first slice that needs it.
-    pub floats: OnceLock<Result<Tensors>>,
+    pub floats: OnceLock<Result<Vec<Tensors>>>,
 }
 
 impl Keys<'_> {
@@ -83,11 +83,18 @@ impl Keys<'_> {
             Ok(prepared) => prepared,
             Err(e) => return unknown(e.message, PIN),
         };
+        // A slice may have had to come closer than its backend's options say.
+        if let Some(f) = &compilation.fidelity
+            && takes_target(backend.descriptor)
+        {
+            job.options
+                .insert(FIDELITY_TARGET.to_owned(), f.target.into());
+        }
         let mut same_calibration = true;
         if let Some(made_with) = &compilation.calibration_sha256 {
             let sample = self.floats().and_then(|tensors| {
-                add_sample(tensors, slice, &mut job, &mut files)?;
-                sample_digest(tensors, slice)
+                add_samples(tensors, slice, &mut job, &mut files)?;
+                samples_digest(tensors, slice)
             });
             self.session.check_cancelled()?;
             match sample {
@@ -145,26 +152,24 @@ impl Keys<'_> {
 
     /// The float chain on the calibration input: the one that the verifier gives, or else
     /// the claim's own, which is what `full-run` calibrates with.
-    fn floats(&self) -> Result<&Tensors> {
+    fn floats(&self) -> Result<&[Tensors]> {
         let made = self.floats.get_or_init(|| {
             let dir = self.scratch.join("calibration");
             std::fs::create_dir_all(&dir).map_err(|e| Error::io("create", &dir, &e))?;
-            let inputs = match &self.options.calibration {
-                Some(path) => chain::hold(&dir, &read_inputs(path, &self.model.inputs)?)?,
+            let samples = match &self.options.calibration {
+                Some(path) => read_all(std::slice::from_ref(path), &self.model.inputs)?,
                 None => {
                     let held = self
                         .claims
                         .pick(&self.model.inputs)
                         .map_err(Error::failed)?;
-                    held.into_iter()
-                        .map(|h| (h.tensor.info.name.clone(), h))
-                        .collect()
+                    vec![chain::read(&held)?]
                 }
             };
             let all: Vec<usize> = (0..self.model.slices.len()).collect();
-            chain::run(self.session, self.store, inputs, &all, &dir)
+            float_chains(self.session, self.store, &samples, &all, &dir)
         });
-        made.as_ref().map_err(Clone::clone)
+        made.as_ref().map(Vec::as_slice).map_err(Clone::clone)
     }
 }
 

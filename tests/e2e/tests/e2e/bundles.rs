@@ -11,7 +11,9 @@ fn every_stage_keeps_the_shape_that_it_was_given() {
     ] {
         let place = Place::of_model("digits-mlp");
         place
-            .call(&format!("slice -m model --output-type {shape}"))
+            .call(&format!(
+                "slice -m model --strategy layer --output-type {shape}"
+            ))
             .exits(0);
         let before = place.files("model");
         place.call(&format!("compile -s {path}")).exits(0);
@@ -38,7 +40,7 @@ fn every_stage_keeps_the_shape_that_it_was_given() {
 #[test]
 fn conversions_keep_the_identity_and_the_proofs() {
     let place = Place::of_model("digits-mlp");
-    place.call("full-run -m model").exits(0);
+    place.call("full-run -m model --strategy layer").exits(0);
     let run = place.newest_run();
     let verify = |data: &str| {
         let v = place.run(["verify", &run, data, "--json"]).exits(0).json();
@@ -68,7 +70,7 @@ fn conversions_keep_the_identity_and_the_proofs() {
 #[test]
 fn a_verifier_needs_neither_proving_keys_nor_weights() {
     let place = Place::of_model("digits-mlp");
-    place.call("full-run -m model").exits(0);
+    place.call("full-run -m model --strategy layer").exits(0);
     let run = place.newest_run();
     place
         .call("convert -i model/slices --for verify --to dirs -o light")
@@ -96,7 +98,9 @@ fn a_verifier_needs_neither_proving_keys_nor_weights() {
 #[test]
 fn one_slice_alone_can_be_compiled() {
     let place = Place::of_model("digits-mlp");
-    place.call("slice -m model --output-type dirs").exits(0);
+    place
+        .call("slice -m model --strategy layer --output-type dirs")
+        .exits(0);
     let d = place
         .call("compile -s model/slices/slice_1 --json")
         .exits(0)
@@ -104,7 +108,7 @@ fn one_slice_alone_can_be_compiled() {
     assert_eq!(d["slices"].as_array().map(Vec::len), Some(1));
     assert_eq!(d["slices"][0]["index"], 1);
     place
-        .call("slice -m model --output-type dslice -o packed")
+        .call("slice -m model --strategy layer --output-type dslice -o packed")
         .exits(0);
     std::fs::rename(
         place.path("packed/slice_2.dslice"),
@@ -118,7 +122,9 @@ fn one_slice_alone_can_be_compiled() {
 #[test]
 fn convert_names_the_file_that_it_removed() {
     let place = Place::of_model("digits-mlp");
-    place.call("slice -m model -o net").exits(0);
+    place
+        .call("slice -m model --strategy layer -o net")
+        .exits(0);
     let said = |line: &str| place.call(line).exits(0).stdout;
     assert_eq!(
         said("convert -i net --to dirs"),

@@ -67,7 +67,7 @@ fn what_the_list_allows_and_supports_declines_stands_alone() {
     assert_eq!(slices(&slice(&place)), slices(&ran), "every time");
     // And so it is proven.
     let d = place
-        .call("full-run -m model -s model/slices -b sumcheck --json")
+        .call("full-run -m model --strategy layer -s model/slices -b sumcheck --json")
         .exits(0)
         .json();
     let backends: Vec<_> = d["compile"]["slices"]

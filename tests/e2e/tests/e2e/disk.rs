@@ -94,9 +94,9 @@ fn on_a_full_disk_every_stage_fails_with_a_reason_and_loses_nothing() {
     let place = Place::of_model("digits-mlp");
     let steps = [
         FILL,
-        Call("slice -m disk/model --output-type dirs"),
+        Call("slice -m disk/model --strategy layer --output-type dirs"),
         FREE,
-        Call("slice -m disk/model --output-type dirs"),
+        Call("slice -m disk/model --strategy layer --output-type dirs"),
         FILL,
         Call("compile -s disk/model"),
         FREE,
@@ -155,7 +155,7 @@ fn on_a_full_disk_every_stage_fails_with_a_reason_and_loses_nothing() {
 fn on_a_read_only_disk_claims_can_be_verified_and_nothing_else() {
     let place = Place::of_model("digits-mlp");
     let steps = [
-        Call("full-run -m disk/model"),
+        Call("full-run -m disk/model --strategy layer"),
         Shell("mount -o remount,ro disk"),
         Call("slice -m disk/model --strategy op --output-type dirs"),
         Call("compile -s disk/model --force"),

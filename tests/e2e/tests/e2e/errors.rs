@@ -38,7 +38,7 @@ fn missing_things() {
             "verify --no-input",
             "convert -i model/slices",
             "convert -i nowhere --to dirs",
-            "full-run -m model -i nowhere.json",
+            "full-run -m model --strategy layer -i nowhere.json",
             "full-run -m empty",
             "report nowhere",
             "plugin inspect nobody",
@@ -70,7 +70,9 @@ fn without_any_backend_the_exit_code_is_4() {
 #[test]
 fn wrong_specs_and_layers() {
     let place = Place::of_model("digits-mlp");
-    place.call("slice -m model --output-type dirs").exits(0);
+    place
+        .call("slice -m model --strategy layer --output-type dirs")
+        .exits(0);
     insta::assert_snapshot!(all(
         &place,
         &[
@@ -110,7 +112,9 @@ fn wrong_models() {
 #[test]
 fn wrong_inputs() {
     let place = Place::of_model("digits-mlp");
-    place.call("slice -m model --output-type dirs").exits(0);
+    place
+        .call("slice -m model --strategy layer --output-type dirs")
+        .exits(0);
     for (name, text) in [
         ("short.json", r#"{"input_data": [[1, 2, 3]]}"#),
         ("nan.json", r#"{"input_data": [[NaN]]}"#),
@@ -141,7 +145,7 @@ fn wrong_inputs() {
 #[test]
 fn wrong_bundles() {
     let place = Place::of_model("digits-mlp");
-    place.call("slice -m model").exits(0);
+    place.call("slice -m model --strategy layer").exits(0);
     let whole = fs::read(place.path("model/slices.dsperse")).expect("a bundle");
     fs::write(place.path("cut.dsperse"), &whole[..whole.len() / 2]).expect("a file");
     fs::write(place.path("junk.dsperse"), b"junk").expect("a file");
@@ -154,7 +158,7 @@ fn wrong_bundles() {
         }
     }
     place
-        .call("slice -m model --output-type dirs -o dirs")
+        .call("slice -m model --strategy layer --output-type dirs -o dirs")
         .exits(0);
     place.edit_json("dirs/metadata.json", |v| v["schema"] = "9.0.0".into());
     let ran = place.call("compile -s dirs").exits(3);
@@ -185,7 +189,7 @@ fn errors_are_json_under_json() {
 #[test]
 fn arguments_that_do_not_fit_the_files_are_usage_errors() {
     let place = Place::of_model("digits-mlp");
-    place.call("full-run -m model").exits(0);
+    place.call("full-run -m model --strategy layer").exits(0);
     let run = place.newest_run();
     place
         .call("convert -i model/slices/slice_0 --to dslice -o one.dslice")
@@ -197,9 +201,9 @@ fn arguments_that_do_not_fit_the_files_are_usage_errors() {
         &format!("verify {run} one.dslice"),
         "convert -i one.dslice --to dsperse -o one.dsperse",
         "convert -i model/slices --to dirs -o model/slices",
-        "slice -m model -o model --output-type dirs",
+        "slice -m model --strategy layer -o model --output-type dirs",
         "slice -m model --at 1",
-        "full-run -m model -o out.npz",
+        "full-run -m model --strategy layer -o out.npz",
         "run -s model -o nowhere/out.json",
     ] {
         place.call(line).exits(2);
@@ -209,7 +213,9 @@ fn arguments_that_do_not_fit_the_files_are_usage_errors() {
 #[test]
 fn the_last_line_tells_what_a_policy_left_undone() {
     let place = Place::of_model("digits-mlp");
-    let ran = place.call("full-run -m model --require-zk").exits(1);
+    let ran = place
+        .call("full-run -m model --strategy layer --require-zk")
+        .exits(1);
     let last = ran.stdout.lines().last().unwrap_or_default();
     assert!(
         last.contains("3 of 3 slices could not be compiled"),
@@ -221,18 +227,20 @@ fn the_last_line_tells_what_a_policy_left_undone() {
 fn a_misspelt_chain_in_the_configuration_is_told() {
     let place = Place::of_model("digits-mlp");
     fs::write(place.path("dsperse.toml"), "chain = \"sumchek\"").expect("a file");
-    let ran = place.call("full-run -m model").exits(0);
+    let ran = place.call("full-run -m model --strategy layer").exits(0);
     assert!(ran.stderr.contains("\"sumchek\""), "{}", ran.stderr);
     // The default chain names what need not be installed.
     fs::remove_file(place.path("dsperse.toml")).expect("the file");
-    let ran = place.call("full-run -m model").exits(0);
+    let ran = place.call("full-run -m model --strategy layer").exits(0);
     assert!(!ran.stderr.contains("warning"), "{}", ran.stderr);
 }
 
 #[test]
 fn strictness_and_policies_fail_the_command() {
     let place = Place::of_model("digits-mlp");
-    place.call("slice -m model --output-type dirs").exits(0);
+    place
+        .call("slice -m model --strategy layer --output-type dirs")
+        .exits(0);
     let ran = place.call("compile -s model --require-zk --json").exits(1);
     let document = ran.json();
     assert_eq!(document["complete"], false);
@@ -240,12 +248,14 @@ fn strictness_and_policies_fail_the_command() {
     assert!(reasons.contains("--require-zk"), "{reasons}");
     let only_executor = Place::with_plugins(&["onnx"]);
     only_executor.add_model("digits-mlp", "model");
-    only_executor.call("full-run -m model").exits(0);
     only_executor
-        .call("full-run -m model --strict --force")
+        .call("full-run -m model --strategy layer")
+        .exits(0);
+    only_executor
+        .call("full-run -m model --strategy layer --strict --force")
         .exits(1);
     only_executor
-        .call("full-run -m model --require-proof --force")
+        .call("full-run -m model --strategy layer --require-proof --force")
         .exits(1);
 }
 

@@ -7,12 +7,27 @@ fn with_fault(fault: &str, at: &str) -> Place {
     Place::of_faulty(&format!("fault = \"{fault}\"\nat = \"{at}\""))
 }
 
+/// Takes the model's input away from where `compile` looks for calibration data: what the
+/// faulty backend computes is not the model, so that with such data it would be no candidate.
+fn without_calibration(place: &Place) {
+    fs::rename(place.path("model/input.json"), place.path("input.json")).expect("renamed");
+}
+
 #[test]
 fn faults_in_compile_fall_through_with_a_reason() {
     for fault in ["panic", "abort", "segfault", "exit-0"] {
         let place = with_fault(fault, "compile");
         let d = place
-            .run(["full-run", "-m", "model", "-b", "faulty", "--json"])
+            .run([
+                "full-run",
+                "-m",
+                "model",
+                "--strategy",
+                "layer",
+                "-b",
+                "faulty",
+                "--json",
+            ])
             .exits(0)
             .json();
         let slice = &d["compile"]["slices"][0];
@@ -32,7 +47,10 @@ fn faults_in_compile_fall_through_with_a_reason() {
 #[test]
 fn a_refusal_is_remembered_and_force_asks_again() {
     let place = with_fault("panic", "compile");
-    place.call("slice -m model --output-type dirs").exits(0);
+    place
+        .call("slice -m model --strategy layer --output-type dirs")
+        .exits(0);
+    without_calibration(&place);
     place
         .run(["compile", "-s", "model", "-b", "faulty"])
         .exits(0);
@@ -49,7 +67,16 @@ fn a_refusal_is_remembered_and_force_asks_again() {
 fn strict_means_no_fallback() {
     let place = with_fault("abort", "compile");
     let ran = place
-        .run(["full-run", "-m", "model", "-b", "faulty", "--strict"])
+        .run([
+            "full-run",
+            "-m",
+            "model",
+            "--strategy",
+            "layer",
+            "-b",
+            "faulty",
+            "--strict",
+        ])
         .exits(1);
     assert!(ran.stderr.contains("faulty"), "{}", ran.stderr);
 }
@@ -57,23 +84,33 @@ fn strict_means_no_fallback() {
 #[test]
 fn faults_in_run_fall_through_to_the_executor() {
     let place = with_fault("abort", "witness");
-    let d = place
-        .run(["full-run", "-m", "model", "-b", "faulty", "--json"])
-        .exits(0)
-        .json();
-    assert_eq!(d["compile"]["slices"][0]["backend"], "faulty");
-    assert_eq!(d["run_stage"]["slices"][0]["backend"], "onnx");
-    assert_eq!(
-        d["run_stage"]["slices"][0]["fallbacks"][0]["backend"],
-        "faulty"
-    );
-    assert_eq!(d["verification"]["counts"]["recomputed"], 3);
+    place
+        .call("slice -m model --strategy layer --output-type dirs")
+        .exits(0);
+    without_calibration(&place);
+    let d = place.call("compile -s model -b faulty --json").exits(0);
+    assert_eq!(d.json()["slices"][0]["backend"], "faulty");
+    let d = place.call("run -s model -i input.json --json").exits(0);
+    let slice = &d.json()["slices"][0];
+    assert_eq!(slice["backend"], "onnx");
+    assert_eq!(slice["fallbacks"][0]["backend"], "faulty");
+    let d = place.call("verify model/run model --json").exits(0).json();
+    assert_eq!(d["counts"]["recomputed"], 3, "{d:#}");
 }
 
 #[test]
 fn a_crash_in_verify_never_proves_anything() {
     let place = with_fault("abort", "verify");
-    let ran = place.run(["full-run", "-m", "model", "-b", "faulty", "--json"]);
+    let ran = place.run([
+        "full-run",
+        "-m",
+        "model",
+        "--strategy",
+        "layer",
+        "-b",
+        "faulty",
+        "--json",
+    ]);
     assert_eq!(ran.json()["verification"]["counts"]["proven"], 0);
 }
 
@@ -85,6 +122,8 @@ fn limits_hold() {
             "full-run",
             "-m",
             "model",
+            "--strategy",
+            "layer",
             "-b",
             "faulty",
             "--timeout",
@@ -106,10 +145,13 @@ fn limits_hold() {
 #[test]
 fn wrong_options_are_told_before_any_work() {
     let place = Place::of_faulty("fualt = \"x\"");
-    let ran = place.call("full-run -m model").exits(2);
+    let ran = place.call("full-run -m model --strategy layer").exits(2);
     assert!(ran.stderr.contains("no option \"fualt\""), "{}", ran.stderr);
     fs::write(place.path("dsperse.toml"), "chain = \"onnx\"\n").expect("a file");
-    let d = place.call("full-run -m model --json").exits(0).json();
+    let d = place
+        .call("full-run -m model --strategy layer --json")
+        .exits(0)
+        .json();
     assert_eq!(d["compile"]["slices"][0]["backend"], "onnx");
     assert_eq!(
         d["compile"]["slices"][0]["fallbacks"]
@@ -123,7 +165,9 @@ fn wrong_options_are_told_before_any_work() {
 fn nothing_falls_through_to_what_comes_later_in_the_chain() {
     let place = Place::with_plugins(&["sumcheck"]);
     place.add_model("digits-mlp", "model");
-    place.call("slice -m model --output-type dirs").exits(0);
+    place
+        .call("slice -m model --strategy layer --output-type dirs")
+        .exits(0);
     // "onnx" is appended to the chain, and is not loaded here.
     for _ in 0..2 {
         let d = place

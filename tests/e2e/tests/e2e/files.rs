@@ -5,7 +5,7 @@ use dsperse_e2e::Place;
 #[test]
 fn a_run_has_the_documented_files() {
     let place = Place::of_model("digits-mlp");
-    place.call("full-run -m model").exits(0);
+    place.call("full-run -m model --strategy layer").exits(0);
     let run = place.newest_run();
     let files = place.files(&run);
     for wanted in [
@@ -43,8 +43,10 @@ fn a_run_has_the_documented_files() {
 #[test]
 fn no_file_holds_an_absolute_path() {
     let place = Place::of_model("lenet");
-    place.call("full-run -m model").exits(0);
-    place.call("slice -m model -o packed --save").exits(0);
+    place.call("full-run -m model --strategy layer").exits(0);
+    place
+        .call("slice -m model --strategy layer -o packed --save")
+        .exits(0);
     place.call("report model").exits(0);
     let here = place.path("model").canonicalize().expect("a real path");
     let here = here.parent().expect("a parent").display().to_string();
@@ -64,7 +66,7 @@ fn no_file_holds_an_absolute_path() {
 #[test]
 fn a_moved_directory_still_verifies() {
     let place = Place::of_model("digits-mlp");
-    place.call("full-run -m model").exits(0);
+    place.call("full-run -m model --strategy layer").exits(0);
     std::fs::create_dir(place.path("far")).expect("a directory");
     std::fs::rename(place.path("model"), place.path("far/away")).expect("a move");
     let v = place
@@ -73,14 +75,19 @@ fn a_moved_directory_still_verifies() {
         .json();
     assert_eq!(v["counts"]["proven"], 3);
     // And work goes on there.
-    let d = place.call("full-run -m far/away --json").exits(0).json();
+    let d = place
+        .call("full-run -m far/away --strategy layer --json")
+        .exits(0)
+        .json();
     assert_eq!(d["compile"]["slices"][0]["outcome"], "up_to_date");
 }
 
 #[test]
 fn unknown_fields_of_a_later_version_survive() {
     let place = Place::of_model("digits-mlp");
-    place.call("slice -m model --output-type dirs").exits(0);
+    place
+        .call("slice -m model --strategy layer --output-type dirs")
+        .exits(0);
     let path = "model/slices/slice_1/metadata.json";
     place.edit_json(path, |v| v["from_the_future"] = 7.into());
     place.call("compile -s model").exits(0);
@@ -91,7 +98,7 @@ fn unknown_fields_of_a_later_version_survive() {
 #[test]
 fn nothing_is_left_behind() {
     let place = Place::of_model("digits-mlp");
-    place.call("full-run -m model").exits(0);
+    place.call("full-run -m model --strategy layer").exits(0);
     let odd: Vec<String> = place
         .files("model")
         .into_iter()

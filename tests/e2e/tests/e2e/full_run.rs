@@ -14,7 +14,9 @@ fn verdicts(document: &Value) -> Vec<&str> {
 
 fn proven(sample: &str, slices: usize) {
     let place = Place::of_model(sample);
-    let ran = place.call("full-run -m model --json").exits(0);
+    let ran = place
+        .call("full-run -m model --strategy layer --json")
+        .exits(0);
     let document = ran.json();
     let verification = &document["verification"];
     assert_eq!(verification["accepted"], true);
@@ -47,20 +49,31 @@ fn transformer_is_proven() {
 fn without_a_proof_system_every_slice_is_computed_again() {
     let place = Place::with_plugins(&["onnx"]);
     place.add_model("lenet", "model");
-    let document = place.call("fr -m model --json").exits(0).json();
+    let document = place
+        .call("fr -m model --strategy layer --json")
+        .exits(0)
+        .json();
     let verification = &document["verification"];
     assert_eq!(verdicts(verification), vec!["recomputed"; 5]);
     // A run in floats is the float model, bit for bit.
     assert_eq!(document["results"]["fidelity"]["max_abs"], 0.0);
     // And what must be proven is not met by that.
-    place.call("full-run -m model --require proven").exits(1);
+    place
+        .call("full-run -m model --strategy layer --require proven")
+        .exits(1);
 }
 
 #[test]
 fn the_second_time_what_is_up_to_date_is_not_done_again() {
     let place = Place::of_model("digits-mlp");
-    let first = place.call("full-run -m model --json").exits(0).json();
-    let second = place.call("full-run -m model --json").exits(0).json();
+    let first = place
+        .call("full-run -m model --strategy layer --json")
+        .exits(0)
+        .json();
+    let second = place
+        .call("full-run -m model --strategy layer --json")
+        .exits(0)
+        .json();
     let outcome = |d: &Value| d["compile"]["slices"][0]["outcome"].clone();
     assert_eq!(outcome(&first), "done");
     assert_eq!(outcome(&second), "up_to_date");
@@ -70,7 +83,7 @@ fn the_second_time_what_is_up_to_date_is_not_done_again() {
     );
     assert_ne!(first["run"], second["run"]);
     let forced = place
-        .call("full-run -m model --force --json")
+        .call("full-run -m model --strategy layer --force --json")
         .exits(0)
         .json();
     assert_eq!(outcome(&forced), "done");
@@ -108,7 +121,7 @@ fn layers_and_backends_are_mixed() {
 fn existing_slices_are_used() {
     let place = Place::of_model("digits-mlp");
     place
-        .call("slice -m model --output-type dsperse -o elsewhere/net.dsperse")
+        .call("slice -m model --strategy layer --output-type dsperse -o elsewhere/net.dsperse")
         .exits(0);
     std::fs::copy(
         place.path("model/input.json"),
@@ -124,7 +137,10 @@ fn existing_slices_are_used() {
 #[test]
 fn the_summary_tells_the_whole_story() {
     let place = Place::of_model("digits-mlp");
-    let text = place.call("full-run -m model -q").exits(0).stdout;
+    let text = place
+        .call("full-run -m model --strategy layer -q")
+        .exits(0)
+        .stdout;
     for part in [
         "3 slices at model/slices",
         "model identity ",

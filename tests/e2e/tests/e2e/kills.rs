@@ -29,21 +29,27 @@ const FULL_RUN: usize = 5;
 #[test]
 fn compile_is_killed() {
     let place = place();
-    place.call("slice -m before --output-type dirs").exits(0);
+    place
+        .call("slice -m before --strategy layer --output-type dirs")
+        .exits(0);
     Killing::new(&place, "compile -s model").at(COMPILE_DIRS, |_| {});
 }
 
 #[test]
 fn compile_of_a_bundle_is_killed() {
     let place = place();
-    place.call("slice -m before --output-type dsperse").exits(0);
+    place
+        .call("slice -m before --strategy layer --output-type dsperse")
+        .exits(0);
     Killing::new(&place, "compile -s model").at(COMPILE_BUNDLE, |_| {});
 }
 
 #[test]
 fn run_is_killed() {
     let place = place();
-    place.call("slice -m before --output-type dirs").exits(0);
+    place
+        .call("slice -m before --strategy layer --output-type dirs")
+        .exits(0);
     place.call("compile -s before").exits(0);
     Killing::new(&place, "run -s model -o model/output.json").at(RUN, |_| {});
 }
@@ -51,7 +57,9 @@ fn run_is_killed() {
 #[test]
 fn prove_is_killed() {
     let place = place();
-    place.call("slice -m before --output-type dirs").exits(0);
+    place
+        .call("slice -m before --strategy layer --output-type dirs")
+        .exits(0);
     place.call("compile -s before").exits(0);
     place.call("run -s before").exits(0);
     Killing::new(&place, "prove --run-dir model/run").at(PROVE, |context| {
@@ -62,7 +70,7 @@ fn prove_is_killed() {
 #[test]
 fn full_run_is_killed() {
     let place = place();
-    Killing::new(&place, "full-run -m model").at(FULL_RUN, |context| {
+    Killing::new(&place, "full-run -m model --strategy layer").at(FULL_RUN, |context| {
         all_proven(&place, context);
     });
 }

@@ -15,7 +15,7 @@ fn words<'v>(document: &'v Value, field: &str) -> Vec<&'v str> {
 #[test]
 fn stage_by_stage_under_short_names() {
     let place = Place::of_model("digits-mlp");
-    place.call("s -m model").exits(0);
+    place.call("s -m model --strategy layer").exits(0);
     assert!(place.path("model/slices.dsperse").is_file());
     let compiled = place.call("c -s model --json").exits(0).json();
     assert_eq!(words(&compiled, "backend"), ["sumcheck"; 3]);
@@ -73,7 +73,9 @@ fn every_spelling_of_the_slices_flag() {
 #[test]
 fn layers_narrow_compile_and_prove() {
     let place = Place::of_model("lenet");
-    place.call("slice -m model --output-type dirs").exits(0);
+    place
+        .call("slice -m model --strategy layer --output-type dirs")
+        .exits(0);
     let compiled = place
         .run(["compile", "-s", "model", "-l", "0, 3-4", "--json"])
         .exits(0)
@@ -128,7 +130,7 @@ fn layers_narrow_compile_and_prove() {
 #[test]
 fn a_directory_of_runs_means_the_newest() {
     let place = Place::of_model("digits-mlp");
-    place.call("full-run -m model").exits(0);
+    place.call("full-run -m model --strategy layer").exits(0);
     let old = place.newest_run();
     place.call("run -s model -b onnx").exits(0);
     let new = place.newest_run();
@@ -145,7 +147,7 @@ fn a_directory_of_runs_means_the_newest() {
 #[test]
 fn proofs_and_results_are_copied_where_asked() {
     let place = Place::of_model("digits-mlp");
-    place.call("full-run -m model").exits(0);
+    place.call("full-run -m model --strategy layer").exits(0);
     let run = place.newest_run();
     let again = place
         .run([
@@ -192,7 +194,9 @@ fn proofs_and_results_are_copied_where_asked() {
 #[test]
 fn the_verifier_brings_its_own_input_and_output() {
     let place = Place::of_model("digits-mlp");
-    place.call("full-run -m model -o out.json").exits(0);
+    place
+        .call("full-run -m model --strategy layer -o out.json")
+        .exits(0);
     let run = place.newest_run();
     place
         .run([
@@ -232,7 +236,10 @@ fn the_verifier_brings_its_own_input_and_output() {
 #[test]
 fn the_model_can_be_pinned() {
     let place = Place::of_model("digits-mlp");
-    let document = place.call("full-run -m model --json").exits(0).json();
+    let document = place
+        .call("full-run -m model --strategy layer --json")
+        .exits(0)
+        .json();
     let identity = document["verification"]["model_identity"]
         .as_str()
         .expect("an identity");
@@ -272,17 +279,26 @@ fn strategies_and_analysis() {
     assert_eq!(count("--strategy points --at 3,6"), 3);
     // All of it can be proven by one backend, so there is nothing to cut.
     assert_eq!(count("--strategy capability"), 1);
-    place.call("slice -m model -S").exits(0);
+    assert_eq!(count(""), 1);
+    // Slices are named by number, or nobody in the chain makes proofs.
+    assert_eq!(count("-b 0:sumcheck"), 5);
+    assert_eq!(count("-b onnx"), 1);
+    place.call("slice -m model --strategy layer -S").exits(0);
     let analysis = place.json("model/analysis/model_metadata.json");
     assert_eq!(analysis["nodes"].as_array().map(Vec::len), Some(12));
-    place.call("slice -m model --save-file a.json").exits(0);
+    place
+        .call("slice -m model --strategy layer --save-file a.json")
+        .exits(0);
     assert_eq!(place.json("a.json"), analysis);
 }
 
 #[test]
 fn analyze_and_report() {
     let place = Place::of_model("transformer-block");
-    let d = place.call("a -m model --json").exits(0).json();
+    let d = place
+        .call("a -m model --strategy layer --json")
+        .exits(0)
+        .json();
     let slices = d["analysis"]["slices"].as_array().expect("slices");
     assert_eq!(slices.len(), 8);
     for s in slices {
@@ -298,7 +314,7 @@ fn analyze_and_report() {
         "{text}"
     );
     assert!(place.path("analysis.json").is_file());
-    place.call("full-run -m model").exits(0);
+    place.call("full-run -m model --strategy layer").exits(0);
     place.call("report model/run").exits(0);
     let page = std::fs::read_to_string(place.path(&place.newest_run()).join("report.html"))
         .expect("a page");
@@ -313,7 +329,9 @@ fn analyze_and_report() {
 #[test]
 fn recompiling_confirms_or_refutes_the_keys() {
     let place = Place::of_model("digits-mlp");
-    place.call("slice -m model --output-type dirs").exits(0);
+    place
+        .call("slice -m model --strategy layer --output-type dirs")
+        .exits(0);
     std::fs::rename(place.path("model/input.json"), place.path("in.json")).expect("a move");
     place.call("compile -s model").exits(0);
     place.call("run -s model -i in.json").exits(0);
@@ -333,7 +351,7 @@ fn the_run_may_be_named_by_flag_and_the_slices_by_position() {
     let place = Place::with_plugins(&["onnx"]);
     place.add_model("digits-mlp", "model");
     place
-        .call("slice -m model --output-type dirs -o apart")
+        .call("slice -m model --strategy layer --output-type dirs -o apart")
         .exits(0);
     place
         .call("run -s apart -i model/input.json --run-dir runs")
@@ -357,7 +375,9 @@ fn the_run_may_be_named_by_flag_and_the_slices_by_position() {
 #[test]
 fn compile_tells_the_keys_that_verify_finds() {
     let place = Place::of_model("digits-mlp");
-    place.call("slice -m model --output-type dirs").exits(0);
+    place
+        .call("slice -m model --strategy layer --output-type dirs")
+        .exits(0);
     // The circuit of one slice alone is not what the whole model is proven with.
     let first = place.call("compile -s model -l 0 --json").exits(0).json();
     let all = place.call("compile -s model --json").exits(0).json();
@@ -365,7 +385,10 @@ fn compile_tells_the_keys_that_verify_finds() {
     let keys = all["keys_sha256"].as_str().expect("a digest").to_owned();
     let said = place.call("compile -s model").exits(0).stdout;
     assert!(said.contains(&format!("verifying keys {keys}")), "{said}");
-    let ran = place.call("full-run -m model --json").exits(0).json();
+    let ran = place
+        .call("full-run -m model --strategy layer --json")
+        .exits(0)
+        .json();
     assert_eq!(ran["verification"]["keys_sha256"], keys.as_str());
     // Execution alone has no keys.
     let floats = place
@@ -378,15 +401,19 @@ fn compile_tells_the_keys_that_verify_finds() {
 #[test]
 fn slices_that_are_not_what_the_model_directory_means_are_told() {
     let place = Place::of_model("digits-mlp");
-    place.call("slice -m model --output-type dirs").exits(0);
-    let ran = place.call("slice -m model").exits(0);
+    place
+        .call("slice -m model --strategy layer --output-type dirs")
+        .exits(0);
+    let ran = place.call("slice -m model --strategy layer").exits(0);
     assert!(ran.stdout.contains("is there too"), "{}", ran.stdout);
     let ran = place.call("compile -s model -b onnx").exits(0);
     assert!(ran.stderr.contains("not looked at"), "{}", ran.stderr);
     // What is named itself leaves no doubt.
-    place.call("slice -m model -o named").exits(0);
     place
-        .call("slice -m model -o named --output-type dirs")
+        .call("slice -m model --strategy layer -o named")
+        .exits(0);
+    place
+        .call("slice -m model --strategy layer -o named --output-type dirs")
         .exits(0);
     let ran = place.call("compile -s named -b onnx").exits(0);
     assert!(!ran.stderr.contains("not looked at"), "{}", ran.stderr);
@@ -395,10 +422,36 @@ fn slices_that_are_not_what_the_model_directory_means_are_told() {
 #[test]
 fn running_what_was_never_compiled_is_told() {
     let place = Place::of_model("digits-mlp");
-    place.call("slice -m model --output-type dirs").exits(0);
+    place
+        .call("slice -m model --strategy layer --output-type dirs")
+        .exits(0);
     place.call("compile -s model -l 1").exits(0);
     let ran = place.call("run -s model").exits(0);
     assert!(ran.stderr.contains("slice 0, 2"), "{}", ran.stderr);
     let ran = place.call("run -s model -b onnx").exits(0);
     assert!(!ran.stderr.contains("not compiled"), "{}", ran.stderr);
+}
+
+#[test]
+fn fidelity_is_measured_demanded_and_told() {
+    let place = Place::of_model("lenet");
+    place.call("slice -m model --output-type dirs").exits(0);
+    let d = place.call("compile -s model --json").exits(0).json();
+    let error = d["fidelity"]["error"].as_f64().expect("measured");
+    assert!(error > 0.0 && error < 0.01, "{d:#}");
+    let metadata = place.json("model/slices/slice_0/metadata.json");
+    let made = &metadata["compilations"]["sumcheck"];
+    assert_eq!(made["fidelity"]["max_error"], 0.01);
+    assert_eq!(made["calibrated"][0]["greatest"], 1.0);
+    place.call("run -s model").exits(0);
+    let ran = place.call("run -s model --max-error 0.0001").exits(1);
+    let sentence = "failed: the run misses the fidelity target: the largest relative error is";
+    assert!(ran.stdout.contains(sentence), "{}", ran.stdout);
+    // A full run proves nothing of such values.
+    let ran = place
+        .call("full-run -m model --strategy whole --max-error 0.0000001 -b sumcheck")
+        .exits(0);
+    assert!(ran.stdout.contains("NOTHING WAS PROVEN"), "{}", ran.stdout);
+    let reason = "the quantised slice misses the fidelity target";
+    assert!(ran.stdout.contains(reason), "{}", ran.stdout);
 }

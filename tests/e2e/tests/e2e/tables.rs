@@ -11,7 +11,7 @@ const MEASURED: [(&str, &str); 7] = [
     (r"\b[0-9a-f]{64}\b", "[digest]"),
     (r"run_\d{8}_\d{6}(_\d+)?", "run_[now]"),
     (
-        r"difference [0-9.e-]+ \(relative [0-9.e-]+\)",
+        r"difference [0-9.e-]+ \(relative [0-9.e-]+, allowed 0.01\)",
         "difference [d]",
     ),
     (r"-{3,}", "---"),
@@ -23,8 +23,8 @@ fn every_command_tells_what_it_did() {
     let place = Place::of_model("digits-mlp");
     let mut text = String::new();
     for line in [
-        "slice -m model --output-type dirs",
-        "analyze -m model",
+        "slice -m model --strategy layer --output-type dirs",
+        "analyze -m model --strategy layer",
         "compile -s model -b 0,2:sumcheck;1:onnx",
         "run -s model",
         "prove model/run model",

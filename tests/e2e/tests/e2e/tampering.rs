@@ -6,7 +6,7 @@ use std::fs;
 
 fn proven() -> (Place, String) {
     let place = Place::of_model("digits-mlp");
-    place.call("full-run -m model").exits(0);
+    place.call("full-run -m model --strategy layer").exits(0);
     let run = place.newest_run();
     (place, run)
 }
@@ -77,7 +77,7 @@ fn a_proof_of_another_slice_or_input_fails() {
     // Another input's proof, in place of this one's, with its digests.
     place.edit_json("model/input.json", |v| v["input_data"][0][5] = 0.5.into());
     std::thread::sleep(std::time::Duration::from_millis(1100));
-    place.call("full-run -m model").exits(0);
+    place.call("full-run -m model --strategy layer").exits(0);
     let other = place.newest_run();
     assert_ne!(run, other);
     for slice in 0..3 {
@@ -143,7 +143,9 @@ fn dropped_added_and_swapped_slices_fail() {
 fn a_run_of_another_model_fails() {
     let (place, run) = proven();
     place.add_model("lenet", "other");
-    place.call("slice -m other --output-type dirs").exits(0);
+    place
+        .call("slice -m other --strategy layer --output-type dirs")
+        .exits(0);
     let ran = place
         .run(["verify", &run, "other/slices", "--json"])
         .exits(1);

@@ -91,7 +91,9 @@ fn a_missing_step_is_offered() {
 #[test]
 fn a_choice_is_asked_for_until_it_is_one() {
     let place = Place::of_model("digits-mlp");
-    place.call("slice -m model --output-type dirs").exits(0);
+    place
+        .call("slice -m model --strategy layer --output-type dirs")
+        .exits(0);
     for input in ["[0, 1, 2, 3]", "[3, 2, 1, 0]"] {
         let values: Vec<i64> = serde_json::from_str(input).expect("numbers");
         let values: Vec<i64> = values.into_iter().cycle().take(64).collect();
@@ -144,7 +146,9 @@ fn no_input_asks_nothing() {
 #[test]
 fn progress_is_redrawn_in_a_terminal_and_ctrl_c_ends_it() {
     let place = Place::of_faulty("fault = \"loop-polite\"");
-    place.call("slice -m model --output-type dirs").exits(0);
+    place
+        .call("slice -m model --strategy layer --output-type dirs")
+        .exits(0);
     let mut t = terminal(&place, "compile -s model -b faulty --parallel 1");
     t.wait_for("  compile slice 0  faulty  ");
     t.wait_for("  compile 0 of ");

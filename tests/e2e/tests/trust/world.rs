@@ -58,11 +58,15 @@ fn make(backend: &'static str) -> World {
         let ran = dsperse_e2e::ran(&output);
         assert_eq!(ran.code, 0, "{line}\n{}\n{}", ran.stdout, ran.stderr);
     };
-    call(&format!("full-run -m model -b {backend} --strict"));
+    call(&format!(
+        "full-run -m model --strategy layer -b {backend} --strict"
+    ));
     let run = place.newest_run();
     fs::rename(place.path(&run), place.path("model/run/first")).expect("a move");
     place.edit_json("model/input.json", |v| v["input_data"][0][5] = 0.5.into());
-    call(&format!("full-run -m model -b {backend} --strict"));
+    call(&format!(
+        "full-run -m model --strategy layer -b {backend} --strict"
+    ));
     let other = place.newest_run();
     fs::rename(place.path(&other), place.path("model/run/second")).expect("a move");
     call("slice -m model --strategy whole --output-type dirs -o whole");
