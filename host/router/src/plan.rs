@@ -90,21 +90,29 @@ fn judge(
             return Err((Step::Capabilities, format!("it has no {word} stage")));
         }
     }
-    if !capabilities.operators.is_empty()
-        && let Some(missing) = operators.iter().find(|u| !listed(descriptor, u))
-    {
-        let domain = if missing.domain.is_empty() {
-            String::new()
-        } else {
-            format!(" of domain \"{}\"", missing.domain)
-        };
-        return Err((
-            Step::Capabilities,
-            format!(
-                "operator \"{}\"{domain} (opset {}) is not in its list",
-                missing.op, missing.opset
-            ),
-        ));
+    if !capabilities.operators.is_empty() {
+        let missing = operators.iter().filter(|u| !listed(descriptor, u));
+        let words: Vec<String> = missing
+            .map(|u| {
+                let domain = if u.domain.is_empty() {
+                    String::new()
+                } else {
+                    format!(" of domain \"{}\"", u.domain)
+                };
+                format!("\"{}\"{domain} (opset {})", u.op, u.opset)
+            })
+            .collect();
+        match words.as_slice() {
+            [] => {}
+            [one] => {
+                let reason = format!("operator {one} is not in its list");
+                return Err((Step::Capabilities, reason));
+            }
+            several => {
+                let reason = format!("operators {} are not in its list", several.join(", "));
+                return Err((Step::Capabilities, reason));
+            }
+        }
     }
     policy
         .check(capabilities)

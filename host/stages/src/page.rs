@@ -251,11 +251,19 @@ fn fidelity(f: &Fidelity) -> String {
         Some(false) => "; another largest element",
         None => "",
     };
-    format!(
+    let mut out = format!(
         "largest difference {} (relative {}){answer}",
         number(f.max_abs),
-        number(f.max_rel)
-    )
+        number(f.error.or(f.max_rel))
+    );
+    if let Some(top) = f.top5 {
+        out += &format!("; {:.0} % of the largest five agree", 100.0 * top);
+    }
+    if let Some(target) = f.target {
+        let word = if f.misses() { "MISSES" } else { "within" };
+        out += &format!("; {word} the {target} that is allowed");
+    }
+    out
 }
 
 fn cost(u: &Usage) -> String {

@@ -333,10 +333,20 @@ fn largest_node(model: &TypedModel) -> u64 {
     computed.map(node_bytes).max().unwrap_or(0)
 }
 
-/// Says which node an engine error is about, when its text names one.
+/// Most characters of what the engine itself says.
+const MOST_WORDS: usize = 200;
+
+/// One sentence for an engine error: what went wrong in the end, and at which node, when its
+/// text names one. The engine's own text is a chain of contexts and may hold whole patches.
 fn refusal(proto: &ModelProto, e: &TractError) -> Error {
     let message = format!("{e:#}");
-    let error = Error::unsupported(format!("the engine refuses the slice: {message}"));
+    let cause = e.root_cause().to_string();
+    let cause = cause.lines().next().unwrap_or_default().trim();
+    let mut words: String = cause.chars().take(MOST_WORDS).collect();
+    if words.len() < cause.len() {
+        words.push('…');
+    }
+    let error = Error::unsupported(format!("the engine refuses the slice: {words}"));
     let nodes = proto.graph.iter().flat_map(|g| &g.node);
     for n in nodes {
         for name in std::iter::once(n.name()).chain(n.output.first().map(String::as_str)) {
