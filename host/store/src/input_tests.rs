@@ -1,7 +1,7 @@
 //! What users give as input: every accepted form, and the messages for the others.
 
 use crate::fixture::info;
-use crate::input::{parse_json, read_inputs, read_outputs};
+use crate::input::{parse_json, read_inputs, read_outputs, read_samples};
 use crate::npy::tests::npy;
 use crate::output::{Direction, write_json};
 use crate::values::Tensor;
@@ -418,4 +418,49 @@ proptest! {
         let back = parse_json(Path::new("p"), v.to_string().as_bytes(), wanted, Direction::Input).unwrap();
         prop_assert_eq!(&back[0], &t);
     }
+}
+
+#[test]
+fn samples_come_one_by_one_in_batches_and_in_folders() {
+    let dir = tempfile::tempdir().unwrap();
+    let read = |path: &Path, wanted: &[TensorInfo]| {
+        read_samples(path, wanted)
+            .map(|samples| {
+                let values = |s: &Vec<Tensor>| s.iter().map(Tensor::to_f64).collect();
+                samples.iter().map(values).collect::<Vec<Vec<_>>>()
+            })
+            .map_err(|e| e.to_string())
+    };
+    let x = [info("x", &[1, 2])];
+    let e = read(dir.path(), &x).unwrap_err();
+    assert!(e.contains("the directory holds no input"), "{e}");
+    let one = dir.path().join("1.json");
+    fs::write(&one, "[[1, 2]]").unwrap();
+    assert_eq!(read(&one, &x), Ok(vec![vec![vec![1.0, 2.0]]]));
+    // So many times the first dimension, or a dimension before it.
+    let batch = dir.path().join("2.npy");
+    for shape in ["(2, 2)", "(2, 1, 2)"] {
+        let bytes = npy("<f4", false, shape, &le(&[3.0, 4.0, 5.0, 6.0]));
+        fs::write(&batch, bytes).unwrap();
+        let expected = vec![vec![vec![3.0, 4.0]], vec![vec![5.0, 6.0]]];
+        assert_eq!(read(&batch, &x), Ok(expected), "{shape}");
+    }
+    // All inputs of a batch, each in its own shape.
+    let pair = [info("a", &[1, 2]), info("b", &[3])];
+    let arrays = [
+        ("a", npy("<f4", false, "(2, 2)", &le(&[1.0, 2.0, 3.0, 4.0]))),
+        ("b", npy("<f4", false, "(2, 3)", &le(&[5.0; 6]))),
+    ];
+    let path = dir.path().join("3.npz");
+    npz(&path, &arrays, true);
+    let sample = |a: [f64; 2]| vec![a.to_vec(), vec![5.0; 3]];
+    assert_eq!(
+        read(&path, &pair),
+        Ok(vec![sample([1.0, 2.0]), sample([3.0, 4.0])])
+    );
+    fs::remove_file(&path).unwrap();
+    assert_eq!(read(dir.path(), &x).map(|s| s.len()), Ok(3));
+    // What is no batch is told as for a single input.
+    let e = read(&batch, &[info("x", &[1, 3])]).unwrap_err();
+    assert!(e.contains("expected [1, 3]"), "{e}");
 }
