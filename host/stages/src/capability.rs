@@ -146,7 +146,8 @@ pub(crate) fn auto(
         }
         plan = units.runs(&classes, prepared, file)?;
     }
-    let mut plan = asker.settle(&units, &mut classes, plan, HashSet::new())?;
+    let plan = asker.settle(&units, &mut classes, plan, HashSet::new())?;
+    let mut plan = asker.join(&units, &classes, plan)?;
     plan.strategy.name = "auto".to_owned();
     asker.report();
     Ok(plan)
@@ -193,6 +194,54 @@ impl Asker<'_> {
             plan = next;
         }
         Ok(plan)
+    }
+
+    /// Joins neighbours that one backend takes together, which halving may have parted for
+    /// the sake of a node that is neither's, and neighbours that nobody takes.
+    fn join(&self, units: &Units, classes: &[Provers], mut plan: Plan) -> Result<Plan> {
+        let mut at = 0;
+        while at + 1 < plan.slices.len() {
+            let (a, b) = (
+                self.takers(units, classes, &plan, at)?,
+                self.takers(units, classes, &plan, at + 1)?,
+            );
+            let mut runs = plan.slices.clone();
+            let second = runs.remove(at + 1);
+            runs[at].extend(second);
+            let joined = self.prepared.rearranged(&plan, runs.clone());
+            // Where no cut can be made, more may have been joined than was meant.
+            let fits = joined.slices == runs
+                && if a & b == 0 {
+                    a == b
+                } else {
+                    let answers = self.ask(&joined, vec![(at, a & b)])?;
+                    answers
+                        .get(&at)
+                        .is_some_and(|answer| answer.can != 0 && !self.needs_too_much(answer))
+                };
+            if fits {
+                plan = joined;
+            } else {
+                at += 1;
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Who takes a run of a plan as it is.
+    fn takers(
+        &self,
+        units: &Units,
+        classes: &[Provers],
+        plan: &Plan,
+        at: usize,
+    ) -> Result<Provers> {
+        let common = units.common(&plan.slices[at], classes);
+        if common == 0 {
+            return Ok(0);
+        }
+        let answers = self.ask(plan, vec![(at, common)])?;
+        Ok(answers.get(&at).map_or(0, |answer| answer.can & common))
     }
 
     /// The parts of a run that was declined: around the unit that a backend named in the
@@ -489,7 +538,9 @@ impl<'a> Asker<'a> {
             }
         }
         let of = order.len();
-        self.session.emit(&Event::Asking { done: 0, of });
+        if of > 0 {
+            self.session.emit(&Event::Asking { done: 0, of });
+        }
         let done = Mutex::new(0);
         let tasks = vec![Task::default(); of];
         let bounds = self.session.bounds();

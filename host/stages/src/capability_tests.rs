@@ -515,3 +515,22 @@ fn auto_without_provers_is_one_slice() {
     assert_eq!(planned.slices(), [vec![0, 1, 2]]);
     assert!(planned.warnings.is_empty(), "{:?}", planned.warnings);
 }
+
+#[test]
+fn auto_joins_what_was_parted_for_the_sake_of_another_node() {
+    let model = chain("SCRCRCR");
+    // It declines all that begins with the Sigmoid, and does not say why.
+    let planned = automatic(&model, &[prover("p")], 10_000, |_, graph| {
+        let bad = graph.node.iter().any(|n| n.op_type() == "Sigmoid");
+        Ok((!bad).into())
+    });
+    assert_eq!(planned.slices(), [vec![0], vec![1, 2, 3, 4, 5, 6]]);
+}
+
+#[test]
+fn auto_joins_neighbours_that_nobody_takes() {
+    let model = chain("CGGSC");
+    let provers = [listing("p", &["Conv", "Relu"])];
+    let planned = automatic(&model, &provers, 10_000, no_groups);
+    assert_eq!(planned.slices(), [vec![0], vec![1, 2, 3], vec![4]]);
+}

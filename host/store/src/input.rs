@@ -156,10 +156,11 @@ pub fn read_samples(path: &Path, wanted: &[TensorInfo]) -> Result<Vec<Vec<Tensor
         let info = wanted.iter().find(|w| w.name == name)?;
         batch_size(&shape, &info.shape)
     });
-    let Some(size) = size else {
+    let Some((size, joined)) = size else {
         return Err(error);
     };
-    let batched: Option<Vec<TensorInfo>> = wanted.iter().map(|w| times(w, size)).collect();
+    let batched = wanted.iter().map(|w| times(w, size, joined));
+    let batched: Option<Vec<TensorInfo>> = batched.collect();
     let Some(batched) = batched else {
         return Err(error);
     };
@@ -179,23 +180,27 @@ pub fn read_samples(path: &Path, wanted: &[TensorInfo]) -> Result<Vec<Vec<Tensor
         .collect()
 }
 
-/// How many samples an array of this shape holds, when one has the other shape.
-fn batch_size(found: &[u64], one: &[u64]) -> Option<u64> {
+/// How many samples an array of this shape holds, when one has the other shape, and whether
+/// they are joined along a first dimension of more than 1.
+fn batch_size(found: &[u64], one: &[u64]) -> Option<(u64, bool)> {
     let (first, rest) = found.split_first()?;
-    let size = match one.split_first() {
-        _ if rest == one => *first,
-        Some((own, others)) if rest == others && *own > 0 && first % own == 0 => first / own,
+    let (size, joined) = match one.split_first() {
+        _ if rest == one => (*first, false),
+        Some((own, others)) if rest == others && *own > 0 && first % own == 0 => {
+            (first / own, *own > 1)
+        }
         _ => return None,
     };
-    (size > 1).then_some(size)
+    (size > 1).then_some((size, joined))
 }
 
 /// The tensor that holds a batch of so many; `None` when there is no such shape.
-fn times(info: &TensorInfo, size: u64) -> Option<TensorInfo> {
+fn times(info: &TensorInfo, size: u64, joined: bool) -> Option<TensorInfo> {
     let mut shape = info.shape.clone();
-    match shape.first_mut() {
+    match shape.first_mut().filter(|_| joined) {
         Some(first) => *first = first.checked_mul(size)?,
-        None => shape.push(size),
+        // Dimensions of 1 do not count, so this is also a batch along a first one of 1.
+        None => shape.insert(0, size),
     }
     Some(TensorInfo {
         shape,
