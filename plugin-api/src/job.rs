@@ -294,6 +294,12 @@ pub struct Done {
     pub warnings: Vec<String>,
 }
 
+/// The fact of a valid verdict that says how many values of the claimed inputs lie beyond
+/// what the circuit can represent, so that it computed with the nearest value that it has.
+/// The host does not count such a slice as proven unless the verifier allows it. A backend
+/// that never clamps leaves the fact out.
+pub const SATURATED_INPUTS: &str = "saturated_inputs";
+
 /// Reply of `verify`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "verdict")]

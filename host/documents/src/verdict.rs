@@ -200,6 +200,10 @@ pub struct SliceVerdict {
     /// Recomputed: the relative tolerance that was allowed; 0 is bit for bit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tolerance: Option<f64>,
+    /// Values of the claimed inputs that the circuit saw only clamped to its range. Unless
+    /// the verifier allows it, a slice with any is not proven.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub saturated_inputs: u64,
     /// What the prover measured against the float model. A note, not a checked fact.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fidelity: Option<Fidelity>,
@@ -225,6 +229,14 @@ pub struct SliceVerdict {
     pub extra: Extra,
 }
 
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks for a reference"
+)]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
 impl SliceVerdict {
     /// A verdict without grounds yet.
     pub fn new(index: usize, verdict: Verdict, payload_sha256: impl Into<String>) -> Self {
@@ -239,6 +251,7 @@ impl SliceVerdict {
             proof: None,
             keys: None,
             tolerance: None,
+            saturated_inputs: 0,
             fidelity: None,
             payload_sha256: payload_sha256.into(),
             circuit: Vec::new(),
@@ -272,6 +285,10 @@ pub struct VerificationReport {
     pub keys_sha256: Option<String>,
     /// What was demanded.
     pub require: Require,
+    /// What was demanded beyond that: properties of proofs, backends that count, whether
+    /// clamped inputs do. Empty when nothing was.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub policy: Map<String, Value>,
     /// Whether the demand is met: every slice's verdict is accepted and nothing of the
     /// whole run failed.
     pub accepted: bool,
@@ -361,6 +378,7 @@ impl VerificationReport {
             output_sha256: self.output_sha256.clone(),
             keys_sha256: self.keys_sha256.clone(),
             require: self.require,
+            policy: self.policy.clone(),
             accepted: self.accepted,
             slices: self
                 .slices
@@ -373,6 +391,7 @@ impl VerificationReport {
                     plugin_sha256: s.plugin_sha256.clone(),
                     keys: s.keys,
                     tolerance: s.tolerance,
+                    saturated_inputs: s.saturated_inputs,
                     payload_sha256: s.payload_sha256.clone(),
                     circuit: s.circuit.clone(),
                     proof_files: s.proof_files.clone(),
@@ -412,6 +431,9 @@ pub struct ReceiptSlice {
     /// Recomputed: the relative tolerance that was allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tolerance: Option<f64>,
+    /// Input values that the circuit saw only clamped; the verifier allowed it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub saturated_inputs: u64,
     /// SHA-256 of the slice's ONNX file.
     pub payload_sha256: String,
     /// Verifying artefacts.
@@ -444,6 +466,9 @@ pub struct Receipt {
     pub keys_sha256: Option<String>,
     /// What was demanded.
     pub require: Require,
+    /// What was demanded beyond that.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub policy: Map<String, Value>,
     /// Whether it was met.
     pub accepted: bool,
     /// Slices by index.

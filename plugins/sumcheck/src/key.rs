@@ -10,7 +10,7 @@ use dsperse_sumcheck_verifier::key::VerifyingKey;
 use dsperse_sumcheck_verifier::validate::Bounds;
 
 /// First bytes of the artefact; the last one is the version.
-const MAGIC: &[u8; 8] = b"DSPSCK\0\x01";
+const MAGIC: &[u8; 8] = b"DSPSCK\0\x02";
 /// Most inputs or outputs, and most bytes of a name.
 const MAX_PORTS: usize = 1 << 12;
 const MAX_NAME: usize = 1 << 12;
@@ -62,7 +62,14 @@ impl SliceKey {
     /// A sentence that says what is wrong with the bytes.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
         let mut r = ByteReader::new(bytes);
-        if &r.array::<8>()? != MAGIC {
+        let mark = r.array::<8>()?;
+        if mark[..7] == MAGIC[..7] && mark[7] < MAGIC[7] {
+            return Err(format!(
+                "the verifying key is of version {}, this backend uses version {}; compile the slice again",
+                mark[7], MAGIC[7]
+            ));
+        }
+        if &mark != MAGIC {
             return Err("the verifying key does not start with its mark".into());
         }
         let slice = r.array::<32>()?;

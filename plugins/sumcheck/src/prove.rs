@@ -3,6 +3,7 @@
 use crate::compile::{VERIFYING_KEY, WEIGHTS};
 use crate::key::SliceKey;
 use crate::{claim, verify, weights};
+use dsperse_plugin_api::job::SATURATED_INPUTS;
 use dsperse_plugin_api::job::artefact;
 use dsperse_plugin_api::{
     Artefact, ArtefactRef, Cx, Done, Encoding, Error, ProveJob, Result, Role, TensorFile,
@@ -66,8 +67,7 @@ pub fn witness(job: &WitnessJob, cx: &Cx) -> Result<Done> {
             job.slice.index
         ));
     }
-    done.facts
-        .insert("saturated_inputs".into(), saturated.into());
+    done.facts.insert(SATURATED_INPUTS.into(), saturated.into());
     for (i, (&id, port)) in key.key.program.outputs.iter().zip(&key.outputs).enumerate() {
         let tensor = all
             .get(id as usize)

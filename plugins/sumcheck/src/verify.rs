@@ -8,22 +8,31 @@ use crate::claim;
 use crate::compile::VERIFYING_KEY;
 use crate::key::SliceKey;
 use crate::prove::PROOF;
+use dsperse_plugin_api::job::SATURATED_INPUTS;
 use dsperse_plugin_api::{ArtefactRef, Verdict, VerifyJob};
+use dsperse_sumcheck_verifier::proof::Proof;
 use dsperse_sumcheck_verifier::verify::{PROTOCOL, verify_with};
 use serde_json::Map;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Longest proof that is read, in bytes; real ones stay below one mebibyte.
-const MAX_PROOF: u64 = 1 << 26;
 /// Longest verifying artefact that is read, in bytes.
 const MAX_KEY: u64 = 1 << 28;
 
 /// Judges a claim.
 #[must_use]
 pub fn verify(job: &VerifyJob) -> Verdict {
-    match judge(job) {
-        Ok(()) => {
+    // Reading the key is under the same net as checking the proof: whatever breaks off on
+    // bytes from outside is an invalid claim.
+    let judged = catch_unwind(AssertUnwindSafe(|| judge(job)));
+    match judged
+        .unwrap_or_else(|_| Err("the key or the proof is malformed: reading broke off".into()))
+    {
+        Ok(saturated) => {
             let mut facts = Map::new();
             facts.insert("protocol".into(), PROTOCOL.into());
+            // The proof speaks of the integers that the circuit saw. Where an input was
+            // clamped to get there, they are not the claimed values.
+            facts.insert(SATURATED_INPUTS.into(), saturated.into());
             Verdict::Valid {
                 facts,
                 warnings: Vec::new(),
@@ -33,17 +42,20 @@ pub fn verify(job: &VerifyJob) -> Verdict {
     }
 }
 
-fn judge(job: &VerifyJob) -> Result<(), String> {
+/// The number of input values that were clamped to the circuit's range.
+fn judge(job: &VerifyJob) -> Result<usize, String> {
     let key_bytes = read(&job.circuit, VERIFYING_KEY, MAX_KEY)?;
     let key = SliceKey::from_bytes(&key_bytes)?;
     if key.slice != claim::digest(&job.slice.sha256)? {
         return Err("the verifying key was made for another slice".into());
     }
     let context = claim::context(&job.slice, &key_bytes)?;
-    let (inputs, _) = claim::inputs(&key, &job.inputs)?;
+    let (inputs, saturated) = claim::inputs(&key, &job.inputs)?;
     let outputs = claim::outputs(&key, &job.outputs)?;
-    let proof = read(&job.proof, PROOF, MAX_PROOF)?;
-    verify_with(&key.key, &context, &inputs, &outputs, &proof).map_err(|e| e.to_string())
+    let most = Proof::max_bytes(&key.key)? as u64;
+    let proof = read(&job.proof, PROOF, most)?;
+    verify_with(&key.key, &context, &inputs, &outputs, &proof).map_err(|e| e.to_string())?;
+    Ok(saturated)
 }
 
 fn read(list: &[ArtefactRef], name: &str, most: u64) -> Result<Vec<u8>, String> {
@@ -55,7 +67,7 @@ fn read(list: &[ArtefactRef], name: &str, most: u64) -> Result<Vec<u8>, String> 
     let size = std::fs::metadata(&file.path).map_err(broken)?.len();
     if size > most {
         return Err(format!(
-            "the artefact \"{name}\" has {size} bytes, more than {most}"
+            "the artefact \"{name}\" has {size} bytes, more than the {most} that it can have"
         ));
     }
     std::fs::read(&file.path).map_err(broken)

@@ -1,6 +1,6 @@
 //! `compile`, `run`, `prove`, `verify` and `full-run`.
 
-use super::common::{Dims, Limits, MaxError, Routing, SlicesPath};
+use super::common::{Dims, Limits, MaxError, Policy, Routing, SlicesPath};
 use super::slicing::Cutting;
 use std::path::PathBuf;
 
@@ -111,9 +111,9 @@ pub struct Verify {
     /// Also write the verdict here
     #[arg(short, long, value_name = "FILE")]
     pub output_file: Option<PathBuf>,
-    /// What every slice must be for exit code 0
-    #[arg(long, value_enum, value_name = "LEVEL", default_value = "checked")]
-    pub require: Require,
+    /// What every slice must be for exit code 0 [default: checked]
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    pub require: Option<Require>,
     /// The model identity that the slices must have; proofs then count only under keys that are expected too or can be compiled again
     #[arg(long, value_name = "SHA256")]
     pub expect_model: Option<String>,
@@ -123,14 +123,21 @@ pub struct Verify {
     /// A receipt of somebody you trust: expects its model, keys, input and output, and no weaker verdict
     #[arg(long, value_name = "FILE")]
     pub expect_receipt: Option<PathBuf>,
-    /// Relative tolerance of recomputations; 0 compares bit for bit
-    #[arg(
-        long,
-        value_name = "REL",
-        default_value_t = 0.0,
-        allow_negative_numbers = true
-    )]
-    pub tolerance: f64,
+    /// Relative tolerance of recomputations; 0 compares bit for bit [default: 0]
+    #[arg(long, value_name = "REL", allow_negative_numbers = true)]
+    pub tolerance: Option<f64>,
+    /// A backend whose proofs and recomputations count, with the SHA-256 of its library if
+    /// you like. Repeatable [default: every loaded backend]
+    #[arg(long = "allow-backend", value_name = "NAME[@SHA256]")]
+    pub allow_backend: Vec<String>,
+    /// A file that holds what you demand of a verification; flags add to it
+    #[arg(long = "policy", value_name = "FILE")]
+    pub policy_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub policy: Policy,
+    /// Count proofs of claims whose input values the circuit saw only clamped to its range
+    #[arg(long)]
+    pub allow_saturation: bool,
     /// Compile the slices again and compare the verifying artefacts; other proofs don't count
     #[arg(long)]
     pub recompile: bool,

@@ -22,7 +22,7 @@ pub fn execute(app: &App, args: &Analyze) -> Result<Exit> {
         dims: paths::dims(&args.dims),
         backend: args.routing.backend.clone(),
         strict: args.routing.strict,
-        policy: compile::policy(&args.routing),
+        policy: compile::policy(&args.routing.policy),
     };
     let analysis = app.with_session(Some(&args.limits), |session| {
         Ok(analyze(session, &model, &options)?)

@@ -2,7 +2,7 @@
 
 use super::{paths, summary};
 use crate::app::App;
-use crate::args::common::Routing;
+use crate::args::common::{self, Routing};
 use crate::args::stages::Compile;
 use crate::error::Result;
 use crate::exit::Exit;
@@ -62,7 +62,7 @@ pub fn options(
     CompileOptions {
         backend: routing.backend.clone(),
         strict: routing.strict,
-        policy: policy(routing),
+        policy: policy(&routing.policy),
         layers,
         calibration,
         force,
@@ -70,8 +70,7 @@ pub fn options(
 }
 
 /// Demands on proofs from the flags.
-pub fn policy(routing: &Routing) -> Policy {
-    let p = &routing.policy;
+pub fn policy(p: &common::Policy) -> Policy {
     Policy {
         proof: p.require_proof,
         zero_knowledge: p.require_zk,

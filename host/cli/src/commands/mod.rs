@@ -6,6 +6,7 @@ mod convert;
 mod full_run;
 mod paths;
 mod plugin;
+mod policy;
 mod prove;
 mod report;
 mod run;

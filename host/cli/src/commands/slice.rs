@@ -3,6 +3,7 @@
 use super::paths;
 use crate::app::{App, shown};
 use crate::args::slicing::{Cutting, SliceArgs, Strategy};
+use crate::console::foreign::field;
 use crate::console::numbers;
 use crate::console::table::Table;
 use crate::error::{Result, UserError};
@@ -151,7 +152,7 @@ pub fn summary(sliced: &Sliced, analysis: Option<&PathBuf>) -> String {
     }
     let mut out = table.render();
     for warning in &sliced.warnings {
-        let _ = writeln!(out, "note: {warning}");
+        let _ = writeln!(out, "note: {}", field(warning));
     }
     let n = sliced.model.slices.len();
     let _ = writeln!(

@@ -2,6 +2,7 @@
 
 use super::run::fidelity;
 use crate::app::App;
+use crate::console::foreign::field;
 use crate::console::numbers;
 use crate::console::table::Table;
 use crate::output::SCHEMA;
@@ -75,11 +76,11 @@ pub fn text(report: &StageReport) -> String {
     warnings.sort_unstable();
     warnings.dedup();
     for warning in warnings {
-        let _ = writeln!(out, "note: {warning}");
+        let _ = writeln!(out, "note: {}", field(warning));
     }
     for line in report.failed() {
         if let Some(hint) = &line.hint {
-            let _ = writeln!(out, "hint for slice {}: {hint}", line.index);
+            let _ = writeln!(out, "hint for slice {}: {}", line.index, field(hint));
         }
     }
     let done = report

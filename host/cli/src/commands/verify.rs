@@ -1,11 +1,13 @@
 //! `verify`.
 
-use super::{paths, run::fidelity};
+use super::{paths, policy, run::fidelity};
 use crate::app::App;
+use crate::args::Isolation;
 use crate::args::stages::{Require, Verify};
+use crate::console::foreign::field;
 use crate::console::numbers;
 use crate::console::table::Table;
-use crate::error::Result;
+use crate::error::{Result, UserError};
 use crate::exit::Exit;
 use crate::output;
 use dsperse_documents::{KeyOrigin, SliceVerdict, StageOutcome, Verdict, VerificationReport};
@@ -17,17 +19,13 @@ use std::path::{Path, PathBuf};
 
 pub fn execute(app: &App, args: &Verify) -> Result<Exit> {
     let (run, data) = paths::run_and_slices(app, &args.of)?;
-    let options = VerifyOptions {
-        input: args.input.clone(),
-        output: args.output.clone(),
-        require: require(args.require),
-        expect_model: args.expect_model.clone(),
-        expect_keys: args.expect_keys.clone(),
-        expect_receipt: args.expect_receipt.clone(),
-        tolerance: args.tolerance,
-        recompile: args.recompile,
-        calibration: args.calibration.clone(),
-    };
+    if app.global.isolation == Isolation::None {
+        return Err(UserError::usage(
+            "verify does not run plugins inside its own process: one that ends the process would end it without a verdict",
+            "leave --isolation out",
+        ));
+    }
+    let options = policy::options(args)?;
     let report = app.with_session(Some(&args.limits), |session| {
         carry_out(session, &run, &data, &options, args.receipt.as_deref())
     })?;
@@ -135,16 +133,16 @@ pub fn text(report: &VerificationReport) -> String {
     }
     let mut out = table.render();
     for failure in &report.failures {
-        let _ = writeln!(out, "failed: {failure}");
+        let _ = writeln!(out, "failed: {}", field(failure));
     }
     for line in proofs(&report.slices) {
-        let _ = writeln!(out, "{line}");
+        let _ = writeln!(out, "{}", field(&line));
     }
     let mut warnings: Vec<&String> = report.slices.iter().flat_map(|s| &s.warnings).collect();
     warnings.sort_unstable();
     warnings.dedup();
     for warning in warnings {
-        let _ = writeln!(out, "warning: {warning}");
+        let _ = writeln!(out, "warning: {}", field(warning));
     }
     let mut hints: Vec<&String> = report
         .slices
@@ -155,7 +153,7 @@ pub fn text(report: &VerificationReport) -> String {
     hints.sort_unstable();
     hints.dedup();
     for hint in hints {
-        let _ = writeln!(out, "hint: {hint}");
+        let _ = writeln!(out, "hint: {}", field(hint));
     }
     if let Some(f) = &report.fidelity {
         let _ = writeln!(out, "fidelity, as the prover measured it: {}", fidelity(f));

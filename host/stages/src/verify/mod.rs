@@ -24,7 +24,7 @@ use crate::chain::lock;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::schedule::{self, Task};
-use crate::session::Session;
+use crate::session::{Loaded, Session};
 use checks::Check;
 use claims::Claims;
 use dsperse_documents::digest::is_sha256_hex;
@@ -33,6 +33,7 @@ use dsperse_documents::{
     KeyOrigin, ModelMetadata, Receipt, Require, RunResults, SliceVerdict, Verdict,
     VerificationReport,
 };
+use dsperse_router::Policy;
 use dsperse_store::{RunDir, SliceStore};
 use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock};
@@ -56,12 +57,105 @@ pub struct VerifyOptions {
     pub expect_receipt: Option<PathBuf>,
     /// Relative tolerance of recomputations; 0 is bit for bit.
     pub tolerance: f64,
+    /// What the backends of counting proofs must offer.
+    pub policy: Policy,
+    /// The backends whose word counts, for proofs and for recomputations; empty is all.
+    pub allowed: Vec<AllowedBackend>,
+    /// Count proofs of claims whose inputs the circuit saw only clamped to its range.
+    pub allow_saturation: bool,
     /// Compile the slices again and compare verifying artefacts; a proof under a key that
     /// can't be made again does not count.
     pub recompile: bool,
     /// The model input that the slices were calibrated with, for compiling them again; the
     /// claim's own input when `None`.
     pub calibration: Option<PathBuf>,
+}
+
+/// A backend whose word the verifier takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllowedBackend {
+    /// Its name.
+    pub name: String,
+    /// SHA-256 of its library, lower-case hex; `None` is any.
+    pub sha256: Option<String>,
+}
+
+impl AllowedBackend {
+    /// Reads `NAME` or `NAME@SHA256`.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub fn parse(text: &str) -> std::result::Result<Self, String> {
+        let (name, digest) = match text.split_once('@') {
+            Some((name, digest)) => (name, Some(digest.trim().to_ascii_lowercase())),
+            None => (text, None),
+        };
+        let name = name.trim();
+        if name.is_empty() {
+            return Err(format!(
+                "\"{text}\" names no backend: expected NAME or NAME@SHA256"
+            ));
+        }
+        if let Some(digest) = digest.as_deref().filter(|d| !is_sha256_hex(d)) {
+            return Err(format!(
+                "\"{digest}\" is no SHA-256: expected 64 hexadecimal digits after \"{name}@\""
+            ));
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            sha256: digest,
+        })
+    }
+
+    fn is(&self, backend: &Loaded<'_>) -> bool {
+        self.name == backend.name() && self.sha256.as_deref().is_none_or(|d| d == backend.digest)
+    }
+}
+
+impl std::fmt::Display for AllowedBackend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.sha256 {
+            Some(digest) => write!(f, "{}@{digest}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
+impl VerifyOptions {
+    /// Why a backend's word does not count here, if so.
+    fn refusal(&self, backend: &Loaded<'_>) -> Option<String> {
+        if self.allowed.is_empty() || self.allowed.iter().any(|a| a.is(backend)) {
+            return None;
+        }
+        let name = backend.name();
+        Some(if self.allowed.iter().any(|a| a.name == name) {
+            format!(
+                "the verifier allows another library of backend \"{name}\" than the one that is loaded, whose SHA-256 is {}",
+                backend.digest
+            )
+        } else {
+            format!("backend \"{name}\" is not among those that the verifier allows")
+        })
+    }
+
+    /// What was demanded beyond `require`, for the report.
+    fn demands(&self) -> serde_json::Map<String, serde_json::Value> {
+        let mut demands = serde_json::Map::new();
+        if let Ok(serde_json::Value::Object(policy)) = serde_json::to_value(&self.policy) {
+            let set = |v: &serde_json::Value| {
+                !matches!(v, serde_json::Value::Bool(false) | serde_json::Value::Null)
+            };
+            demands.extend(policy.into_iter().filter(|(_, v)| set(v)));
+        }
+        if !self.allowed.is_empty() {
+            let names: Vec<String> = self.allowed.iter().map(ToString::to_string).collect();
+            demands.insert("allow_backends".into(), names.into());
+        }
+        if self.allow_saturation {
+            demands.insert("allow_saturation".into(), true.into());
+        }
+        demands
+    }
 }
 
 /// Whether the verifier says which keys it expects.
@@ -120,6 +214,7 @@ pub fn verify_without(
         input_sha256: digest_of(&claims.records(&model.inputs)),
         output_sha256: digest_of(&claims.records(&model.outputs)),
         require: options.require,
+        policy: options.demands(),
         fidelity: results.fidelity.clone(),
         ..VerificationReport::default()
     };

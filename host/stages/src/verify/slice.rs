@@ -188,6 +188,14 @@ impl Judge<'_> {
                 "backend \"{name}\" verifies no proofs"
             ))));
         }
+        if let Some(reason) = self.options.refusal(&backend) {
+            return Ok(Err(NotProven::undecided(reason)));
+        }
+        if let Err(reason) = self.options.policy.check(&backend.descriptor.capabilities) {
+            return Ok(Err(NotProven::undecided(format!(
+                "a proof of \"{name}\" does not count here: {reason}"
+            ))));
+        }
         let Some(compilation) = slice.compilations.get(name) else {
             return Ok(Err(NotProven::undecided(format!(
                 "these slices hold nothing that \"{name}\" compiled"
@@ -226,6 +234,14 @@ impl Judge<'_> {
                     return Ok(Err(NotProven::undecided(format!(
                         "a proof of \"{name}\" is not bound to inputs and outputs"
                     ))));
+                }
+                verdict.saturated_inputs = saturated_inputs(&facts);
+                if verdict.saturated_inputs > 0 && !self.options.allow_saturation {
+                    return Ok(Err(NotProven::undecided(format!(
+                        "{} of the claimed input values are beyond the range that the circuit of \"{name}\" represents: its proof holds for the nearest values that it has, not for these",
+                        verdict.saturated_inputs
+                    ))
+                    .hint("compile with calibration inputs like this one; or accept such proofs when you verify, with --allow-saturation")));
                 }
                 verdict.verdict = Verdict::Proven;
                 verdict.keys = Some(origin);
@@ -360,6 +376,10 @@ impl Judge<'_> {
                 return Ok(Ok(()));
             }
         };
+        if let Some(reason) = self.options.refusal(&backend) {
+            verdict.reason = also(&reason);
+            return Ok(Ok(()));
+        }
         let (job, files) = match self.job(slice, &backend, claim, true) {
             Ok(prepared) => prepared,
             Err(NotProven::Wrong(reason)) => return Ok(Err(reason)),
@@ -448,6 +468,14 @@ impl Judge<'_> {
         }
         Ok((answer, usage))
     }
+}
+
+/// How many input values the circuit saw clamped. A number that can't be read counts as one:
+/// the backend says that there is something.
+fn saturated_inputs(facts: &serde_json::Map<String, serde_json::Value>) -> u64 {
+    facts
+        .get(dsperse_plugin_api::job::SATURATED_INPUTS)
+        .map_or(0, |n| n.as_u64().unwrap_or(1))
 }
 
 fn note_backend(verdict: &mut SliceVerdict, backend: &Loaded<'_>) {

@@ -127,6 +127,8 @@ impl Walk<'_, '_> {
         let parts = wire_parts(factors, in_shape);
         let bound: Vec<&WirePart<'_>> = parts.iter().filter(|p| !p.free).collect();
         let rounds: usize = bound.iter().map(|p| num_vars(&p.sizes)).sum();
+        self.claims
+            .evaluate_entries(evaluation_cost(&bound, open.len()))?;
         if rounds == 0 {
             for c in open {
                 let matrix: EF = bound.iter().map(|p| p.eval(&c.point, &[])).product();

@@ -4,6 +4,8 @@
 //! Each test covers one of the traps listed in the protocol's description:
 //! committed values, messages, statements, openings, keys, encodings.
 
+use std::cell::Cell;
+
 use dsperse_sumcheck_verifier::commit::{EF, F};
 use dsperse_sumcheck_verifier::eval::evaluate;
 use dsperse_sumcheck_verifier::hash::DIGEST_BYTES;
@@ -14,7 +16,7 @@ use dsperse_sumcheck_verifier::program::*;
 use dsperse_sumcheck_verifier::proof::Proof;
 use dsperse_sumcheck_verifier::verify::{PublicTensors, start};
 use dsperse_sumcheck_verifier::{Reject, verify};
-use p3_field::PrimeCharacteristicRing;
+use p3_field::{Field, PrimeCharacteristicRing};
 
 #[path = "../tests/common/mod.rs"]
 #[allow(dead_code, reason = "only one program is used here")]
@@ -35,6 +37,10 @@ struct Slice {
     tensors: Vec<Tensor>,
     outputs: Vec<Tensor>,
     proof: Vec<u8>,
+    /// Attacks that ended in a proof, which the verifier judged.
+    judged: Cell<usize>,
+    /// Attacks in which even the dishonest prover got stuck: they show nothing.
+    stuck: Cell<usize>,
 }
 
 fn slice() -> Slice {
@@ -63,6 +69,8 @@ fn slice() -> Slice {
         tensors,
         outputs,
         proof,
+        judged: Cell::new(0),
+        stuck: Cell::new(0),
     }
 }
 
@@ -85,9 +93,24 @@ impl Slice {
         };
         match prove_with(&self.pk, None, &statement, tensors, adversary) {
             // Where even the dishonest prover gets stuck there is no proof.
-            Err(e) => Some(Reject::Proof(e.to_string())),
-            Ok(proof) => verify(&self.vk, &CONTEXT, &self.inputs, outputs, &proof).err(),
+            Err(e) => {
+                self.stuck.set(self.stuck.get() + 1);
+                Some(Reject::Proof(e.to_string()))
+            }
+            Ok(proof) => {
+                self.judged.set(self.judged.get() + 1);
+                verify(&self.vk, &CONTEXT, &self.inputs, outputs, &proof).err()
+            }
         }
+    }
+
+    /// Whether nearly all attacks so far were judged by the verifier.
+    fn assert_judged(&self) {
+        let (judged, stuck) = (self.judged.get(), self.stuck.get());
+        assert!(
+            judged > 0 && stuck * 10 <= judged,
+            "{judged} attacks were judged, in {stuck} the prover got stuck"
+        );
     }
 
     fn layout(&self) -> &Layout {
@@ -158,14 +181,14 @@ impl Adversary for Persist {
 #[test]
 fn every_changed_message_is_rejected() {
     let s = slice();
-    let n = Proof::from_bytes(&s.proof, true)
+    let n = Proof::from_bytes(&s.proof, s.pk.verifying_key())
         .expect("parses")
         .messages
         .len();
     assert!(n > 250, "the slice sends {n} messages");
     for at in 0..n {
         // Replaced in a finished proof.
-        let mut proof = Proof::from_bytes(&s.proof, true).expect("parses");
+        let mut proof = Proof::from_bytes(&s.proof, s.pk.verifying_key()).expect("parses");
         proof.messages[at] += EF::ONE;
         let bytes = proof.to_bytes().expect("encodes");
         let got = verify(&s.vk, &CONTEXT, &s.inputs, &s.outputs, &bytes);
@@ -186,6 +209,7 @@ fn every_changed_message_is_rejected() {
             "message {at}, adaptive: {got:?}"
         );
     }
+    s.assert_judged();
 }
 
 #[test]
@@ -235,6 +259,7 @@ fn every_changed_cell_is_rejected() {
         "the slice has {} sorts of column",
         seen.len()
     );
+    s.assert_judged();
 }
 
 #[test]
@@ -262,6 +287,7 @@ fn every_changed_tensor_value_is_rejected() {
             }
         }
     }
+    s.assert_judged();
 }
 
 #[test]
@@ -378,7 +404,7 @@ fn proofs_of_any_other_length_are_rejected() {
     let got = verify(&s.vk, &CONTEXT, &s.inputs, &s.outputs, &longer);
     assert!(matches!(got, Err(Reject::Proof(_))), "{got:?}");
     // One message more, in its place.
-    let mut proof = Proof::from_bytes(&s.proof, true).expect("parses");
+    let mut proof = Proof::from_bytes(&s.proof, s.pk.verifying_key()).expect("parses");
     proof.messages.push(EF::ZERO);
     let bytes = proof.to_bytes().expect("encodes");
     let got = verify(&s.vk, &CONTEXT, &s.inputs, &s.outputs, &bytes);
@@ -410,7 +436,7 @@ fn parts_of_other_proofs_do_not_fit() {
     let s = slice();
     let (outputs, other) = prove(&s.pk, &[4; 32], &s.inputs).expect("proves");
     assert_eq!(outputs, s.outputs);
-    let parse = |bytes: &[u8]| Proof::from_bytes(bytes, true).expect("parses");
+    let parse = |bytes: &[u8]| Proof::from_bytes(bytes, s.pk.verifying_key()).expect("parses");
     let judge = |proof: Proof| {
         let bytes = proof.to_bytes().expect("encodes");
         verify(&s.vk, &CONTEXT, &s.inputs, &s.outputs, &bytes)
@@ -530,14 +556,18 @@ fn every_part_of_the_statement_moves_the_first_challenge() {
             let public = PublicTensors::new(key, inputs, outputs).expect("the tensors fit");
             start(key, context, &public, &root).challenge()
         };
-    let root = Proof::from_bytes(&s.proof, true).expect("parses").root;
+    let root = Proof::from_bytes(&s.proof, s.pk.verifying_key())
+        .expect("parses")
+        .root;
     let base = first(key, &CONTEXT, &s.inputs, &s.outputs, root);
     let mut other_root = root;
     other_root[0] ^= 1;
     let mut other_key = key.clone();
     other_key.parameters.limb_bits = 7;
     let mut other_weights = key.clone();
-    other_weights.weights = Some(other_root);
+    if let Some(weights) = &mut other_weights.weights {
+        weights.root = other_root;
+    }
     let mut inputs = s.inputs.clone();
     inputs[0].data[3] += 1;
     let mut outputs = s.outputs.clone();
@@ -581,7 +611,7 @@ fn a_true_opening_of_another_value_is_rejected() {
 
     // The same, but the last message is the true value of the committed
     // weights: then the claims about columns do not add up to it.
-    let parsed = Proof::from_bytes(&proof, true).expect("parses");
+    let parsed = Proof::from_bytes(&proof, key).expect("parses");
     let truth = parsed.weights.expect("an opening").evals[0].current()[0];
     let last = parsed.messages.len() - 1;
     let tensors = evaluate(&key.program, &key.checked, other.weights(), &s.inputs).expect("runs");
@@ -660,7 +690,7 @@ fn a_maximum_is_neither_a_smaller_operand_nor_a_greater_value() {
 fn other_spellings_of_a_length_are_rejected() {
     // The opening's decoder would take 0x82 0x00 for 0x02.
     let s = slice();
-    let messages = Proof::from_bytes(&s.proof, true)
+    let messages = Proof::from_bytes(&s.proof, s.pk.verifying_key())
         .expect("parses")
         .messages
         .len();
@@ -674,4 +704,112 @@ fn other_spellings_of_a_length_are_rejected() {
     let got = verify(&s.vk, &CONTEXT, &s.inputs, &s.outputs, &proof);
     let expected = Reject::Proof("an opening is not in canonical form".into());
     assert_eq!(got, Err(expected));
+}
+
+/// Changes two messages together.
+struct Pair {
+    first: (usize, fn(EF) -> EF),
+    second: (usize, fn(EF) -> EF),
+}
+
+impl Adversary for Pair {
+    fn message(&mut self, index: usize, value: EF) -> EF {
+        for (at, change) in [self.first, self.second] {
+            if index == at {
+                return change(value);
+            }
+        }
+        value
+    }
+
+    fn persists(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn pairs_of_changed_messages_are_rejected() {
+    // Changes that cancel in a sum, in a product and in a difference.
+    let s = slice();
+    let n = Proof::from_bytes(&s.proof, s.pk.verifying_key())
+        .expect("parses")
+        .messages
+        .len();
+    let double: fn(EF) -> EF = |v| v + v;
+    let halve: fn(EF) -> EF = |v| v * EF::TWO.inverse();
+    let more: fn(EF) -> EF = |v| v + EF::TWO;
+    let less: fn(EF) -> EF = |v| v - EF::TWO;
+    for at in 0..n - 1 {
+        for (f, g) in [(double, halve), (more, less), (more, more)] {
+            let mut adversary = Pair {
+                first: (at, f),
+                second: (at + 1, g),
+            };
+            let got = s.attack(s.tensors.clone(), &mut adversary);
+            assert!(
+                matches!(got, Some(Reject::Proof(_))),
+                "messages {at} and {}: {got:?}",
+                at + 1
+            );
+        }
+    }
+    s.assert_judged();
+}
+
+#[test]
+fn unused_and_padding_cells_prove_nothing_else() {
+    // Cells that no claim reads may hold anything: the proof must stay one of the same
+    // outputs, and is accepted only for those.
+    let s = slice();
+    let key = s.pk.verifying_key();
+    let mut outputs = s.outputs.clone();
+    outputs[0].data[0] -= 1;
+    for at in 0..1usize << s.layout().activation_vars {
+        let column = s.layout().columns.iter().find(|c| {
+            let len = c
+                .shape
+                .iter()
+                .map(|d| d.next_power_of_two())
+                .product::<usize>();
+            !c.is_weight && (c.offset..c.offset + len).contains(&at)
+        });
+        let padding = column.is_none_or(|c| {
+            (0..c.shape.iter().product()).all(|i| c.offset + pad_index(i, &c.shape) != at)
+        });
+        if !padding || at % 3 != 0 {
+            continue;
+        }
+        let mut adversary = StackCell {
+            at,
+            add: F::from_u64(3),
+        };
+        let mut tensors = s.tensors.clone();
+        tensors[key.program.outputs[0] as usize].data[0] -= 1;
+        let got = s.attack_on(tensors, &outputs, &mut adversary);
+        assert!(got.is_some(), "cell {at}");
+    }
+    s.assert_judged();
+}
+
+#[test]
+fn a_proof_longer_than_its_key_allows_is_not_decoded() {
+    // An opening whose rows are empty: a byte each in the proof, 24 in memory.
+    let s = slice();
+    let key = s.pk.verifying_key();
+    let most = Proof::max_bytes(key).expect("a limit");
+    assert!(s.proof.len() <= most, "{} of {most}", s.proof.len());
+    let messages = Proof::from_bytes(&s.proof, key)
+        .expect("parses")
+        .messages
+        .len();
+    let at = 8 + DIGEST_BYTES + 4 + 24 * messages;
+    let mut proof = s.proof[..at].to_vec();
+    let rows = 1u32 << 20;
+    proof.extend(rows.to_le_bytes());
+    proof.resize(proof.len() + rows as usize, 0);
+    let got = verify(&s.vk, &CONTEXT, &s.inputs, &s.outputs, &proof);
+    let Err(Reject::Proof(reason)) = got else {
+        panic!("{got:?}")
+    };
+    assert!(reason.contains("those of this key have"), "{reason}");
 }

@@ -7,13 +7,15 @@ use dsperse_sumcheck_verifier::commit::{
 };
 use dsperse_sumcheck_verifier::eval::{EvalError, evaluate};
 use dsperse_sumcheck_verifier::hash::Root;
-use dsperse_sumcheck_verifier::key::{KeyError, Parameters, VerifyingKey, to_root};
+use dsperse_sumcheck_verifier::key::{
+    KeyError, Parameters, VerifyingKey, WeightsCommitment, to_root,
+};
 use dsperse_sumcheck_verifier::layout::Atom;
 use dsperse_sumcheck_verifier::lookup::LeafClaims;
 use dsperse_sumcheck_verifier::mle::{eq_table, num_vars, suffix};
 use dsperse_sumcheck_verifier::program::{Program, Tensor};
 use dsperse_sumcheck_verifier::proof::Proof;
-use dsperse_sumcheck_verifier::verify::{PublicTensors, start};
+use dsperse_sumcheck_verifier::verify::{PublicTensors, anchor, start};
 use p3_blake3::Blake3;
 use p3_challenger::HashChallenger;
 use p3_commit::MultilinearPcs;
@@ -25,7 +27,7 @@ use p3_sumcheck::layout::{Layout as _, PrefixProver, Table};
 use thiserror::Error;
 
 use crate::backwards::Walk;
-use crate::lookup::{AtomValues, prove_lookups};
+use crate::lookup::{AtomValues, inner, prove_lookups};
 use crate::sender::{Adversary, Honest, Sender};
 use crate::sumcheck::{Arrays, Form, Instance, prove_batch};
 use crate::witness::{Witness, fill_columns, fill_multiplicities, padded, stack};
@@ -125,8 +127,8 @@ impl ProvingKey {
 
     /// Claims another commitment to the weights than the real one.
     #[cfg(test)]
-    pub(crate) fn pretend(&mut self, root: Option<Root>) {
-        self.key.weights = root;
+    pub(crate) fn pretend(&mut self, weights: Option<WeightsCommitment>) {
+        self.key.weights = weights;
     }
 
     /// Opens another key's commitment to the weights instead of its own.
@@ -218,7 +220,12 @@ pub fn compile_with(
         Some(vars) => {
             let values = stack(&key, &columns, true, vars);
             let committed = Committed::new(values.clone(), vars, parameters.weight_rate)?;
-            key.weights = Some(committed.0.root()?);
+            let root = committed.0.root()?;
+            let point = key.anchor_point(&root);
+            key.weights = Some(WeightsCommitment {
+                root,
+                anchor: inner(&eq_table(&point), &values),
+            });
             (values, Some(committed))
         }
     };
@@ -396,10 +403,22 @@ pub(crate) fn prove_with(
     .map_err(internal)?;
     drop(witness);
 
-    let activation_point = reduce_columns(key, &mut sender, &claims, false, activation_stack);
-    let weight_point = layout
-        .weight_vars
-        .map(|_| reduce_columns(key, &mut sender, &claims, true, pk.weight_stack.clone()));
+    let activation_point = reduce_columns(key, &mut sender, &claims, false, activation_stack, None);
+    let weight_point = match layout.weight_vars {
+        Some(_) => {
+            let whole = anchor(key).map_err(internal)?;
+            let stack = pk.weight_stack.clone();
+            Some(reduce_columns(
+                key,
+                &mut sender,
+                &claims,
+                true,
+                stack,
+                Some(&whole),
+            ))
+        }
+        None => None,
+    };
     let Sender {
         mut transcript,
         messages,
@@ -429,11 +448,16 @@ fn reduce_columns(
     claims: &Claims,
     weights: bool,
     values: Vec<F>,
+    whole: Option<&Claim>,
 ) -> Vec<EF> {
     let alpha = sender.transcript.challenge();
     let vars = values.len().trailing_zeros() as usize;
-    let mut weight = vec![EF::ZERO; values.len()];
-    let (mut claim, mut power) = (EF::ZERO, EF::ONE);
+    let mut weight = match whole {
+        Some(c) => eq_table(&c.point),
+        None => vec![EF::ZERO; values.len()],
+    };
+    let mut claim = whole.map_or(EF::ZERO, |c| c.value);
+    let mut power = if whole.is_some() { alpha } else { EF::ONE };
     // Equal points share their table of weights.
     let mut tables: Vec<(&[EF], Vec<EF>)> = vec![];
     for (column, claims) in key.layout.columns.iter().zip(&claims.columns) {
@@ -466,3 +490,6 @@ fn reduce_columns(
     let _ = sender.send(instance.ends()[0]);
     point
 }
+
+#[cfg(test)]
+mod equivocation;

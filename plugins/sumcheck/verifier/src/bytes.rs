@@ -1,6 +1,13 @@
 //! Canonical bytes: little-endian words, every list preceded by its length,
 //! which is compared with a limit and with the bytes left before it is used.
 
+use p3_field::{BasedVectorSpace, PrimeField64, integers::QuotientMap};
+
+use crate::commit::{EF, F};
+
+/// Bytes of an element of the challenge field.
+pub const EF_BYTES: usize = 24;
+
 /// Writes into a growing buffer.
 #[derive(Default)]
 pub struct Writer {
@@ -28,6 +35,15 @@ impl Writer {
     /// and are written as the largest word, which no reader accepts.
     pub fn size(&mut self, x: usize) {
         self.u32(u32::try_from(x).unwrap_or(u32::MAX));
+    }
+
+    /// An element of the challenge field: its three coefficients, canonical.
+    pub fn element(&mut self, x: EF) {
+        let coefficients: &[F] = x.as_basis_coefficients_slice();
+        for c in coefficients {
+            self.out
+                .extend_from_slice(&c.as_canonical_u64().to_le_bytes());
+        }
     }
 
     /// A list with its length.
@@ -93,6 +109,17 @@ impl<'a> ByteReader<'a> {
         } else {
             Ok(x as usize)
         }
+    }
+
+    /// An element of the challenge field; only the canonical form is one.
+    pub fn element(&mut self) -> Result<EF, String> {
+        let mut coefficients = [F::default(); 3];
+        for c in &mut coefficients {
+            let word = u64::from_le_bytes(self.array()?);
+            *c = F::from_canonical_checked(word).ok_or("a field element is not canonical")?;
+        }
+        EF::from_basis_coefficients_slice(&coefficients)
+            .ok_or_else(|| "a field element is malformed".to_string())
     }
 
     /// A list of at most `limit` items of at least `least` bytes each.

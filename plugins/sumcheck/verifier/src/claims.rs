@@ -7,6 +7,11 @@ use crate::program::TensorId;
 /// a limit a hostile key could make their number grow exponentially.
 pub const MAX_CLAIMS: usize = 1024;
 
+/// Most entries of wires that are evaluated for one proof, each once for every claim about
+/// the wire's result. The number of claims follows from the key, so this too bounds what a
+/// hostile key can ask for.
+pub const MAX_EVALUATED_ENTRIES: u64 = 1 << 27;
+
 /// "This polynomial has this value at this point."
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
@@ -23,6 +28,8 @@ pub struct Claims {
     pub tensors: Vec<Vec<Claim>>,
     /// For each column.
     pub columns: Vec<Vec<Claim>>,
+    /// Entries of wires that were evaluated so far.
+    evaluated: u64,
 }
 
 impl Claims {
@@ -31,6 +38,23 @@ impl Claims {
         Self {
             tensors: vec![vec![]; tensors],
             columns: vec![vec![]; columns],
+            evaluated: 0,
+        }
+    }
+
+    /// Counts entries of wires that are about to be evaluated. Prover and verifier count the
+    /// same, so a prover learns of it before anybody else does.
+    ///
+    /// # Errors
+    /// When they are more than [`MAX_EVALUATED_ENTRIES`].
+    pub fn evaluate_entries(&mut self, entries: u64) -> Result<(), String> {
+        self.evaluated = self.evaluated.saturating_add(entries);
+        if self.evaluated <= MAX_EVALUATED_ENTRIES {
+            Ok(())
+        } else {
+            Err(format!(
+                "the program's wires need more than {MAX_EVALUATED_ENTRIES} evaluated entries; cut the slice into smaller ones"
+            ))
         }
     }
 

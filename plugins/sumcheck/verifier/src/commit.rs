@@ -127,6 +127,44 @@ pub fn pcs(num_vars: usize, log_inv_rate: usize) -> Result<Pcs, String> {
     Ok(Pcs::new(config, Dft::default(), mmcs))
 }
 
+/// Most bytes of an opening of a stack of `num_vars` variables: every list at its full
+/// length, nothing shared between the paths of a round's queries, and every field element in
+/// its longest encoding.
+///
+/// # Errors
+/// For sizes outside the supported ones.
+pub fn max_opening_bytes(num_vars: usize, log_inv_rate: usize) -> Result<usize, String> {
+    // The encoding has variable-length integers: up to 10 bytes for 64 bits.
+    const WORD: usize = 10;
+    const ELEMENT: usize = 3 * WORD;
+    let scheme = pcs(num_vars, log_inv_rate)?;
+    let rounds = scheme.round_parameters();
+    let schedule = scheme.folding_schedule();
+    let fold = |i: usize| schedule.get(i).copied().unwrap_or(FOLDING);
+    // A row of the initial codeword is in the base field, later ones in the extension.
+    let queries = |round: usize, count: usize, log_height: usize| {
+        let element = if round == 0 { WORD } else { ELEMENT };
+        let row = WORD + (element << fold(round));
+        let path = log_height * (DIGEST_BYTES + WORD);
+        4 * WORD + count * (row + path)
+    };
+    let sumcheck = num_vars * (2 * ELEMENT + WORD) + (rounds.len() + 2) * 2 * WORD;
+    let mut bytes = 16 * WORD + sumcheck + scheme.commitment_ood_samples() * ELEMENT;
+    for (i, round) in rounds.iter().enumerate() {
+        bytes += 4 * WORD + DIGEST_BYTES + round.ood_samples * ELEMENT;
+        bytes += queries(i, round.num_queries, round.log_folded_domain_size);
+    }
+    let last = scheme.final_round_config();
+    bytes += queries(
+        rounds.len(),
+        scheme.terminal().num_queries,
+        last.log_folded_domain_size,
+    );
+    let folded: usize = (0..=rounds.len()).map(fold).sum();
+    let clear = num_vars.saturating_sub(folded);
+    Ok(bytes + (ELEMENT << clear) + 2 * ELEMENT)
+}
+
 /// One column, opened at one point.
 pub fn protocol(num_vars: usize) -> OpeningProtocol {
     OpeningProtocol::new(vec![TableSpec::new(

@@ -1,23 +1,37 @@
-//! The verifying key: the program, the parameters of the proof system, and the
-//! commitment to the weights.
+//! The verifying key: the program, the parameters of the proof system, the
+//! commitment to the weights, and the anchor that makes it a commitment to one
+//! vector of weights.
 
 use thiserror::Error;
 
 use crate::bytes::{ByteReader, Writer};
-use crate::commit::{Commitment, MAX_LOG_INV_RATE};
+use crate::commit::{Commitment, EF, MAX_LOG_INV_RATE};
 use crate::encode::{read_program, write_program};
 use crate::hash::{DIGEST_BYTES, Root};
 use crate::layout::Layout;
 use crate::program::Program;
 use crate::security::{MIN_SECURITY_BITS, soundness};
+use crate::transcript::Transcript;
 use crate::validate::{Checked, ProgramError, validate};
 
-/// First bytes of a key.
-const MAGIC: &[u8; 8] = b"DSPSVK\0\x01";
+/// First bytes of a key; the last one is the version.
+const MAGIC: &[u8; 8] = b"DSPSVK\0\x02";
+/// Label of the transcript that the anchor's point is drawn from.
+const ANCHOR: &[u8] = b"dsperse-sumcheck/2/anchor";
 
 /// Why a verifying key is refused.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum KeyError {
+    /// The key is of an earlier version of the format.
+    #[error(
+        "The verifying key is of version {found} of the key format, this program uses version {expected}; compile the slice again"
+    )]
+    Version {
+        /// The version found.
+        found: u8,
+        /// The version of this program.
+        expected: u8,
+    },
     /// The bytes are not those of a key.
     #[error("The verifying key is malformed: {0}")]
     Malformed(String),
@@ -40,6 +54,24 @@ pub struct Parameters {
     pub activation_rate: u8,
 }
 
+/// The commitment to the weights.
+///
+/// A Merkle root alone does not bind one vector. In the list-decoding regime a root may be
+/// close to several codewords, and a dishonest maker of keys can commit to a word between
+/// two of them; out-of-domain points that are drawn anew in every proof tie nothing
+/// together across proofs. The anchor does: a point that follows from program, parameters
+/// and root, and the value of the weights' stack there. Every proof shows that the stack it
+/// speaks of has that value. Two different stacks agree at a point drawn after both were
+/// fixed with probability `vars / |E|` (Schwartz, Zippel), so all accepted proofs of one key
+/// speak of one vector of weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WeightsCommitment {
+    /// The Merkle root.
+    pub root: Root,
+    /// The value of the weights' stack at [`VerifyingKey::anchor_point`].
+    pub anchor: EF,
+}
+
 /// A verifying key with everything that is derived from it. It can only be had
 /// for a program that passes validation.
 #[derive(Clone, Debug)]
@@ -48,8 +80,8 @@ pub struct VerifyingKey {
     pub program: Program,
     /// The parameters.
     pub parameters: Parameters,
-    /// The root of the commitment to the weights, if there are any.
-    pub weights: Option<Root>,
+    /// The commitment to the weights, if there are any.
+    pub weights: Option<WeightsCommitment>,
     /// Shapes and bounds.
     pub checked: Checked,
     /// The derived proof system.
@@ -57,8 +89,8 @@ pub struct VerifyingKey {
 }
 
 impl VerifyingKey {
-    /// Validates a program and derives the rest. The weights' root is set by
-    /// the compiler afterwards.
+    /// Validates a program and derives the rest. The commitment to the weights is
+    /// set by the compiler afterwards.
     pub fn new(program: Program, parameters: Parameters) -> Result<Self, KeyError> {
         let checked = validate(&program)?;
         let layout = Layout::new(&program, &checked, u32::from(parameters.limb_bits))
@@ -87,6 +119,22 @@ impl VerifyingKey {
         Ok(key)
     }
 
+    /// The point at which the key fixes the value of the weights' stack: challenges of a
+    /// transcript that has absorbed program, parameters and root.
+    pub fn anchor_point(&self, root: &Root) -> Vec<EF> {
+        let mut program = Writer::default();
+        write_program(&mut program, &self.program);
+        let p = self.parameters;
+        let mut t = Transcript::new(ANCHOR);
+        t.absorb_bytes(b"program", &program.out);
+        t.absorb_bytes(
+            b"parameters",
+            &[p.limb_bits, p.weight_rate, p.activation_rate],
+        );
+        t.absorb_bytes(b"weights", root);
+        t.challenges(self.layout.weight_vars.unwrap_or(0))
+    }
+
     /// The canonical bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut w = Writer::default();
@@ -96,9 +144,10 @@ impl VerifyingKey {
         w.u8(self.parameters.activation_rate);
         match &self.weights {
             None => w.u8(0),
-            Some(root) => {
+            Some(weights) => {
                 w.u8(1);
-                w.out.extend_from_slice(root);
+                w.out.extend_from_slice(&weights.root);
+                w.element(weights.anchor);
             }
         }
         write_program(&mut w, &self.program);
@@ -109,7 +158,14 @@ impl VerifyingKey {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeyError> {
         let malformed = KeyError::Malformed;
         let mut r = ByteReader::new(bytes);
-        if &r.array::<8>().map_err(malformed)? != MAGIC {
+        let mark = r.array::<8>().map_err(malformed)?;
+        if mark[..7] == MAGIC[..7] && mark[7] < MAGIC[7] {
+            return Err(KeyError::Version {
+                found: mark[7],
+                expected: MAGIC[7],
+            });
+        }
+        if &mark != MAGIC {
             return Err(KeyError::Malformed(
                 "it does not start with the key's mark".into(),
             ));
@@ -122,7 +178,10 @@ impl VerifyingKey {
         };
         let weights = match byte()? {
             0 => None,
-            1 => Some(r.array::<DIGEST_BYTES>().map_err(malformed)?),
+            1 => Some(WeightsCommitment {
+                root: r.array::<DIGEST_BYTES>().map_err(malformed)?,
+                anchor: r.element().map_err(malformed)?,
+            }),
             flag => return Err(KeyError::Malformed(format!("a flag is {flag}"))),
         };
         let program = read_program(&mut r).map_err(malformed)?;

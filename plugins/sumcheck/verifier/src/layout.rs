@@ -21,7 +21,8 @@ use crate::validate::{Checked, rescale};
 
 /// Fewest and most bits of a limb, which is also the largest range table.
 pub const LIMB_BITS: std::ops::RangeInclusive<u32> = 4..=16;
-/// The prime, less a margin.
+/// The prime. Both sides of an equation differ by less than it, so a congruence is an
+/// equality.
 const FIELD_BOUND: i128 = 0xffff_ffff_0000_0001;
 /// The tag of function table `t` is `FUNCTION_TAG + t`; the tag of the range
 /// table of `w` bits is `w`.
@@ -101,6 +102,17 @@ impl Constraint {
             products,
             bound: None,
         }
+    }
+
+    /// Whether no atom occurs in it.
+    fn is_constant(&self) -> bool {
+        self.products.iter().flatten().all(|l| l.terms.is_empty())
+    }
+
+    /// The value of a constraint in which no atom occurs.
+    fn constant_value(&self) -> F {
+        let product = |p: &Vec<Linear>| p.iter().map(|l| field(l.constant)).product::<F>();
+        self.products.iter().map(product).sum()
     }
 }
 
@@ -535,14 +547,21 @@ impl Builder<'_> {
         for constraint in &cs {
             self.check_bound(node, constraint)?;
         }
-        if !cs.is_empty() {
-            let shape = self.shape(node);
-            self.gadgets.push(Gadget {
-                node,
-                shape,
-                constraints: cs,
-            });
+        if cs.iter().all(Constraint::is_constant) {
+            // Operands that can have one value only leave nothing to be shown, or nothing
+            // that could hold.
+            return if cs.iter().all(|c| c.constant_value() == F::ZERO) {
+                Ok(())
+            } else {
+                Err(format!("the equations of node {node} can never hold"))
+            };
         }
+        let shape = self.shape(node);
+        self.gadgets.push(Gadget {
+            node,
+            shape,
+            constraints: cs,
+        });
         Ok(())
     }
 

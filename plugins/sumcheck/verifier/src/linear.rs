@@ -33,6 +33,12 @@ impl WirePart<'_> {
         &point[self.offset..self.offset + num_vars(&self.out_sizes)]
     }
 
+    /// Entries that one evaluation goes through.
+    pub fn cost(&self) -> u64 {
+        let entries = self.factor.entry_bound(&self.sizes, &self.out_sizes);
+        u64::try_from(entries).unwrap_or(u64::MAX)
+    }
+
     /// `M(point, y)` for every padded index `y` of the factor's input.
     pub fn row(&self, point: &[EF]) -> Vec<EF> {
         let eq = eq_table(self.out_point(point));
@@ -72,7 +78,7 @@ pub fn wire_parts<'a>(factors: &'a [Factor], in_shape: &[usize]) -> Vec<WirePart
             let sizes: Vec<usize> = dims.iter().map(|&d| in_shape[d]).collect();
             let out_sizes = factor.output_sizes(&sizes).unwrap_or_default();
             let tail = aligned_stride(factor, &sizes);
-            let free = tail.is_some() || passes_through(factor, &sizes, &out_sizes);
+            let free = is_free(factor, &sizes, &out_sizes);
             let part = WirePart {
                 factor,
                 dims,
@@ -86,6 +92,17 @@ pub fn wire_parts<'a>(factors: &'a [Factor], in_shape: &[usize]) -> Vec<WirePart
             part
         })
         .collect()
+}
+
+/// Entries that evaluating a wire's factors for `claims` claims goes through.
+pub fn evaluation_cost(bound: &[&WirePart<'_>], claims: usize) -> u64 {
+    let once = bound.iter().fold(0u64, |n, p| n.saturating_add(p.cost()));
+    once.saturating_mul(claims as u64)
+}
+
+/// Whether a factor costs no sumcheck and no entries: coordinates pass through it.
+pub fn is_free(factor: &Factor, sizes: &[usize], out: &[usize]) -> bool {
+    aligned_stride(factor, sizes).is_some() || passes_through(factor, sizes, out)
 }
 
 /// Whether padded indices stay the same: the identity, and reshapes in which

@@ -154,6 +154,7 @@ fn wire(
     let parts = wire_parts(factors, in_shape);
     let bound: Vec<&WirePart<'_>> = parts.iter().filter(|p| !p.free).collect();
     let rounds: usize = bound.iter().map(|p| num_vars(&p.sizes)).sum();
+    claims.evaluate_entries(evaluation_cost(&bound, open.len()))?;
     let (mut claim, mut power, mut at) = (EF::ZERO, EF::ONE, vec![]);
     let mut rho = EF::ZERO;
     if rounds > 0 {

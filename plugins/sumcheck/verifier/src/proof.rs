@@ -1,15 +1,14 @@
 //! The bytes of a proof: mark, root, messages, one or two openings.
 
-use p3_field::{BasedVectorSpace, PrimeField64, integers::QuotientMap};
+use crate::bytes::{ByteReader, EF_BYTES, Writer};
+use crate::commit::{EF, Opening, max_opening_bytes};
+use crate::hash::{DIGEST_BYTES, Root};
+use crate::key::VerifyingKey;
 
-use crate::bytes::{ByteReader, Writer};
-use crate::commit::{EF, F, Opening};
-use crate::hash::Root;
-
-/// First bytes of a proof.
-const MAGIC: &[u8; 8] = b"DSPSPF\0\x01";
-/// Longest proof that is looked at, in bytes.
-pub const MAX_PROOF_BYTES: usize = 64 << 20;
+/// First bytes of a proof; the last one is the version.
+const MAGIC: &[u8; 8] = b"DSPSPF\0\x02";
+/// Most messages of a proof. Programs of the largest size send some ten thousand.
+pub const MAX_MESSAGES: usize = 1 << 18;
 
 /// A parsed proof.
 pub struct Proof {
@@ -30,10 +29,7 @@ impl Proof {
         w.out.extend_from_slice(MAGIC);
         w.out.extend_from_slice(&self.root);
         w.list(&self.messages, |w, m| {
-            let coefficients: &[F] = m.as_basis_coefficients_slice();
-            for c in coefficients {
-                w.out.extend_from_slice(&c.as_canonical_u64().to_le_bytes());
-            }
+            w.element(*m);
         });
         write_opening(&mut w, &self.activations)?;
         if let Some(weights) = &self.weights {
@@ -42,34 +38,38 @@ impl Proof {
         Ok(w.out)
     }
 
-    /// Reads a proof. Every encoding but the canonical one is an error.
-    pub fn from_bytes(bytes: &[u8], has_weights: bool) -> Result<Self, String> {
-        if bytes.len() > MAX_PROOF_BYTES {
+    /// Most bytes that a proof for this key can have.
+    ///
+    /// # Errors
+    /// When the key's commitments have no parameters; no accepted key is such.
+    pub fn max_bytes(key: &VerifyingKey) -> Result<usize, String> {
+        let openings: usize = opening_limits(key)?.into_iter().flatten().sum();
+        Ok(MAGIC.len() + DIGEST_BYTES + 4 + MAX_MESSAGES * EF_BYTES + 8 + openings)
+    }
+
+    /// Reads a proof for a key. Every encoding but the canonical one is an error, and so
+    /// is an opening that is longer than any of this key: an opening's bytes are decoded
+    /// into lists, which take more memory than they do.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with the bytes.
+    pub fn from_bytes(bytes: &[u8], key: &VerifyingKey) -> Result<Self, String> {
+        let mut r = ByteReader::new(bytes);
+        let mark = r.array::<8>()?;
+        if mark[..7] == MAGIC[..7] && mark[7] < MAGIC[7] {
             return Err(format!(
-                "it has {} bytes, more than any valid one",
-                bytes.len()
+                "it is of version {} of the proof format, this program checks version {}; compile, run and prove the slice again",
+                mark[7], MAGIC[7]
             ));
         }
-        let mut r = ByteReader::new(bytes);
-        if &r.array::<8>()? != MAGIC {
+        if &mark != MAGIC {
             return Err("it does not start with the proof's mark".into());
         }
         let root = r.array()?;
-        let messages = r.list(MAX_PROOF_BYTES / 24, 24, |r| {
-            let mut coefficients = [F::default(); 3];
-            for c in &mut coefficients {
-                let word = u64::from_le_bytes(r.array()?);
-                *c = F::from_canonical_checked(word).ok_or("a field element is not canonical")?;
-            }
-            EF::from_basis_coefficients_slice(&coefficients)
-                .ok_or_else(|| "a message is malformed".to_string())
-        })?;
-        let activations = read_opening(&mut r)?;
-        let weights = if has_weights {
-            Some(read_opening(&mut r)?)
-        } else {
-            None
-        };
+        let messages = r.list(MAX_MESSAGES, EF_BYTES, ByteReader::element)?;
+        let [activations, weights] = opening_limits(key)?;
+        let activations = read_opening(&mut r, activations.unwrap_or(0))?;
+        let weights = weights.map(|most| read_opening(&mut r, most)).transpose()?;
         r.finish()?;
         Ok(Self {
             root,
@@ -86,8 +86,25 @@ fn write_opening(w: &mut Writer, opening: &Opening) -> Result<(), String> {
     Ok(())
 }
 
-fn read_opening(r: &mut ByteReader<'_>) -> Result<Opening, String> {
+/// Most bytes of the openings of the activations and of the weights.
+fn opening_limits(key: &VerifyingKey) -> Result<[Option<usize>; 2], String> {
+    let rates = key.parameters;
+    let limit = |vars, rate: u8| max_opening_bytes(vars, rate.into());
+    let activations = limit(key.layout.activation_vars, rates.activation_rate)?;
+    let weights = key
+        .layout
+        .weight_vars
+        .map(|vars| limit(vars, rates.weight_rate));
+    Ok([Some(activations), weights.transpose()?])
+}
+
+fn read_opening(r: &mut ByteReader<'_>, most: usize) -> Result<Opening, String> {
     let n = r.size()?;
+    if n > most {
+        return Err(format!(
+            "an opening has {n} bytes, those of this key have {most} at most"
+        ));
+    }
     let bytes = r.take(n)?;
     let (opening, rest) =
         postcard::take_from_bytes::<Opening>(bytes).map_err(|e| format!("an opening: {e}"))?;

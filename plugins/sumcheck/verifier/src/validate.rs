@@ -8,7 +8,9 @@
 
 use thiserror::Error;
 
+use crate::linear::is_free;
 use crate::program::*;
+use crate::wire::MAX_PROGRAM_ENTRIES;
 
 /// Why a program is refused.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -45,6 +47,16 @@ pub enum ProgramError {
         /// The bound found.
         found: i128,
     },
+    /// The wires of the program have too many entries together.
+    #[error(
+        "The program's wires have {found} entries up to node {node}; at most {MAX_PROGRAM_ENTRIES} are supported, cut the slice into smaller ones"
+    )]
+    WireEntries {
+        /// The node that exceeds the limit.
+        node: usize,
+        /// Entries up to and with it.
+        found: u64,
+    },
     /// A table is empty or too long.
     #[error("Table {table} has {found} entries; 1 to {MAX_TABLE} are supported")]
     TableSize {
@@ -73,12 +85,14 @@ pub struct Bounds {
 }
 
 /// What the pass finds out about each tensor.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checked {
     /// Shape of each tensor.
     pub shapes: Vec<Vec<usize>>,
     /// Bounds of each tensor, by interval arithmetic.
     pub bounds: Vec<Bounds>,
+    /// Entries of all factors of wires, which checker and prover list.
+    pub entries: u64,
 }
 
 /// The number of elements when each dimension is rounded up to a power of two.
@@ -124,10 +138,7 @@ pub fn validate(program: &Program) -> Result<Checked, ProgramError> {
             return Err(ProgramError::TableSize { table, found });
         }
     }
-    let mut checked = Checked {
-        shapes: Vec::new(),
-        bounds: Vec::new(),
-    };
+    let mut checked = Checked::default();
     while checked.shapes.len() < program.nodes.len() {
         check_next(program, &mut checked)?;
     }
@@ -168,6 +179,16 @@ pub fn check_next(program: &Program, checked: &mut Checked) -> Result<(), Progra
         return Err(bad(format!(
             "it reads tensor {later}, which is not an earlier one"
         )));
+    }
+    if let Op::Wire { input, factors } = op {
+        // Before any of them is listed.
+        checked.entries += wire_entries(&checked.shapes[*input as usize], factors).map_err(bad)?;
+        if checked.entries > MAX_PROGRAM_ENTRIES {
+            return Err(ProgramError::WireEntries {
+                node,
+                found: checked.entries,
+            });
+        }
     }
     let (shape, lo, hi) = check_node(program, checked, op).map_err(|e| match e {
         Fault::Bad(reason) => bad(reason),
@@ -364,6 +385,24 @@ fn check_node(program: &Program, so_far: &Checked, op: &Op) -> Result<Range, Fau
     })
 }
 
+/// Entries that a wire's factors have at most, without those that cost nothing.
+fn wire_entries(in_shape: &[usize], factors: &[Factor]) -> Result<u64, String> {
+    let mut sum = 0u64;
+    for factor in factors {
+        let size = |dim: usize| in_shape.get(dim).copied();
+        let sizes: Option<Vec<usize>> = factor.input_dims().into_iter().map(size).collect();
+        let Some(sizes) = sizes else {
+            return Err("it reads a dimension that its input has not".into());
+        };
+        let out = factor.output_sizes(&sizes)?;
+        if !is_free(factor, &sizes, &out) {
+            let entries = factor.entry_bound(&sizes, &out);
+            sum = sum.saturating_add(u64::try_from(entries).unwrap_or(u64::MAX));
+        }
+    }
+    Ok(sum)
+}
+
 fn check_wire(
     in_shape: &[usize],
     (lo, hi): (i128, i128),
@@ -388,10 +427,10 @@ fn check_wire(
             sizes.push(in_shape[dim]);
         }
         let out = factor.output_sizes(&sizes)?;
-        if !matches!(
-            factor,
-            Factor::Keep { .. } | Factor::Repeat { .. } | Factor::Reshape { .. }
-        ) {
+        // Those that move every element once leave the bounds as they are.
+        if !is_free(factor, &sizes, &out)
+            && !matches!(factor, Factor::Repeat { .. } | Factor::Reshape { .. })
+        {
             let rows: usize = out.iter().product();
             let mut sums = vec![(0i128, 0i128); rows];
             for (o, _, c) in factor.entries(&sizes) {

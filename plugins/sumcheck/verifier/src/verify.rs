@@ -27,7 +27,7 @@ use crate::transcript::{Reader, Transcript, verify_sumcheck};
 use crate::zero::verify_equations;
 
 /// Name and version of the protocol; absorbed first.
-pub const PROTOCOL: &str = "dsperse-sumcheck/1";
+pub const PROTOCOL: &str = "dsperse-sumcheck/2";
 
 /// Why a proof is not accepted.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -86,7 +86,7 @@ fn run(
     proof: &[u8],
 ) -> Result<(), Reject> {
     let public = PublicTensors::new(key, inputs, outputs).map_err(Reject::Public)?;
-    let proof = Proof::from_bytes(proof, key.weights.is_some()).map_err(Reject::Proof)?;
+    let proof = Proof::from_bytes(proof, key).map_err(Reject::Proof)?;
     check(key, context, &public, &proof).map_err(Reject::Proof)
 }
 
@@ -167,7 +167,7 @@ pub fn start(
         t.absorb_bytes(b"public", &bytes);
     }
     if let Some(weights) = &key.weights {
-        t.absorb_bytes(b"weights", weights);
+        t.absorb_bytes(b"weights", &weights.root);
     }
     t.absorb_bytes(b"activations", root);
     t
@@ -202,12 +202,13 @@ fn check(
     let (weights, activations): (Vec<usize>, Vec<usize>) =
         (0..layout.columns.len()).partition(|&c| layout.columns[c].is_weight);
     let act_vars = layout.activation_vars;
-    let act_claim = reduce_columns(key, &mut reader, &claims, &activations, act_vars)?;
+    let act_claim = reduce_columns(key, &mut reader, &claims, &activations, act_vars, None)?;
     let weight_claim = match layout.weight_vars {
-        Some(vars) => Some((
-            vars,
-            reduce_columns(key, &mut reader, &claims, &weights, vars)?,
-        )),
+        Some(vars) => {
+            let anchor = anchor(key)?;
+            let claim = reduce_columns(key, &mut reader, &claims, &weights, vars, Some(&anchor))?;
+            Some((vars, claim))
+        }
         None => None,
     };
     let mut transcript = reader.finish()?;
@@ -222,10 +223,10 @@ fn check(
     )?;
     match (weight_claim, &key.weights, &proof.weights) {
         (None, None, None) => Ok(()),
-        (Some((vars, claim)), Some(root), Some(opening)) => open(
+        (Some((vars, claim)), Some(weights), Some(opening)) => open(
             vars,
             rates.weight_rate,
-            root,
+            &weights.root,
             claim,
             opening,
             &mut transcript,
@@ -257,17 +258,39 @@ fn open(
     )
 }
 
+/// The claim about the whole stack of weights that the key makes, see
+/// [`crate::key::WeightsCommitment`].
+///
+/// # Errors
+/// When the key has no commitment to weights.
+pub fn anchor(key: &VerifyingKey) -> Result<Claim, String> {
+    let weights = key
+        .weights
+        .as_ref()
+        .ok_or("the key has no commitment to its weights")?;
+    Ok(Claim {
+        point: key.anchor_point(&weights.root),
+        value: weights.anchor,
+    })
+}
+
 /// All claims about the columns of one stack become one claim about the stack:
-/// a sumcheck over `sum_j alpha^j eq(point_j, x) stack(x)`.
+/// a sumcheck over `sum_j alpha^j eq(point_j, x) stack(x)`. A claim about the
+/// `whole` stack comes first.
 fn reduce_columns(
     key: &VerifyingKey,
     reader: &mut Reader<'_>,
     claims: &Claims,
     columns: &[usize],
     vars: usize,
+    whole: Option<&Claim>,
 ) -> Result<Claim, String> {
     let alpha = reader.transcript.challenge();
     let (mut claim, mut power) = (EF::ZERO, EF::ONE);
+    if let Some(c) = whole {
+        claim += c.value;
+        power *= alpha;
+    }
     for c in columns.iter().flat_map(|&c| &claims.columns[c]) {
         claim += power * c.value;
         power *= alpha;
@@ -275,6 +298,10 @@ fn reduce_columns(
     let (point, end) = verify_sumcheck(reader, claim, vars, 2)?;
     let value = reader.receive()?;
     let (mut weight, mut power) = (EF::ZERO, EF::ONE);
+    if let Some(c) = whole {
+        weight += eq_eval(&c.point, &point);
+        power *= alpha;
+    }
     for &column in columns {
         let column_vars = num_vars(&key.layout.columns[column].shape);
         let offset = key.layout.columns[column].offset;

@@ -102,7 +102,10 @@ pub enum Factor {
 }
 
 /// Most nonzero entries of one factor.
-pub const MAX_FACTOR_ENTRIES: usize = 1 << 22;
+pub const MAX_FACTOR_ENTRIES: usize = 1 << 23;
+/// Most nonzero entries of all factors of a program together. Entries are not written in the
+/// key, but listed by whoever checks it, so a small key could ask for much work.
+pub const MAX_PROGRAM_ENTRIES: u64 = 1 << 24;
 
 impl Factor {
     /// The input dimensions that this factor consumes, in its order.
@@ -190,7 +193,7 @@ impl Factor {
     }
 
     /// An upper bound on the number of entries, before they are listed.
-    fn entry_bound(&self, in_sizes: &[usize], out: &[usize]) -> u128 {
+    pub fn entry_bound(&self, in_sizes: &[usize], out: &[usize]) -> u128 {
         let n_out: u128 = out.iter().map(|&d| d as u128).product();
         match self {
             Factor::Keep { .. } | Factor::Repeat { .. } => 0,

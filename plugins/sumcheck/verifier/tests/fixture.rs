@@ -1,6 +1,9 @@
-//! Proofs that were made once and must verify for ever.
+//! Proofs that were made once: those of the current protocol must verify for ever, those of
+//! earlier ones must be refused with a word of what to do.
 
+use dsperse_sumcheck_verifier::key::{KeyError, VerifyingKey};
 use dsperse_sumcheck_verifier::program::Tensor;
+use dsperse_sumcheck_verifier::proof::Proof;
 use dsperse_sumcheck_verifier::{Reject, verify};
 
 /// Reads lines of `shape : elements`.
@@ -22,11 +25,35 @@ fn tensors(text: &str) -> Vec<Tensor> {
 }
 
 #[test]
-fn version_1_proof_still_verifies() {
+fn version_1_is_refused_with_what_to_do() {
+    // Its keys bind a list of weights and not one.
     let key = include_bytes!("fixture/v1/key.bin");
     let proof = include_bytes!("fixture/v1/proof.bin");
     let inputs = tensors(include_str!("fixture/v1/inputs.txt"));
-    let mut outputs = tensors(include_str!("fixture/v1/outputs.txt"));
+    let outputs = tensors(include_str!("fixture/v1/outputs.txt"));
+    let context: [u8; 32] = std::array::from_fn(|i| i as u8);
+    let got = verify(key, &context, &inputs, &outputs, proof);
+    let version = KeyError::Version {
+        found: 1,
+        expected: 2,
+    };
+    assert_eq!(got, Err(Reject::Key(version)));
+    assert!(
+        got.unwrap_err()
+            .to_string()
+            .contains("compile the slice again")
+    );
+    let key = VerifyingKey::from_bytes(include_bytes!("fixture/v2/key.bin")).expect("a key");
+    let got = Proof::from_bytes(proof, &key).err().expect("refused");
+    assert!(got.contains("prove the slice again"), "{got}");
+}
+
+#[test]
+fn version_2_proof_still_verifies() {
+    let key = include_bytes!("fixture/v2/key.bin");
+    let proof = include_bytes!("fixture/v2/proof.bin");
+    let inputs = tensors(include_str!("fixture/v2/inputs.txt"));
+    let mut outputs = tensors(include_str!("fixture/v2/outputs.txt"));
     let mut context: [u8; 32] = std::array::from_fn(|i| i as u8);
     assert_eq!(verify(key, &context, &inputs, &outputs, proof), Ok(()));
     context[0] = 1;

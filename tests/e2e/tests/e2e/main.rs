@@ -10,6 +10,7 @@ mod full_run;
 mod interrupt;
 mod kills;
 mod plugins;
+mod policy;
 mod pty;
 mod stages;
 mod tables;

@@ -28,10 +28,7 @@ impl Default for Builder {
     fn default() -> Self {
         Self {
             program: Program::default(),
-            checked: Checked {
-                shapes: Vec::new(),
-                bounds: Vec::new(),
-            },
+            checked: Checked::default(),
             weights: Vec::new(),
         }
     }

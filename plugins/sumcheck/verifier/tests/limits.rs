@@ -1,0 +1,77 @@
+//! What a small key may ask for: the work of checking it is bounded before it is done.
+
+use dsperse_sumcheck_verifier::claims::{Claims, MAX_EVALUATED_ENTRIES};
+use dsperse_sumcheck_verifier::commit::{
+    MAX_LOG_INV_RATE, MAX_STACK, MIN_STACK, max_opening_bytes,
+};
+use dsperse_sumcheck_verifier::program::{Op, Program};
+use dsperse_sumcheck_verifier::validate::{ProgramError, validate};
+use dsperse_sumcheck_verifier::wire::{Factor, MAX_FACTOR_ENTRIES, MAX_PROGRAM_ENTRIES};
+
+/// `wires` long rewirings of one element.
+fn program(wires: usize) -> Program {
+    let mut p = Program::default();
+    let x = p.push(Op::Input {
+        shape: vec![3],
+        lo: 0,
+        hi: 1,
+    });
+    let mut last = x;
+    for _ in 0..wires {
+        let big = p.push(Op::Wire {
+            input: x,
+            factors: vec![Factor::Strided {
+                dim: 0,
+                size: MAX_FACTOR_ENTRIES,
+                start: 1,
+                step: 1,
+            }],
+        });
+        last = p.push(Op::Wire {
+            input: big,
+            factors: vec![Factor::Strided {
+                dim: 0,
+                size: 1,
+                start: 1,
+                step: 1,
+            }],
+        });
+    }
+    p.outputs = vec![last];
+    p
+}
+
+#[test]
+fn entries_are_counted_over_the_whole_program() {
+    let checked = validate(&program(1)).expect("one long wire is allowed");
+    assert!(checked.entries > MAX_FACTOR_ENTRIES as u64);
+    let got = validate(&program(64));
+    let Err(ProgramError::WireEntries { found, .. }) = got else {
+        panic!("{got:?}")
+    };
+    // The pass stops at the first wire too many, so it never lists more than the limit.
+    assert!(found <= MAX_PROGRAM_ENTRIES + MAX_FACTOR_ENTRIES as u64);
+}
+
+#[test]
+fn evaluations_are_counted_over_all_claims() {
+    let mut claims = Claims::new(1, 1);
+    assert!(claims.evaluate_entries(MAX_EVALUATED_ENTRIES).is_ok());
+    assert!(claims.evaluate_entries(1).is_err());
+    let mut claims = Claims::new(1, 1);
+    assert!(claims.evaluate_entries(u64::MAX).is_err());
+}
+
+#[test]
+fn every_supported_size_has_a_limit_for_its_opening() {
+    for vars in MIN_STACK..=MAX_STACK {
+        for rate in 1..=MAX_LOG_INV_RATE {
+            if let Ok(most) = max_opening_bytes(vars, rate) {
+                assert!(
+                    (10_000..3_000_000).contains(&most),
+                    "{vars}, {rate}: {most}"
+                );
+            }
+        }
+    }
+}
