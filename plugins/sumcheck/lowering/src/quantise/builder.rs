@@ -17,21 +17,11 @@ pub(super) struct Quantity {
 }
 
 /// The program under construction.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Builder {
     pub(super) program: Program,
     pub(super) checked: Checked,
     pub(super) weights: Vec<Tensor>,
-}
-
-impl Default for Builder {
-    fn default() -> Self {
-        Self {
-            program: Program::default(),
-            checked: Checked::default(),
-            weights: Vec::new(),
-        }
-    }
 }
 
 impl Builder {
