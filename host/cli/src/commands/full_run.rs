@@ -111,7 +111,7 @@ fn sliced(
         )?,
         wanted: Wanted {
             backend: args.routing.backend.clone(),
-            policy: compile::policy(&args.routing),
+            policy: compile::policy(&args.routing.policy),
         },
         dims: paths::dims(&args.dims),
         shape: Shape::Dirs,
