@@ -1,0 +1,14 @@
+//! What moves elements or makes them of indices.
+
+pub(super) mod constants;
+pub(super) mod cumsum;
+pub(super) mod depth_space;
+pub(super) mod indexing;
+pub(super) mod one_hot;
+pub(super) mod pad;
+pub(super) mod reshaping;
+pub(super) mod scatter;
+pub(super) mod sequence;
+pub(super) mod split;
+pub(super) mod tile;
+pub(super) mod trilu;

@@ -1,0 +1,3 @@
+//! Over axes.
+
+pub(super) mod composed;

@@ -1,0 +1,171 @@
+//! Rewriting to primitives only, and comparing in ONNX Runtime.
+#![allow(dead_code)] // each test file uses a part
+
+use dsperse_onnx::ModelProto;
+use dsperse_rewrite::{Outcome, Site, rewrite};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What a consumer has that knows as little as one may expect.
+const PRIMITIVES: &[&str] = &[
+    "Abs",
+    "Add",
+    "And",
+    "AveragePool",
+    "Cast",
+    "Clip",
+    "Concat",
+    "Conv",
+    "Cos",
+    "Div",
+    "Equal",
+    "Erf",
+    "Exp",
+    "Floor",
+    "Gather",
+    "Gemm",
+    "Greater",
+    "Identity",
+    "Less",
+    "Log",
+    "MatMul",
+    "Max",
+    "MaxPool",
+    "Min",
+    "Mul",
+    "Neg",
+    "Not",
+    "Or",
+    "Pad",
+    "ReduceMax",
+    "ReduceMean",
+    "ReduceSum",
+    "Relu",
+    "Reshape",
+    "Round",
+    "Sigmoid",
+    "Sign",
+    "Sin",
+    "Slice",
+    "Softmax",
+    "Sqrt",
+    "Sub",
+    "Tanh",
+    "Transpose",
+    "Where",
+];
+
+/// Whether a node is a primitive. Pools and convolutions are those of images.
+pub fn primitive(site: &Site<'_>) -> bool {
+    if !site.node().is_standard() || !PRIMITIVES.contains(&site.operator()) {
+        return false;
+    }
+    match site.operator() {
+        "Conv" | "AveragePool" | "MaxPool" => {
+            site.input_type(0).is_some_and(|t| t.shape.len() == 4)
+        }
+        "Max" | "Min" => site.node().input.len() == 2,
+        "Gemm" => false,
+        "Pad" => {
+            site.node().attribute.is_empty() && !site.has(3)
+                || site.version() < 11 && site.node().attr("mode").is_none()
+        }
+        "Slice" => !site.has(4),
+        _ => true,
+    }
+}
+
+/// The reference Python, or `None` with a note where none is installed.
+pub fn python() -> Option<PathBuf> {
+    let found = std::env::var_os("DSPERSE_PYTHON")
+        .map(PathBuf::from)
+        .or_else(|| Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.venv/bin/python")))
+        .filter(|p| p.exists());
+    if found.is_none() {
+        assert!(
+            std::env::var("DSPERSE_REQUIRE_TOOLS").as_deref() != Ok("1"),
+            "no reference Python: run \"scripts/install-backends.sh reference\""
+        );
+        println!("skipped: no reference Python (scripts/install-backends.sh reference)");
+    }
+    found
+}
+
+/// Runs the script; returns what it printed.
+pub fn script(python: &Path, arguments: &[&std::ffi::OsStr]) -> String {
+    let out = Command::new(python)
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/run.py"))
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(
+        out.status.success(),
+        "{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    String::from_utf8_lossy(&out.stdout).into_owned()
+}
+
+/// Models that wait for their comparison.
+#[derive(Default)]
+pub struct Jobs {
+    pub jobs: Vec<Value>,
+    pub rules: BTreeSet<&'static str>,
+}
+
+impl Jobs {
+    /// Rewrites a model to primitives; `None` when nothing had to be done.
+    pub fn rewritten(&mut self, model: &mut ModelProto) -> Outcome {
+        let outcome = rewrite(model, &primitive).unwrap();
+        for a in &outcome.applied {
+            self.rules.extend(&a.rules);
+        }
+        outcome
+    }
+
+    /// Runs all comparisons. Returns a line for each that failed.
+    pub fn check(&self, python: &Path, folder: &Path) -> Vec<String> {
+        let list = folder.join("jobs.json");
+        std::fs::write(&list, serde_json::to_vec(&self.jobs).unwrap()).unwrap();
+        let text = script(python, &["check".as_ref(), list.as_ref()]);
+        let results: Vec<Value> = text
+            .lines()
+            .filter_map(|l| serde_json::from_str(l).ok())
+            .collect();
+        assert_eq!(results.len(), self.jobs.len(), "the script stopped early");
+        results
+            .iter()
+            .zip(&self.jobs)
+            .filter_map(|(r, job)| {
+                let tolerance = job["tolerance"].as_f64().unwrap();
+                match r["error"].as_f64() {
+                    Some(e) if e <= tolerance => None,
+                    Some(e) => Some(format!("{}: off by {e:.2e}", job["name"])),
+                    None => Some(format!("{}: {}", job["name"], r["failed"])),
+                }
+            })
+            .collect()
+    }
+
+    /// Compares a rewritten model with its original on random inputs.
+    pub fn push(&mut self, folder: &Path, name: &str, model: &ModelProto, low: f64, high: f64) {
+        let mut new = model.clone();
+        let outcome = self.rewritten(&mut new);
+        assert!(
+            outcome.declined.is_empty() && !outcome.applied.is_empty(),
+            "{name}: {outcome:?}"
+        );
+        let n = self.jobs.len();
+        let (a, b) = (
+            folder.join(format!("{n}.onnx")),
+            folder.join(format!("{n}.new.onnx")),
+        );
+        std::fs::write(&a, model.to_bytes()).unwrap();
+        std::fs::write(&b, new.to_bytes()).unwrap();
+        self.jobs.push(json!({
+            "name": name, "model": b, "original": a, "low": low, "high": high, "tolerance": 1e-4
+        }));
+    }
+}
