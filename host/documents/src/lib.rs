@@ -33,7 +33,8 @@ pub use dsperse_plugin_api::{
     Artefact, Encoding, Error as BackendError, ErrorKind, ProofProperties, Role, Stage, TensorInfo,
 };
 pub use model::{
-    Edge, ExternalFile, ModelError, ModelFile, ModelMetadata, SliceSummary, Strategy, derive_edges,
+    Edge, ExternalFile, ModelError, ModelFile, ModelMetadata, Rewrite, SliceSummary, Strategy,
+    derive_edges,
 };
 pub use run::{
     Claim, Engine, Fallback, Fidelity, RunMetadata, RunResults, RunSlice, SliceRun, StageOutcome,

@@ -96,6 +96,20 @@ pub struct Edge {
     pub extra: Extra,
 }
 
+/// A node of the original model that simpler nodes replaced before cutting.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rewrite {
+    /// The node's name, or its operator and first output.
+    pub node: String,
+    /// Its operator; with its domain before a `.` when not the default.
+    pub operator: String,
+    /// The rules that were applied, in alphabetical order.
+    pub rules: Vec<String>,
+    /// Fields of later versions.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
 /// The document `slices/metadata.json`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ModelMetadata {
@@ -113,6 +127,9 @@ pub struct ModelMetadata {
     pub opset_imports: BTreeMap<String, i64>,
     /// How it was cut.
     pub strategy: Strategy,
+    /// Nodes that were rewritten before cutting, in graph order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rewritten: Vec<Rewrite>,
     /// Inputs of the model without initializers, in graph order.
     pub inputs: Vec<TensorInfo>,
     /// Outputs of the model, in graph order.
@@ -293,7 +310,8 @@ pub fn derive_edges(
 
 impl ModelMetadata {
     /// The digest that identifies the sliced model: it covers the original ONNX bytes
-    /// (with external data), the model's inputs and outputs, and for each slice its
+    /// (with external data), the model's inputs and outputs, what was rewritten before
+    /// cutting, and for each slice its
     /// index, payload, inputs, outputs, parameters and multiply-accumulates (so that the
     /// proven share can't be dressed up). It does not cover names of files or the
     /// shape on disk (`dirs`, `dslice`, `dsperse`), so a conversion keeps it.
@@ -306,6 +324,16 @@ impl ModelMetadata {
             h.text(&e.name).text(&e.sha256);
         }
         h.tensors(&self.inputs).tensors(&self.outputs);
+        if !self.rewritten.is_empty() {
+            h.text("rewritten").number(self.rewritten.len() as u64);
+            for r in &self.rewritten {
+                h.text(&r.node).text(&r.operator);
+                h.number(r.rules.len() as u64);
+                for rule in &r.rules {
+                    h.text(rule);
+                }
+            }
+        }
         h.number(self.slices.len() as u64);
         for s in &self.slices {
             h.number(s.index as u64)

@@ -28,6 +28,7 @@ mod infer;
 mod load;
 mod plan;
 mod prepare;
+mod rewrite;
 mod sparse;
 mod splice;
 mod types;

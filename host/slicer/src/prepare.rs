@@ -4,7 +4,8 @@
 //! ([`crate::graph`]), calls of the model's own functions become their bodies
 //! ([`crate::functions`]), `Constant` nodes become initializers, open sizes become numbers
 //! ([`crate::dims`]), shapes are inferred ([`crate::infer`]), an `If` with a known condition
-//! becomes its branch ([`crate::splice`]), proven integers become constants
+//! becomes its branch ([`crate::splice`]), what inference or the engine can't do is rewritten
+//! ([`crate::rewrite`]), proven integers become constants
 //! ([`crate::fold`]), and every remaining node gets a role: computed from the model's
 //! inputs, or constant (then it is copied to whoever reads it).
 
@@ -16,11 +17,12 @@ use crate::functions;
 use crate::graph;
 use crate::infer::{self, Known};
 use crate::load::LoadedModel;
+use crate::rewrite;
 use crate::sparse;
 use crate::splice;
 use crate::types;
 use crate::weights;
-use dsperse_documents::{ModelFile, TensorInfo};
+use dsperse_documents::{ModelFile, Rewrite, TensorInfo};
 use dsperse_onnx::{DataType, GraphProto, ModelProto, NodeProto, ValueInfoProto};
 use std::collections::{HashMap, HashSet};
 
@@ -75,6 +77,8 @@ pub struct Prepared {
     pub outputs: Vec<TensorInfo>,
     /// The nodes that a strategy distributes, in topological order.
     pub nodes: Vec<PlanNode>,
+    /// Nodes that were rewritten before cutting, in graph order.
+    pub rewritten: Vec<Rewrite>,
     /// Sentences the user should see.
     pub warnings: Vec<String>,
     pub(crate) roles: Vec<Role>,
@@ -109,23 +113,28 @@ pub fn prepare(loaded: LoadedModel, options: &DimOptions) -> Result<Prepared> {
         .collect();
     graph::sort(&mut graph)?;
     constants_to_initializers(&mut graph)?;
+    let dropped = rewrite::drop_maps(&mut graph);
     let parameters = {
         let all: HashSet<&str> = graph.initializer_names();
         crate::cost::parameters(&graph, &all, graph.node.iter())
     };
 
     let hints = hints(&graph, &fixed);
-    let mut spliced = HashMap::new();
+    let (mut spliced, mut rewritten) = (HashMap::new(), Vec::new());
     let inferred = loop {
         model.graph = Some(graph);
         let mut inferred = infer::infer(&model, &fixed.inputs, &hints);
         graph = model.graph.take().unwrap_or_default();
         types::correct(&graph, &mut inferred.facts);
         let new = splice::splice_known_ifs(&mut graph, &inferred.facts);
-        if new.is_empty() {
+        model.graph = Some(graph);
+        let done = rewrite::rewrite(&mut model, &inferred.facts);
+        graph = model.graph.take().unwrap_or_default();
+        if new.is_empty() && done.is_empty() {
             break inferred;
         }
         spliced.extend(new);
+        rewritten.extend(done);
         constants_to_initializers(&mut graph)?;
     };
     let facts = inferred.facts;
@@ -169,6 +178,7 @@ pub fn prepare(loaded: LoadedModel, options: &DimOptions) -> Result<Prepared> {
         ));
     }
     let mut warnings = fixed.warnings;
+    warnings.extend(dropped);
     for n in &nodes {
         if fold::is_random(&graph.node[n.at]) {
             warnings.push(format!(
@@ -189,6 +199,7 @@ pub fn prepare(loaded: LoadedModel, options: &DimOptions) -> Result<Prepared> {
         inputs,
         outputs,
         nodes,
+        rewritten,
         warnings,
         roles,
         original,
@@ -315,7 +326,7 @@ fn outputs(graph: &GraphProto, facts: &Facts, complaint: Option<&str>) -> Result
             if !o.is_tensor() {
                 return Err(wrong(
                     "not a tensor".into(),
-                    "; export classifiers without the map of probabilities (zipmap=False)",
+                    "; export the model with a tensor among its outputs",
                 ));
             }
             match fact.dtype.or(Some(o.dtype())) {

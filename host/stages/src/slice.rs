@@ -159,6 +159,7 @@ pub fn metadata(
         ir_version: prepared.model.ir_version.unwrap_or_default(),
         opset_imports: prepared.opset_imports(),
         strategy: plan.strategy.clone(),
+        rewritten: prepared.rewritten.clone(),
         inputs: prepared.inputs.clone(),
         outputs: prepared.outputs.clone(),
         nodes: prepared.original_nodes(),

@@ -46,6 +46,11 @@ impl<'c> Builder<'c> {
         self.context.constant(name)?.values.to_i64()
     }
 
+    /// Constant floats by the tensor's name.
+    pub(crate) fn list_of_floats(&self, name: &str) -> Option<Vec<f64>> {
+        self.context.constant(name)?.values.to_f64()
+    }
+
     /// Types of all outputs of the node that is rewritten, when they can be told.
     pub(crate) fn types_of(&self, n: &Site<'_>) -> Option<Vec<TensorType>> {
         let types = self.context.infer(n.node());
@@ -340,6 +345,15 @@ impl<'c> Builder<'c> {
             &[x],
             vec![AttributeProto::from_ints("perm", &perm)],
         )
+    }
+
+    /// Exchanges the last two axes.
+    pub(crate) fn transpose_last(&mut self, x: &Operand) -> Done<Operand> {
+        let mut perm: Vec<usize> = (0..x.rank()).collect();
+        if let [.., a, b] = perm.as_mut_slice() {
+            std::mem::swap(a, b);
+        }
+        self.transpose(x, &perm)
     }
 
     /// Elements `start..end` along an axis.

@@ -190,6 +190,10 @@ impl<'a> Site<'a> {
         Ok(self.node.string_or(name, default)?)
     }
 
+    pub(crate) fn floats(&self, name: &str) -> Done<&'a [f32]> {
+        Ok(self.node.floats(name)?.unwrap_or_default())
+    }
+
     pub(crate) fn ints(&self, name: &str) -> Done<Option<&'a [i64]>> {
         Ok(self.node.ints(name)?)
     }

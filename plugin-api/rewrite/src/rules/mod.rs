@@ -1,9 +1,13 @@
 //! The rules, one a file, by kind.
 
+mod attention;
+mod classical;
 mod convolution;
 mod elementwise;
 mod movement;
 mod norm;
+mod quantised;
+mod recurrent;
 mod reduce;
 
 use crate::rule::Rule;
@@ -11,17 +15,21 @@ use crate::rule::Rule;
 /// All rules. Where several fit an operator, the first that leads to native operators is
 /// taken.
 pub static RULES: &[Rule] = &{
-    use convolution::{global_pool, spatial, transposed};
+    use attention::{rotary, scaled};
+    use classical::{linear, simple as ml, trees};
+    use convolution::{einsum, gemm, global_pool, spatial, transposed};
     use elementwise::{
         elu, extremum, gelu, hard_sigmoid, hyperbolic, mean, mish, modulo, pow, prelu, reciprocal,
         round, select, shrink, sigmoid, simple, softmax, softplus, softsign, sum, thresholded_relu,
     };
     use movement::{
-        constants, cumsum, depth_space, indexing, one_hot, pad, reshaping, scatter, sequence,
-        split, tile, trilu,
+        constants, cumsum, depth_space, indexing, one_hot, pad, reshaping, resize, scatter,
+        sequence, split, tile, trilu,
     };
     use norm::{batch, group, layer, lp, rms};
-    use reduce::composed;
+    use quantised::linear as quantised_linear;
+    use recurrent::layers;
+    use reduce::{arg, composed};
     [
         elu::ELU,
         elu::CELU,
@@ -126,5 +134,29 @@ pub static RULES: &[Rule] = &{
         tile::EXPAND,
         tile::EXPAND_MUL,
         trilu::RULE,
+        einsum::RULE,
+        gemm::RULE,
+        gemm::FUSED,
+        resize::RESIZE,
+        resize::UPSAMPLE,
+        quantised_linear::QUANTIZE,
+        quantised_linear::DEQUANTIZE,
+        quantised_linear::MATMUL,
+        rotary::RULE,
+        scaled::RULE,
+        ml::RULES[0],
+        ml::RULES[1],
+        ml::RULES[2],
+        ml::RULES[3],
+        ml::RULES[4],
+        linear::REGRESSOR,
+        linear::CLASSIFIER,
+        trees::REGRESSOR,
+        trees::CLASSIFIER,
+        layers::RULES[0],
+        layers::RULES[1],
+        layers::RULES[2],
+        arg::MAX,
+        arg::MIN,
     ]
 };

@@ -129,8 +129,8 @@ def check(jobs):
         result = {"name": job["name"]}
         try:
             model = onnx.load(job["model"])
-            onnx.checker.check_model(model)
             if "data" in job:
+                onnx.checker.check_model(model)
                 data = dict(np.load(job["data"]))
                 feeds = {k[3:]: v for k, v in data.items() if k.startswith("in:")}
                 expected = [data[f"out:{o.name}"] for o in model.graph.output]

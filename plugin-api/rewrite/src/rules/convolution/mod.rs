@@ -1,5 +1,7 @@
-//! Convolutions and pools.
+//! Convolutions, pools and products.
 
+pub(super) mod einsum;
+pub(super) mod gemm;
 pub(super) mod global_pool;
 pub(super) mod spatial;
 pub(super) mod transposed;

@@ -7,6 +7,7 @@ pub(super) mod indexing;
 pub(super) mod one_hot;
 pub(super) mod pad;
 pub(super) mod reshaping;
+pub(super) mod resize;
 pub(super) mod scatter;
 pub(super) mod sequence;
 pub(super) mod split;

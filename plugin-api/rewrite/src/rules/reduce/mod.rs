@@ -1,3 +1,4 @@
 //! Over axes.
 
+pub(super) mod arg;
 pub(super) mod composed;

@@ -1,0 +1,4 @@
+//! Parts of transformers.
+
+pub(super) mod rotary;
+pub(super) mod scaled;

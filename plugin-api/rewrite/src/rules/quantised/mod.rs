@@ -1,0 +1,3 @@
+//! Quantised arithmetic.
+
+pub(super) mod linear;

@@ -1,0 +1,3 @@
+//! Recurrent layers.
+
+pub(super) mod layers;
