@@ -142,6 +142,13 @@ impl From<std::io::Error> for Error {
     }
 }
 
+/// What can't be read or expressed is a fault of the input.
+impl From<dsperse_tensor::TensorError> for Error {
+    fn from(e: dsperse_tensor::TensorError) -> Self {
+        Self::invalid_input(e.to_string())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

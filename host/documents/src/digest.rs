@@ -51,7 +51,7 @@ impl FieldHasher {
     }
     /// Adds an encoding by its name, and the exponent of fixed point.
     pub fn encoding(&mut self, encoding: Encoding) -> &mut Self {
-        self.text(dtype_name(encoding));
+        self.text(encoding.name());
         if let Encoding::Fixed { exponent } = encoding {
             self.bytes(&exponent.to_le_bytes());
         }
@@ -77,24 +77,4 @@ pub fn is_sha256_hex(text: &str) -> bool {
         && text
             .bytes()
             .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-}
-
-/// The name of an encoding in documents (`f32`, `i64`, `fixed`).
-#[must_use]
-pub fn dtype_name(encoding: Encoding) -> &'static str {
-    match encoding {
-        Encoding::F32 => "f32",
-        Encoding::F64 => "f64",
-        Encoding::F16 => "f16",
-        Encoding::I8 => "i8",
-        Encoding::I16 => "i16",
-        Encoding::I32 => "i32",
-        Encoding::I64 => "i64",
-        Encoding::U8 => "u8",
-        Encoding::U16 => "u16",
-        Encoding::U32 => "u32",
-        Encoding::U64 => "u64",
-        Encoding::Bool => "bool",
-        Encoding::Fixed { .. } => "fixed",
-    }
 }

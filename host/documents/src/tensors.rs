@@ -3,7 +3,7 @@
 //! The index is the run's statement of values: the output of one slice and the input of
 //! the next are the same record, hence the same bytes.
 
-use crate::digest::{FieldHasher, dtype_name};
+use crate::digest::FieldHasher;
 use crate::document::{Extra, Schema, document};
 use dsperse_plugin_api::{Encoding, TensorInfo};
 use serde::{Deserialize, Serialize};
@@ -90,7 +90,7 @@ pub fn digest_of<'a>(tensors: impl IntoIterator<Item = &'a TensorRecord>) -> Str
 /// `Encoding` as two plain fields. Its own derive would leave the fields in the map of
 /// unknown ones, since an internally tagged enum doesn't consume what it reads.
 mod encoding_fields {
-    use super::{Encoding, dtype_name};
+    use super::Encoding;
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
     use serde_json::json;
 
@@ -106,7 +106,7 @@ mod encoding_fields {
             Encoding::Fixed { exponent } => Some(*exponent),
             _ => None,
         };
-        let dtype = dtype_name(*e).to_owned();
+        let dtype = e.name().to_owned();
         Fields { dtype, exponent }.serialize(s)
     }
 

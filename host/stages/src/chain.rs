@@ -9,7 +9,7 @@ use crate::slices;
 use dsperse_documents::{
     BackendError, ErrorKind, ModelMetadata, SliceMetadata, digest::sha256_hex,
 };
-use dsperse_plugin_api::{Role, TensorInfo, job::Done};
+use dsperse_plugin_api::{Role, TensorFile, TensorInfo, job::Done};
 use dsperse_store::{SliceStore, Tensor};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -30,9 +30,12 @@ impl Held {
     /// # Errors
     /// When the file can't be read.
     pub fn read(&self) -> Result<Tensor> {
-        let data = std::fs::read(&self.path)
-            .map_err(|e| Error::io("read the tensor file", &self.path, &e))?;
-        Ok(Tensor::new(self.tensor.info.clone(), data)?)
+        let file = TensorFile {
+            info: self.tensor.info.clone(),
+            path: self.path.to_string_lossy().into_owned(),
+            sha256: String::new(),
+        };
+        Ok(file.read().map_err(dsperse_store::BundleError::from)?)
     }
 }
 
@@ -104,7 +107,7 @@ pub fn outputs(done: &Done, dir: &Path, declared: &[TensorInfo]) -> Result<Vec<H
         .iter()
         .zip(declared)
         .map(|(file, want)| {
-            let float = matches!(want.encoding, Encoding::F16 | Encoding::F32 | Encoding::F64);
+            let float = want.encoding.is_float();
             let fixed = matches!(file.info.encoding, Encoding::Fixed { .. });
             let fits = file.info.encoding == want.encoding || (float && fixed);
             if file.info.name != want.name || file.info.shape != want.shape || !fits {

@@ -8,13 +8,13 @@
 
 use crate::fixture::{check, compile_at, create, job, listing, model, payload};
 use crate::run_dir::{RunDir, StageFiles};
-use crate::values::Tensor;
 use crate::{
     Access, BundleError, ConvertOptions, Limits, NewSlices, NewTensor, Shape, SliceStore, convert,
     output_path,
 };
 use dsperse_documents::{Claim, RunResults, SliceRun, StageOutcome, TensorOrigin};
 use dsperse_plugin_api::{Encoding, TensorInfo};
+use dsperse_tensor::Tensor;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,6 +1,7 @@
 //! Why files can't be read or written.
 
 use dsperse_documents::{DocumentError, ModelError};
+use dsperse_tensor::TensorError;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -102,6 +103,9 @@ pub enum BundleError {
         /// What contradicts what.
         reason: String,
     },
+    /// A tensor can't be read, or not be expressed as it is wanted.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
     /// The request makes no sense for these files.
     #[error("{0}")]
     Request(String),
@@ -156,7 +160,7 @@ impl BundleError {
     pub fn is_bad_input(&self) -> bool {
         match self {
             Self::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
-            Self::Locked { .. } | Self::Request(_) | Self::Usage(_) => false,
+            Self::Locked { .. } | Self::Request(_) | Self::Usage(_) | Self::Tensor(_) => false,
             _ => true,
         }
     }

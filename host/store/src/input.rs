@@ -11,11 +11,9 @@
 
 use crate::archive::{Archive, Limits};
 use crate::error::BundleError;
-use crate::npy::Npy;
 use crate::output::Direction;
-use crate::values::{Number, Tensor, encode};
-use dsperse_documents::digest::dtype_name;
-use dsperse_plugin_api::{Encoding, TensorInfo};
+use dsperse_tensor::npy::Npy;
+use dsperse_tensor::{Encoding, Number, Tensor, TensorInfo};
 use serde_json::{Map, Value};
 use std::cell::RefCell;
 use std::fs;
@@ -397,7 +395,7 @@ impl Reader<'_> {
             ("fixed", Some(exponent)) if self.direction == Direction::Output => {
                 Encoding::Fixed { exponent }
             }
-            (name, None) if name == dtype_name(w.encoding) => w.encoding,
+            (name, None) if name == w.encoding.name() => w.encoding,
             _ => {
                 return Err(self.structure(format!(
                     "{} \"{}\" has dtype \"{dtype}\"",
@@ -477,7 +475,7 @@ impl Reader<'_> {
                     _ => None,
                 };
                 let result = match number {
-                    Some(n) => encode(n, encoding, out),
+                    Some(n) => n.write(encoding, out),
                     None => Err("a number".into()),
                 };
                 let at = *position;
@@ -515,7 +513,7 @@ impl Reader<'_> {
         }
         let mut data = Vec::new();
         for (at, n) in array.numbers().enumerate() {
-            encode(n, w.encoding, &mut data).map_err(|expected| {
+            n.write(w.encoding, &mut data).map_err(|expected| {
                 self.value(w, at, expected, format!("{n} ({})", array.descr))
             })?;
         }
@@ -620,7 +618,7 @@ impl Reader<'_> {
             path: self.path.to_owned(),
             what: self.direction.word(),
             name: w.name.clone(),
-            expected: format!("{expected} ({})", dtype_name(w.encoding)),
+            expected: format!("{expected} ({})", w.encoding.name()),
             found: format!("{found} at element {position}"),
         }
     }

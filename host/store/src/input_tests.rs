@@ -2,15 +2,31 @@
 
 use crate::fixture::info;
 use crate::input::{parse_json, read_inputs, read_outputs, read_samples};
-use crate::npy::tests::npy;
 use crate::output::{Direction, write_json};
-use crate::values::Tensor;
 use dsperse_plugin_api::{Encoding, TensorInfo};
+use dsperse_tensor::Tensor;
 use proptest::prelude::*;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 use zip::write::SimpleFileOptions;
+
+/// An `.npy` file of version 1, as the format's description says.
+fn npy(descr: &str, fortran: bool, shape: &str, data: &[u8]) -> Vec<u8> {
+    let order = if fortran { "True" } else { "False" };
+    let mut header =
+        format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {shape}, }}");
+    while (10 + header.len() + 1) % 64 != 0 {
+        header.push(' ');
+    }
+    header.push('\n');
+    let mut out = b"\x93NUMPY".to_vec();
+    out.extend([1, 0]);
+    out.extend((header.len() as u16).to_le_bytes());
+    out.extend(header.as_bytes());
+    out.extend(data);
+    out
+}
 
 fn json(text: &str, wanted: &[TensorInfo]) -> Result<Vec<Vec<f64>>, String> {
     parse_json(

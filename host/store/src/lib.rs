@@ -9,7 +9,7 @@
 //! - [`location`]: which slices a path argument means, and the three shapes;
 //! - [`store`] and [`edit`]: [`SliceStore`], slices of any shape as real files;
 //! - [`create`] and [`convert`](mod@convert): new slices, and from one shape to another;
-//! - [`run_dir`], [`tensors`], [`values`], [`output`]: a run, its values, and their JSON
+//! - [`run_dir`], [`tensors`], [`output`]: a run, its values, and their JSON
 //!   views;
 //! - [`input`]: what users give as model input;
 //! - [`atomic`], `transaction`, [`lock`], `archive`, `pack`, [`paths`]: what all of
@@ -25,7 +25,6 @@ mod error;
 pub mod input;
 pub mod location;
 pub mod lock;
-mod npy;
 pub mod output;
 mod pack;
 pub mod paths;
@@ -34,7 +33,6 @@ pub mod run_dir;
 pub mod store;
 pub mod tensors;
 mod transaction;
-pub mod values;
 
 #[cfg(test)]
 mod archive_tests;
@@ -50,13 +48,12 @@ mod lock_tests;
 mod run_dir_tests;
 #[cfg(test)]
 mod store_tests;
-#[cfg(test)]
-mod values_tests;
 
 pub use archive::Limits;
 pub use convert::{ConvertOptions, Converted, convert};
 pub use create::{Created, NewSlices};
 pub use digest::{file_digest, known_digest};
+pub use dsperse_tensor::{Number, Tensor};
 pub use error::{BundleError, Result};
 pub use input::{InputError, read_inputs, read_outputs, read_samples};
 pub use location::{Kind, Location, Shape, output_path, resolve};
@@ -65,4 +62,3 @@ pub use output::{Direction, write_json};
 pub use run_dir::{RunDir, StageFiles, find_runs};
 pub use store::{Access, SliceStore};
 pub use tensors::{NewTensor, TensorData, TensorStore};
-pub use values::{Number, Tensor};

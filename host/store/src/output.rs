@@ -8,9 +8,7 @@
 
 use crate::atomic::{AtomicFile, clean_abandoned};
 use crate::error::{BundleError, IoContext, Result};
-use crate::values::{Number, Tensor};
-use dsperse_documents::digest::dtype_name;
-use dsperse_plugin_api::Encoding;
+use dsperse_tensor::{Encoding, Number, Tensor};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
@@ -65,7 +63,7 @@ impl TensorText {
         let mut head = serde_json::to_string(&t.info.name).map_err(json)?;
         head += ": {\"shape\": ";
         head += &serde_json::to_string(&t.info.shape).map_err(json)?;
-        head += &format!(", \"dtype\": \"{}\"", dtype_name(t.info.encoding));
+        head += &format!(", \"dtype\": \"{}\"", t.info.encoding.name());
         let mut plain = None;
         if let Encoding::Fixed { exponent } = t.info.encoding {
             head += &format!(", \"exponent\": {exponent}");

@@ -2,9 +2,9 @@
 
 use crate::fixture::{ARTEFACTS, content, info, job, listing};
 use crate::run_dir::{RunDir, StageFiles, find_runs};
-use crate::values::Tensor;
 use crate::{Access, BundleError, NewTensor};
 use dsperse_documents::{Claim, RunResults, SliceRun, StageOutcome, TensorOrigin};
+use dsperse_tensor::Tensor;
 use std::fs;
 use std::path::Path;
 

@@ -11,10 +11,9 @@ use crate::digest::file_digest;
 use crate::error::{BundleError, IoContext, Result};
 use crate::paths;
 use crate::store::lock;
-use crate::values::{Tensor, check_len};
 use dsperse_documents::digest::sha256_hex;
 use dsperse_documents::{TensorIndex, TensorOrigin, TensorRecord};
-use dsperse_plugin_api::{TensorFile, TensorInfo};
+use dsperse_tensor::{Tensor, TensorFile, TensorInfo};
 use std::collections::HashSet;
 use std::fs;
 use std::io::Write;
@@ -100,7 +99,8 @@ impl TensorStore {
                     format!("tensor \"{}\" is listed twice", t.name),
                 ));
             }
-            check_len(&t.info(), t.size)
+            t.info()
+                .check_len(t.size)
                 .map_err(|e| BundleError::inconsistent(&path, e.to_string()))?;
         }
         Ok(Self {
@@ -214,7 +214,7 @@ impl TensorStore {
                 (size, sha256.clone())
             }
         };
-        check_len(&t.info, size)?;
+        t.info.check_len(size)?;
         let path = file_name(&t.info.name, &sha256);
         let record = TensorRecord {
             name: t.info.name.clone(),
@@ -271,7 +271,7 @@ impl TensorStore {
         let data = fs::read(&path).at("read", &path)?;
         self.compare(&r, &path, "SHA-256", r.sha256.clone(), sha256_hex(&data))?;
         lock(&self.checked).insert(checked_key(&r));
-        Tensor::new(r.info(), data)
+        Ok(Tensor::new(r.info(), data)?)
     }
 
     fn path_of(&self, r: &TensorRecord) -> Result<PathBuf> {

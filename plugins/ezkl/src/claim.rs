@@ -96,7 +96,7 @@ impl Settings {
 
 /// A tensor's integers at an exponent, by the documented rounding.
 pub fn integers(tensor: &TensorFile, exponent: i32) -> Result<Vec<i64>> {
-    tensor.read_values()?.to_fixed(exponent)
+    Ok(tensor.read_values()?.to_fixed(exponent)?)
 }
 
 /// An integer as EZKL writes a field element.

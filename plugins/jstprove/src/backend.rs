@@ -343,7 +343,7 @@ fn public_claim(job: &VerifyJob) -> std::result::Result<(Integers, Integers), St
 fn fixed_inputs(files: &[TensorFile]) -> Result<Integers> {
     files
         .iter()
-        .map(|f| f.read_values()?.to_fixed(EXPONENT))
+        .map(|f| Ok(f.read_values()?.to_fixed(EXPONENT)?))
         .collect()
 }
 

@@ -155,6 +155,7 @@ impl Backend for OnnxBackend {
         for (file, wanted) in job.inputs.iter().zip(&slice.inputs) {
             match file
                 .read_bytes()
+                .map_err(Error::from)
                 .and_then(|b| values::to_engine(&file.info, &b, wanted))
             {
                 Ok(tensor) => inputs.push(tensor),
@@ -209,6 +210,7 @@ fn judge(
 ) -> Result<Outcome> {
     let compared = file
         .read_bytes()
+        .map_err(Error::from)
         .and_then(|b| compare::output(&file.info, &b, declared, own, tolerance));
     match compared {
         Err(e) if e.kind == ErrorKind::InvalidInput => Ok(Outcome::Differs(e.message)),

@@ -18,9 +18,10 @@
 //! without a tolerance only an exact equality can be confirmed, and anything else stays
 //! undecided.
 
-use crate::values::{self, integers, whole_value};
+use crate::values;
+use dsperse_plugin_api::tensor::Number;
+use dsperse_plugin_api::values::round::{f64_to_f16, fixed_to_whole};
 use dsperse_plugin_api::{Encoding, Error, Result, TensorInfo, Values};
-use half::f16;
 use tract_onnx::prelude::Tensor;
 
 /// How far apart claimed and recomputed values are.
@@ -237,28 +238,20 @@ fn exact(claimed: &TensorInfo, bytes: &[u8], declared: &TensorInfo, own: &[u8]) 
 }
 
 fn whole(bytes: &[u8], info: &TensorInfo) -> Vec<Option<i128>> {
-    macro_rules! read {
-        ($t:ty) => {{
-            let (chunks, _) = bytes.as_chunks::<{ size_of::<$t>() }>();
-            let value = |c: &[u8; size_of::<$t>()]| Some(i128::from(<$t>::from_le_bytes(*c)));
-            chunks.iter().map(value).collect()
-        }};
+    let value = |n: Number| match (n, info.encoding) {
+        (Number::Int(n), Encoding::Fixed { exponent }) => i64::try_from(n)
+            .ok()
+            .and_then(|n| fixed_to_whole(n, exponent)),
+        (n, _) => n.whole(),
+    };
+    // The byte itself: a claim of 2 is not the same as 1.
+    if info.encoding == Encoding::Bool {
+        return bytes.iter().map(|b| Some(i128::from(*b))).collect();
     }
-    match info.encoding {
-        Encoding::I8 => read!(i8),
-        Encoding::I16 => read!(i16),
-        Encoding::I32 => read!(i32),
-        Encoding::I64 => read!(i64),
-        Encoding::U16 => read!(u16),
-        Encoding::U32 => read!(u32),
-        Encoding::U64 => read!(u64),
-        Encoding::U8 | Encoding::Bool => read!(u8),
-        Encoding::Fixed { exponent } => integers(bytes)
-            .into_iter()
-            .map(|i| whole_value(i, exponent))
-            .collect(),
-        Encoding::F32 | Encoding::F64 | Encoding::F16 => Vec::new(),
-    }
+    bytes
+        .chunks_exact(info.encoding.element_size())
+        .map(|c| value(Number::read(c, info.encoding)))
+        .collect()
 }
 
 /// The values of a float or fixed-point tensor; `None` for integers and booleans.
@@ -272,7 +265,7 @@ fn floats(bytes: &[u8], info: &TensorInfo) -> Option<Vec<f64>> {
 fn shown(value: f64, encoding: Encoding) -> String {
     match encoding {
         Encoding::F32 => format!("{:?}", value as f32),
-        Encoding::F16 => format!("{:?}", f16::from_f64(value)),
+        Encoding::F16 => format!("{:?}", f64_to_f16(value)),
         _ => format!("{value:?}"),
     }
 }

@@ -232,8 +232,8 @@ fn fix_input(model: &mut InferenceModel, at: usize, info: &TensorInfo) -> Result
     let shape = values::shape(info)?;
     let wanted = datum_type(info.encoding).ok_or_else(|| {
         Error::invalid_input(format!(
-            "input \"{}\" is declared as fixed point; a slice's inputs have plain types",
-            info.name
+            "input \"{}\" is declared as {}, which the engine does not compute with",
+            info.name, info.encoding
         ))
     })?;
     let declared = model.input_fact(at).map_err(engine)?.clone();

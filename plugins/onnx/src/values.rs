@@ -2,14 +2,19 @@
 //!
 //! A plain tensor goes in and out bit for bit. A fixed-point tensor, which a proving
 //! backend leaves for the next slice, is rounded to the type that the model wants by the
-//! rule that all backends share ([`Values::to_f32`], [`Values::to_f64`]; f16 is rounded
-//! from the f64). For integer inputs it has to be a whole number.
+//! rule that all backends share ([`Tensor::convert`]). For integer inputs it has to be a
+//! whole number.
 
-use dsperse_plugin_api::{Encoding, Error, Result, TensorInfo, Values};
+use dsperse_plugin_api::tensor::Tensor;
+use dsperse_plugin_api::{Encoding, Error, Result, TensorInfo};
 use half::f16;
-use tract_onnx::prelude::*;
+use tract_onnx::prelude::{Datum, DatumType, TractError, TractResult};
 
-/// The engine's type for a plain encoding; `None` for fixed point.
+/// The engine's tensor.
+type EngineTensor = tract_onnx::prelude::Tensor;
+
+/// The engine's type for a plain encoding; `None` for fixed point and
+/// for `bf16`, which it does not compute with.
 #[must_use]
 pub fn datum_type(encoding: Encoding) -> Option<DatumType> {
     Some(match encoding {
@@ -25,7 +30,7 @@ pub fn datum_type(encoding: Encoding) -> Option<DatumType> {
         Encoding::U32 => DatumType::U32,
         Encoding::U64 => DatumType::U64,
         Encoding::Bool => DatumType::Bool,
-        Encoding::Fixed { .. } => return None,
+        Encoding::Bf16 | Encoding::Fixed { .. } => return None,
     })
 }
 
@@ -61,7 +66,7 @@ macro_rules! plain {
         const SIZE: usize = size_of::<$t>();
         let (chunks, _) = $bytes.as_chunks::<SIZE>();
         let values: Vec<$t> = chunks.iter().map(|c| <$t>::from_le_bytes(*c)).collect();
-        Tensor::from_shape($shape, &values)
+        EngineTensor::from_shape($shape, &values)
     }};
 }
 
@@ -72,7 +77,7 @@ macro_rules! plain {
 /// # Errors
 /// `invalid_input` when name, shape or type differ, when an exponent is out of range, or
 /// when a fixed-point value is not a whole number although the model wants integers.
-pub fn to_engine(stored: &TensorInfo, bytes: &[u8], wanted: &TensorInfo) -> Result<Tensor> {
+pub fn to_engine(stored: &TensorInfo, bytes: &[u8], wanted: &TensorInfo) -> Result<EngineTensor> {
     if stored.name != wanted.name || stored.shape != wanted.shape {
         return Err(Error::invalid_input(format!(
             "input \"{}\" has shape {:?}, expected \"{}\" with shape {:?}",
@@ -89,7 +94,16 @@ pub fn to_engine(stored: &TensorInfo, bytes: &[u8], wanted: &TensorInfo) -> Resu
         )));
     }
     let made = match stored.encoding {
-        Encoding::Fixed { exponent } => return from_fixed(bytes, exponent, shape, wanted),
+        Encoding::Fixed { .. } if stored.encoding != wanted.encoding => {
+            let plain = Tensor::new(stored.clone(), bytes.to_vec())?.convert(wanted.encoding)?;
+            return to_engine(&plain.info, &plain.data, wanted);
+        }
+        Encoding::Fixed { .. } | Encoding::Bf16 => {
+            return Err(Error::invalid_input(format!(
+                "input \"{}\" is {}, which the engine does not compute with",
+                stored.name, stored.encoding
+            )));
+        }
         found if found != wanted.encoding => {
             return Err(Error::invalid_input(format!(
                 "input \"{}\" is {found:?}, expected {:?}",
@@ -115,80 +129,10 @@ pub fn to_engine(stored: &TensorInfo, bytes: &[u8], wanted: &TensorInfo) -> Resu
                 )));
             }
             let values: Vec<bool> = bytes.iter().map(|b| *b == 1).collect();
-            Tensor::from_shape(shape, &values)
+            EngineTensor::from_shape(shape, &values)
         }
     };
     made.map_err(|e| Error::internal(format!("tensor \"{}\": {e:#}", wanted.name)))
-}
-
-/// The `i64` elements of a little-endian buffer.
-#[must_use]
-pub fn integers(bytes: &[u8]) -> Vec<i64> {
-    let (chunks, _) = bytes.as_chunks::<8>();
-    chunks.iter().map(|c| i64::from_le_bytes(*c)).collect()
-}
-
-fn from_fixed(bytes: &[u8], exponent: i32, shape: &[usize], wanted: &TensorInfo) -> Result<Tensor> {
-    let integers = integers(bytes);
-    let values = |integers| Values::Fixed { integers, exponent };
-    macro_rules! whole {
-        ($t:ty) => {{
-            let values = integers
-                .iter()
-                .map(|i| whole_value(*i, exponent).and_then(|v| <$t>::try_from(v).ok()))
-                .collect::<Option<Vec<$t>>>();
-            let Some(values) = values else {
-                return Err(Error::invalid_input(format!(
-                    "fixed-point input \"{}\" has an element that is no {:?}",
-                    wanted.name, wanted.encoding
-                )));
-            };
-            Tensor::from_shape(shape, &values)
-        }};
-    }
-    let made = match wanted.encoding {
-        Encoding::F32 => Tensor::from_shape(shape, &values(integers).to_f32()),
-        Encoding::F64 => Tensor::from_shape(shape, &values(integers).to_f64()),
-        Encoding::F16 => {
-            let halves: Vec<f16> = values(integers)
-                .to_f64()
-                .into_iter()
-                .map(f16::from_f64)
-                .collect();
-            Tensor::from_shape(shape, &halves)
-        }
-        Encoding::I8 => whole!(i8),
-        Encoding::I16 => whole!(i16),
-        Encoding::I32 => whole!(i32),
-        Encoding::I64 => whole!(i64),
-        Encoding::U8 => whole!(u8),
-        Encoding::U16 => whole!(u16),
-        Encoding::U32 => whole!(u32),
-        Encoding::U64 => whole!(u64),
-        Encoding::Bool | Encoding::Fixed { .. } => {
-            return Err(Error::invalid_input(format!(
-                "fixed-point input \"{}\" can't stand for {:?}",
-                wanted.name, wanted.encoding
-            )));
-        }
-    };
-    made.map_err(|e| Error::internal(format!("tensor \"{}\": {e:#}", wanted.name)))
-}
-
-/// `integer · 2^exponent` when that is a whole number below 2^127.
-#[must_use]
-pub fn whole_value(integer: i64, exponent: i32) -> Option<i128> {
-    let wide = i128::from(integer);
-    if integer == 0 {
-        return Some(0);
-    }
-    if exponent >= 0 {
-        let factor = 1i128.checked_shl(exponent as u32).filter(|f| *f > 0)?;
-        wide.checked_mul(factor)
-    } else {
-        let down = exponent.unsigned_abs();
-        (down < 64 && integer.trailing_zeros() >= down).then(|| wide >> down)
-    }
 }
 
 /// Brings an engine result into the slice's declared output type: the engine keeps shape
@@ -196,7 +140,7 @@ pub fn whole_value(integer: i64, exponent: i32) -> Option<i128> {
 ///
 /// # Errors
 /// `internal` when type or shape are not the declared ones.
-pub fn settle(tensor: Tensor, info: &TensorInfo) -> Result<Tensor> {
+pub fn settle(tensor: EngineTensor, info: &TensorInfo) -> Result<EngineTensor> {
     let fault = |e: TractError| Error::internal(format!("output \"{}\": {e:#}", info.name));
     let mut tensor = tensor.into_plain_ram().map_err(fault)?;
     if tensor.datum_type() == DatumType::TDim {
@@ -230,9 +174,9 @@ pub fn settle(tensor: Tensor, info: &TensorInfo) -> Result<Tensor> {
 ///
 /// # Errors
 /// `internal` for types that no encoding stands for.
-pub fn to_bytes(tensor: &Tensor) -> Result<Vec<u8>> {
+pub fn to_bytes(tensor: &EngineTensor) -> Result<Vec<u8>> {
     fn of<T: Datum + Copy, const N: usize>(
-        t: &Tensor,
+        t: &EngineTensor,
         f: fn(T) -> [u8; N],
     ) -> TractResult<Vec<u8>> {
         let view = t.try_as_plain_ram()?;
@@ -368,22 +312,12 @@ mod tests {
             (-1, 0, Encoding::U64),
             (1, 63, Encoding::I64),
             (1, 200, Encoding::I64),
-            (1, 0, Encoding::Bool),
+            (2, 0, Encoding::Bool),
         ] {
             assert!(
                 fixed(&[value], exponent, wanted).is_err(),
                 "{value} {exponent}"
             );
         }
-    }
-
-    #[test]
-    fn whole_values_at_the_edges() {
-        assert_eq!(whole_value(i64::MIN, -63), Some(-1));
-        assert_eq!(whole_value(i64::MIN, -64), None);
-        assert_eq!(whole_value(0, i32::MIN), Some(0));
-        assert_eq!(whole_value(0, i32::MAX), Some(0));
-        assert_eq!(whole_value(1, 126), Some(1 << 126));
-        assert_eq!(whole_value(1, 127), None);
     }
 }

@@ -67,7 +67,7 @@ impl Claims {
             let stored = stored.read()?;
             let agrees = stored == *claimed
                 || stored
-                    .to_plain(claimed.info.encoding)
+                    .convert(claimed.info.encoding)
                     .is_ok_and(|plain| plain.data == claimed.data);
             if !agrees {
                 self.tensors.insert(
@@ -122,10 +122,7 @@ fn from_store(run: &RunDir, declared: &TensorInfo) -> Entry {
         .tensors()
         .file(&declared.name)
         .map_err(|e| e.to_string())?;
-    let float = matches!(
-        declared.encoding,
-        Encoding::F16 | Encoding::F32 | Encoding::F64
-    );
+    let float = declared.encoding.is_float();
     let fixed = matches!(file.info.encoding, Encoding::Fixed { .. });
     if file.info.shape != declared.shape
         || !(file.info.encoding == declared.encoding || (float && fixed))

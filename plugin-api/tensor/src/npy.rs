@@ -5,14 +5,16 @@
 //! parser recurses on nested input and multiplies shapes without a check), so a hostile
 //! file costs no more than its own size.
 
-use crate::values::Number;
+use crate::Number;
 use half::f16;
 
 /// An array whose header was read and whose data has the right size.
 #[derive(Debug)]
-pub(crate) struct Npy<'a> {
-    pub(crate) shape: Vec<u64>,
-    pub(crate) descr: String,
+pub struct Npy<'a> {
+    /// Dimensions; empty for a scalar.
+    pub shape: Vec<u64>,
+    /// The element type as the file names it, such as `<f4`.
+    pub descr: String,
     fortran_order: bool,
     kind: u8,
     size: usize,
@@ -24,7 +26,7 @@ const MAGIC: &[u8] = b"\x93NUMPY";
 
 impl<'a> Npy<'a> {
     /// Reads an array. `Err` says what is wrong with the file.
-    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, String> {
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, String> {
         let rest = bytes
             .strip_prefix(MAGIC)
             .ok_or("it is not an .npy file (its first bytes are wrong)")?;
@@ -73,7 +75,7 @@ impl<'a> Npy<'a> {
     }
 
     /// Elements in row-major order, whatever order the file has.
-    pub(crate) fn numbers(&self) -> impl Iterator<Item = Number> + '_ {
+    pub fn numbers(&self) -> impl Iterator<Item = Number> + '_ {
         let count = self.data.len() / self.size;
         // Column-major strides; row-major files are read straight through.
         let strides: Vec<usize> = self
@@ -214,11 +216,11 @@ fn quoted(text: &str) -> Option<(&str, &str)> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
 
     /// An `.npy` file of version 1, as the format's description says.
-    pub(crate) fn npy(descr: &str, fortran: bool, shape: &str, data: &[u8]) -> Vec<u8> {
+    fn npy(descr: &str, fortran: bool, shape: &str, data: &[u8]) -> Vec<u8> {
         let order = if fortran { "True" } else { "False" };
         let mut header =
             format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {shape}, }}");
