@@ -7,7 +7,7 @@ use crate::session::Session;
 use dsperse_documents::ModelMetadata;
 use dsperse_router::Policy;
 use dsperse_slicer::{DimOptions, ModelAnalysis, Plan, Prepared, SliceError, Strategy};
-use dsperse_store::{NewSlices, Shape, atomic};
+use dsperse_store::{Access, NewSlices, Shape, SliceStore, atomic};
 use std::path::{Path, PathBuf};
 
 /// Where to cut.
@@ -203,12 +203,44 @@ pub fn slice(session: &Session<'_>, path: &Path, options: &SliceOptions) -> Resu
         write_analysis(&prepared.analyse(&plan), to)?;
     }
     let created = new.finish(&model)?;
+    let mut warnings = [prepared.warnings, plan.warnings].concat();
+    if options.output == model_dir(path).join("slices") {
+        warnings.extend(replace_others(&options.output, &created.path, &model)?);
+    }
     Ok(Sliced {
         path: created.path,
         unchanged: created.unchanged,
         model,
-        warnings: [prepared.warnings, plan.warnings].concat(),
+        warnings,
     })
+}
+
+/// Removes what a model directory holds of an earlier model's slices in another shape, so
+/// that the directory means the slices that were just made. The same slices in another
+/// shape stay: they may hold circuits that took long to compile.
+fn replace_others(output: &Path, made: &Path, model: &ModelMetadata) -> Result<Option<String>> {
+    let shapes = [Shape::Dirs, Shape::Dsperse];
+    for other in shapes.map(|shape| dsperse_store::output_path(output, shape)) {
+        let Ok(found) = other.canonicalize() else {
+            continue;
+        };
+        if made.canonicalize().is_ok_and(|made| made == found) {
+            continue;
+        }
+        let old = match SliceStore::open(&other, Access::Read) {
+            Ok(store) => store.model().is_some_and(|m| m.identity != model.identity),
+            // Not slices, or damaged: not ours to remove.
+            Err(_) => false,
+        };
+        if old {
+            dsperse_store::remove_slices(&other)?;
+            return Ok(Some(format!(
+                "the slices of an earlier model at \"{}\" were removed",
+                other.display()
+            )));
+        }
+    }
+    Ok(None)
 }
 
 /// Writes the node-by-node analysis.

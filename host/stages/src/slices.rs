@@ -6,7 +6,7 @@ use crate::session::{Loaded, Session};
 use dsperse_documents::{ModelMetadata, SliceMetadata};
 use dsperse_plugin_api::Role;
 use dsperse_router::{OperatorUse, Routes, Spec, parse_layers, spec};
-use dsperse_store::{Access, BundleError, InputError, SliceStore};
+use dsperse_store::{Access, BundleError, InputError, SliceStore, known_digest};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -19,8 +19,13 @@ impl From<BundleError> for Error {
             error.class = ErrorClass::Failed;
         }
         if let BundleError::NoSlices { path, .. } = &e {
-            error.message = format!("no slices at \"{}\"", path.display());
-            error.hint = Some(format!("run \"dsperse slice -m {}\" first", path.display()));
+            if path.exists() {
+                error.message = format!("no slices at \"{}\"", path.display());
+                error.hint = Some(format!("run \"dsperse slice -m {}\" first", path.display()));
+            } else {
+                error.message = format!("there is nothing at \"{}\"", path.display());
+                error.hint = Some("check the path: a model directory, slices or a bundle".into());
+            }
         }
         error
     }
@@ -35,9 +40,58 @@ impl From<InputError> for Error {
 /// Opens the slices that a path argument means.
 ///
 /// # Errors
-/// As [`SliceStore::open`].
+/// As [`SliceStore::open`]; also when a model directory has changed since it was sliced, or
+/// holds the slices of two models, because then it is not known which ones are meant.
 pub fn open(path: &Path, access: Access) -> Result<SliceStore> {
-    Ok(SliceStore::open(path, access)?)
+    let store = SliceStore::open(path, access)?;
+    check_meant(path, &store)?;
+    Ok(store)
+}
+
+/// Whether slices that were found from a model directory are those of its model. Slices
+/// that were named themselves leave no doubt.
+fn check_meant(path: &Path, store: &SliceStore) -> Result<()> {
+    let location = store.location();
+    let named = path.canonicalize().is_ok_and(|p| p == location.path);
+    let (Some(model), false) = (store.model(), named) else {
+        return Ok(());
+    };
+    let place = location.path.display();
+    for other in &location.also {
+        let theirs = SliceStore::open(other, Access::Read)?;
+        if theirs.model().is_some_and(|m| m.identity != model.identity) {
+            return Err(Error::bad_input(format!(
+                "\"{}\" holds the slices of two models: \"{place}\" and \"{}\" differ",
+                path.display(),
+                other.display()
+            ))
+            .with_hint("name the ones that you mean, or remove the others"));
+        }
+    }
+    // The file that was sliced, by its name alone: the document may be anybody's.
+    let name = Path::new(&model.model.name).file_name();
+    let original = [name, Some("model.onnx".as_ref())]
+        .into_iter()
+        .flatten()
+        .map(|name| path.join(name))
+        .find(|file| file.is_file());
+    let Some(file) = original else {
+        return Ok(());
+    };
+    let size = std::fs::metadata(&file)
+        .map_err(|e| Error::io("read", &file, &e))?
+        .len();
+    if size == model.model.size && known_digest(&file)?.1 == model.model.sha256 {
+        return Ok(());
+    }
+    Err(Error::bad_input(format!(
+        "\"{}\" is not the model that the slices at \"{place}\" were made from",
+        file.display()
+    ))
+    .with_hint(format!(
+        "slice it again: \"dsperse slice -m {}\"; or name the slices themselves: \"{place}\"",
+        path.display()
+    )))
 }
 
 /// Number of slices of the model (for a lone slice: as many as make its index valid).

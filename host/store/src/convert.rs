@@ -187,6 +187,16 @@ impl Plan {
     }
 }
 
+/// Removes slices: what belongs to them goes, the user's own files beside them stay.
+///
+/// # Errors
+/// When there are none, another command uses them, or the system refuses.
+pub fn remove_slices(path: &Path) -> Result<()> {
+    let location = crate::resolve(path)?;
+    let _lock = Lock::acquire(&location.path, LockMode::Exclusive)?;
+    remove_source(&location, &location.path)
+}
+
 fn remove_source(location: &Location, target: &Path) -> Result<()> {
     crash_point();
     let path = &location.path;

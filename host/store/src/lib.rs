@@ -50,7 +50,7 @@ mod run_dir_tests;
 mod store_tests;
 
 pub use archive::Limits;
-pub use convert::{ConvertOptions, Converted, convert};
+pub use convert::{ConvertOptions, Converted, convert, remove_slices};
 pub use create::{Created, NewSlices};
 pub use digest::{file_digest, known_digest};
 pub use dsperse_tensor::{Number, Tensor};

@@ -94,9 +94,15 @@ pub fn run_and_slices(app: &App, args: &RunOf) -> Result<(PathBuf, PathBuf)> {
             .is_some_and(|d| matches!(newest_run(d), Ok(Some(_))));
         return Err(UserError {
             exit: Exit::BadInput,
-            message: format!("no run at \"{}\"", path.display()),
+            message: if path.exists() {
+                format!("no run at \"{}\"", path.display())
+            } else {
+                format!("there is nothing at \"{}\"", path.display())
+            },
             hint: Some(
-                if swapped {
+                if !path.exists() {
+                    "check the path: a run directory, or a directory of runs"
+                } else if swapped {
                     "these are the slices: name the run first, then the slices"
                 } else {
                     "run the slices first: \"dsperse run -s PATH\""

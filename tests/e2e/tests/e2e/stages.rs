@@ -420,6 +420,72 @@ fn slices_that_are_not_what_the_model_directory_means_are_told() {
 }
 
 #[test]
+fn slices_of_a_changed_model_are_refused_until_it_is_sliced_again() {
+    let place = Place::of_model("digits-mlp");
+    place.add_model("lenet", "other");
+    place.call("full-run -m model").exits(0);
+    let (model, other) = (
+        place.path("model/model.onnx"),
+        place.path("other/model.onnx"),
+    );
+    std::fs::copy(other, model).expect("another model");
+    for command in ["compile -p model", "run -p model"] {
+        let ran = place.call(command).exits(3);
+        let said = &ran.stderr;
+        assert!(
+            said.contains("is not the model that the slices at"),
+            "{said}"
+        );
+        assert!(said.contains("dsperse slice -m model"), "{said}");
+    }
+    // Named themselves, they are what is meant.
+    place.call("compile -p model/slices -b onnx").exits(0);
+    // The old slices have another shape and go away.
+    let ran = place.call("slice -m model").exits(0);
+    assert!(
+        ran.stdout.contains("an earlier model at") && !place.path("model/slices").exists(),
+        "{}",
+        ran.stdout
+    );
+    place.call("compile -p model -b onnx").exits(0);
+}
+
+#[test]
+fn slices_of_two_models_in_one_directory_are_refused() {
+    let place = Place::of_model("digits-mlp");
+    place.add_model("lenet", "other");
+    place.call("slice -m model").exits(0);
+    place
+        .call("slice -m other --output-type dirs -o model/slices")
+        .exits(0);
+    let ran = place.call("compile -p model").exits(3);
+    let said = &ran.stderr;
+    assert!(said.contains("holds the slices of two models"), "{said}");
+    place
+        .call("compile -p model/slices.dsperse -b onnx")
+        .exits(0);
+}
+
+#[test]
+fn a_path_that_does_not_exist_is_said_to_be_missing() {
+    let place = Place::of_model("digits-mlp");
+    for command in [
+        "compile -s nowhere",
+        "run -s nowhere",
+        "prove nowhere model",
+        "verify nowhere model",
+        "convert -i nowhere --to dirs",
+    ] {
+        let ran = place.call(command).exits(3);
+        let said = &ran.stderr;
+        assert!(
+            said.contains("there is nothing at \"nowhere\"") && !said.contains("first"),
+            "{command}: {said}"
+        );
+    }
+}
+
+#[test]
 fn running_what_was_never_compiled_is_told() {
     let place = Place::of_model("digits-mlp");
     place
