@@ -2,27 +2,13 @@
 //! earlier ones must be refused with a word of what to do.
 
 use dsperse_sumcheck_verifier::key::{KeyError, VerifyingKey};
-use dsperse_sumcheck_verifier::program::Tensor;
 use dsperse_sumcheck_verifier::proof::Proof;
 use dsperse_sumcheck_verifier::{Reject, verify};
 
-/// Reads lines of `shape : elements`.
-fn tensors(text: &str) -> Vec<Tensor> {
-    text.lines()
-        .map(|line| {
-            let (shape, data) = line.split_once(':').expect("a colon");
-            let shape = shape
-                .split_whitespace()
-                .map(|d| d.parse().expect("a size"))
-                .collect();
-            let data = data
-                .split_whitespace()
-                .map(|x| x.parse().expect("an integer"))
-                .collect();
-            Tensor { shape, data }
-        })
-        .collect()
-}
+#[path = "common/tensors.rs"]
+mod read;
+
+use read::tensors;
 
 #[test]
 fn version_1_is_refused_with_what_to_do() {
