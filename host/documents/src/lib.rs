@@ -43,6 +43,6 @@ pub use run::{
 pub use slice::{Compilation, CompiledFidelity, InputRange, Payload, SliceMetadata};
 pub use tensors::{TensorIndex, TensorOrigin, TensorRecord};
 pub use verdict::{
-    Counts, KeyOrigin, ProvenShare, Receipt, ReceiptFile, ReceiptSlice, Require, SliceVerdict,
-    Verdict, VerificationReport, keys_digest,
+    Counts, KeyOrigin, MeasuredBy, ProvenShare, Receipt, ReceiptFile, ReceiptSlice, Require,
+    SliceVerdict, Verdict, VerificationReport, keys_digest,
 };

@@ -91,6 +91,16 @@ pub fn keys_digest<'a>(
     any.then(|| h.finish())
 }
 
+/// Who measured how far the output is from the float model's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MeasuredBy {
+    /// The verifier ran the float model on the claimed input.
+    Verifier,
+    /// Only the prover's own note is there.
+    Prover,
+}
+
 /// What the user demands of a verification (`--require`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -307,9 +317,12 @@ pub struct VerificationReport {
     /// `proven_share` by multiply-accumulates, 0 to 1.
     #[serde(default)]
     pub proven_by_macs: Option<f64>,
-    /// What the prover measured against the float model. A note, not a checked fact.
+    /// How far the claimed output is from the float model's; `target` is what was allowed.
     #[serde(default)]
     pub fidelity: Option<Fidelity>,
+    /// Who measured that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fidelity_by: Option<MeasuredBy>,
     /// Fields of later versions.
     #[serde(flatten)]
     pub extra: Extra,

@@ -130,6 +130,8 @@ pub struct Verify {
     /// you like. Repeatable [default: every loaded backend]
     #[arg(long = "allow-backend", value_name = "NAME[@SHA256]")]
     pub allow_backend: Vec<String>,
+    #[command(flatten)]
+    pub fidelity: MaxError,
     /// A file that holds what you demand of a verification; flags add to it
     #[arg(long = "policy", value_name = "FILE")]
     pub policy_file: Option<PathBuf>,

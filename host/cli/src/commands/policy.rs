@@ -45,6 +45,8 @@ struct File {
     #[serde(default)]
     tolerance: Option<f64>,
     #[serde(default)]
+    max_error: Option<f64>,
+    #[serde(default)]
     recompile: bool,
 }
 
@@ -117,6 +119,10 @@ pub fn options(args: &Verify) -> Result<VerifyOptions> {
         },
         allowed: backends,
         allow_saturation: args.allow_saturation || file.allow_saturation,
+        max_error: match (args.fidelity.max_error, file.max_error) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        },
         recompile: args.recompile || file.recompile,
         calibration: args.calibration.clone(),
     })

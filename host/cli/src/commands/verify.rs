@@ -10,7 +10,9 @@ use crate::console::table::Table;
 use crate::error::{Result, UserError};
 use crate::exit::Exit;
 use crate::output;
-use dsperse_documents::{KeyOrigin, SliceVerdict, StageOutcome, Verdict, VerificationReport};
+use dsperse_documents::{
+    KeyOrigin, MeasuredBy, SliceVerdict, StageOutcome, Verdict, VerificationReport,
+};
 use dsperse_stages::verify::{self, VerifyOptions};
 use dsperse_stages::{Session, slices};
 use dsperse_store::{Access, RunDir, atomic};
@@ -156,7 +158,11 @@ pub fn text(report: &VerificationReport) -> String {
         let _ = writeln!(out, "hint: {}", field(hint));
     }
     if let Some(f) = &report.fidelity {
-        let _ = writeln!(out, "fidelity, as the prover measured it: {}", fidelity(f));
+        let who = match report.fidelity_by {
+            Some(MeasuredBy::Verifier) => "as this verifier measured it",
+            _ => "as the prover measured it",
+        };
+        let _ = writeln!(out, "fidelity, {who}: {}", fidelity(f));
     }
     let _ = writeln!(out, "model identity {}", report.model_identity);
     if let Some(keys) = &report.keys_sha256 {

@@ -10,7 +10,7 @@
 
 mod attempt;
 mod budget;
-mod calibration;
+pub(crate) mod calibration;
 mod gate;
 
 pub use calibration::Calibration;

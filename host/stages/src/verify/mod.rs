@@ -16,6 +16,7 @@
 
 pub mod checks;
 mod claims;
+mod fidelity;
 mod keys;
 mod receipt;
 mod slice;
@@ -30,7 +31,7 @@ use claims::Claims;
 use dsperse_documents::digest::is_sha256_hex;
 use dsperse_documents::tensors::digest_of;
 use dsperse_documents::{
-    KeyOrigin, ModelMetadata, Receipt, Require, RunResults, SliceVerdict, Verdict,
+    KeyOrigin, MeasuredBy, ModelMetadata, Receipt, Require, RunResults, SliceVerdict, Verdict,
     VerificationReport,
 };
 use dsperse_router::Policy;
@@ -57,6 +58,9 @@ pub struct VerifyOptions {
     pub expect_receipt: Option<PathBuf>,
     /// Relative tolerance of recomputations; 0 is bit for bit.
     pub tolerance: f64,
+    /// Largest error of the output against the float model; `None` is what the slices were
+    /// compiled for. The session's limit is another demand, and the smaller counts.
+    pub max_error: Option<f64>,
     /// What the backends of counting proofs must offer.
     pub policy: Policy,
     /// The backends whose word counts, for proofs and for recomputations; empty is all.
@@ -151,6 +155,9 @@ impl VerifyOptions {
             let names: Vec<String> = self.allowed.iter().map(ToString::to_string).collect();
             demands.insert("allow_backends".into(), names.into());
         }
+        if let Some(most) = self.max_error {
+            demands.insert("max_error".into(), most.into());
+        }
         if self.allow_saturation {
             demands.insert("allow_saturation".into(), true.into());
         }
@@ -215,7 +222,6 @@ pub fn verify_without(
         output_sha256: digest_of(&claims.records(&model.outputs)),
         require: options.require,
         policy: options.demands(),
-        fidelity: results.fidelity.clone(),
         ..VerificationReport::default()
     };
     if on(Check::RunIdentity) {
@@ -287,6 +293,23 @@ pub fn verify_without(
         })
         .collect();
     report.conclude(model);
+    // Of a claim that is wrong anyway it does not matter how close it is.
+    if report.accepted {
+        let demands = [options.max_error, session.limits.max_error];
+        fidelity::judge(
+            session,
+            store,
+            model,
+            &results,
+            &claims,
+            demands.into_iter().flatten().reduce(f64::min),
+            scratch.path(),
+            &mut report,
+        )?;
+    } else {
+        report.fidelity.clone_from(&results.fidelity);
+        report.fidelity_by = results.fidelity.as_ref().map(|_| MeasuredBy::Prover);
+    }
     if on(Check::ExpectKeys) {
         compare_keys(options, &mut report);
     }

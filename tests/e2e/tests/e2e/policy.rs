@@ -154,3 +154,44 @@ fn a_claim_that_the_circuit_saw_clamped_is_not_proven() {
     assert_eq!(v["slices"][0]["saturated_inputs"], 2);
     assert_eq!(v["policy"]["allow_saturation"], true);
 }
+
+#[test]
+fn an_output_too_far_from_the_float_model_is_not_accepted() {
+    let (place, run) = proven();
+    let v = place.call(&format!("verify {run} --json")).exits(0).json();
+    assert_eq!(v["fidelity_by"], "verifier");
+    let error = v["fidelity"]["error"].as_f64().expect("an error");
+    assert!(error > 0.0 && error < 0.01, "{error}");
+    assert_eq!(v["fidelity"]["target"], 0.01);
+    // The prover measured the same, on the same machine.
+    let noted = place.json(&format!("{run}/run_results.json"))["fidelity"]["error"].clone();
+    assert_eq!(noted, v["fidelity"]["error"]);
+    let v = place
+        .call(&format!("verify {run} --max-error {} --json", error / 2.0))
+        .exits(1)
+        .json();
+    let failure = v["failures"][0].as_str().expect("a failure");
+    assert!(
+        failure.contains("too far from the float model's: "),
+        "{failure}"
+    );
+    assert!(failure.contains("element "), "{failure}");
+    // Proofs are still what they were.
+    assert_eq!(v["slices"][0]["verdict"], "proven");
+
+    // Without the ONNX files only the prover's note is there, and is called that.
+    place
+        .call("convert -i model/slices --to dsperse --for verify -o check.dsperse --no-cleanup")
+        .exits(0);
+    let verify = |flags: &str| place.call(&format!("verify {run} check.dsperse {flags} --json"));
+    let v = verify("").exits(0).json();
+    assert_eq!(v["fidelity_by"], "prover");
+    let failure = verify(&format!("--max-error {}", error / 2.0))
+        .exits(1)
+        .json();
+    let failure = failure["failures"][0]
+        .as_str()
+        .expect("a failure")
+        .to_owned();
+    assert!(failure.contains("as the prover notes it"), "{failure}");
+}
