@@ -32,7 +32,10 @@ impl Stage<'_> {
             return Ok(None);
         }
         let mut fidelity = None;
-        // One round to tighten or to turn down; at the end nothing is left to turn down.
+        // Circuits by the harm that they do alone, and how many of them to turn down at once:
+        // twice as many each time, so that a long chain does not take for ever.
+        let mut harm: Option<Vec<usize>> = None;
+        let mut most = 1;
         for round in 0.. {
             self.session.check_cancelled()?;
             let Some(quantised) = self.quantised()? else {
@@ -44,7 +47,7 @@ impl Stage<'_> {
             };
             let missed = measured.misses();
             fidelity = Some(measured.clone());
-            if !missed || quantised.is_empty() {
+            if !missed || quantised.is_empty() || harm.as_ref().is_some_and(Vec::is_empty) {
                 break;
             }
             if round < ROUNDS && measured.error.is_some() {
@@ -56,7 +59,16 @@ impl Stage<'_> {
                     continue;
                 }
             }
-            self.turn_down(&quantised, &measured, lines)?;
+            let worst_last = match &mut harm {
+                Some(known) => known,
+                None => harm.insert(self.by_harm(&quantised)?),
+            };
+            for _ in 0..most {
+                if let Some(index) = worst_last.pop() {
+                    self.turn_down(index, &measured, lines)?;
+                }
+            }
+            most *= 2;
         }
         Ok(fidelity)
     }
@@ -146,25 +158,22 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// Turns down the circuit that alone leads the chain furthest from the float model.
-    fn turn_down(
-        &self,
-        quantised: &[SliceMetadata],
-        measured: &Fidelity,
-        lines: &mut [SliceLine],
-    ) -> Result<()> {
-        let mut guilty: Option<(f64, usize)> = None;
+    /// The circuits, the one last that alone leads the chain furthest from the float model.
+    fn by_harm(&self, quantised: &[SliceMetadata]) -> Result<Vec<usize>> {
+        let mut errors = Vec::new();
         for slice in quantised {
             self.session.check_cancelled()?;
             let alone = self.measure(&BTreeSet::from([slice.index]))?;
             let error = alone.map_or(0.0, |f| f.error.unwrap_or(f64::INFINITY));
-            if guilty.is_none_or(|(most, _)| error > most) {
-                guilty = Some((error, slice.index));
-            }
+            errors.push((error, slice.index));
         }
-        let Some((_, index)) = guilty else {
-            return Ok(());
-        };
+        // Of equals the first one goes first.
+        errors.sort_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)));
+        Ok(errors.into_iter().map(|e| e.1).collect())
+    }
+
+    /// Turns a circuit down because of what the chain computes with it.
+    fn turn_down(&self, index: usize, measured: &Fidelity, lines: &mut [SliceLine]) -> Result<()> {
         let reason = format!(
             "with it the model's outputs miss the fidelity target on the calibration samples: {}",
             told(measured)
