@@ -87,7 +87,7 @@ pub(crate) fn plan(
     }
     let plan = units.runs(&classes, prepared, file)?;
     let settled = units.plan.slices.iter().cloned().collect();
-    let plan = asker.settle(&units, &mut classes, plan, settled)?;
+    let plan = asker.settle(&units, &classes, plan, settled)?;
     asker.report();
     Ok(plan)
 }
@@ -146,7 +146,7 @@ pub(crate) fn auto(
         }
         plan = units.runs(&classes, prepared, file)?;
     }
-    let plan = asker.settle(&units, &mut classes, plan, HashSet::new())?;
+    let plan = asker.settle(&units, &classes, plan, HashSet::new())?;
     let mut plan = asker.join(&units, &classes, plan)?;
     plan.strategy.name = "auto".to_owned();
     asker.report();
@@ -160,7 +160,7 @@ impl Asker<'_> {
     fn settle(
         &self,
         units: &Units,
-        classes: &mut [Provers],
+        classes: &[Provers],
         mut plan: Plan,
         mut settled: HashSet<Vec<usize>>,
     ) -> Result<Plan> {
@@ -179,7 +179,7 @@ impl Asker<'_> {
                 match answers.get(&s) {
                     // Where all who could be asked have dropped out, cutting helps nobody.
                     Some(answer) if answer.can == 0 && answer.asked != 0 => {
-                        runs.extend(self.around(answer, run, units, classes));
+                        runs.extend(self.around(answer, run, units));
                     }
                     Some(answer) if self.needs_too_much(answer) => {
                         runs.extend(parts(run, &units.of, &units.before));
@@ -210,15 +210,18 @@ impl Asker<'_> {
             runs[at].extend(second);
             let joined = self.prepared.rearranged(&plan, runs.clone());
             // Where no cut can be made, more may have been joined than was meant.
-            let fits = joined.slices == runs
-                && if a & b == 0 {
-                    a == b
-                } else {
-                    let answers = self.ask(&joined, vec![(at, a & b)])?;
-                    answers
-                        .get(&at)
-                        .is_some_and(|answer| answer.can != 0 && !self.needs_too_much(answer))
-                };
+            let mut fits = joined.slices == runs;
+            let common = units.common(&runs[at], classes);
+            if fits && (common != 0 || a | b != 0) {
+                // What was declined alone may be taken with its neighbour, as part of a
+                // pattern that halving cut through.
+                let answers = self.ask(&joined, vec![(at, common)])?;
+                let taken = |answer: &Answer| answer.can & common != 0;
+                fits = answers
+                    .get(&at)
+                    .is_some_and(|answer| taken(answer) && !self.needs_too_much(answer))
+                    || a | b == 0;
+            }
             if fits {
                 plan = joined;
             } else {
@@ -246,22 +249,12 @@ impl Asker<'_> {
 
     /// The parts of a run that was declined: around the unit that a backend named in the
     /// first place, else two halves.
-    fn around(
-        &self,
-        answer: &Answer,
-        run: &[usize],
-        units: &Units,
-        classes: &mut [Provers],
-    ) -> Vec<Vec<usize>> {
-        let named = answer
-            .declined
-            .iter()
-            .find_map(|(p, at)| Some((*p, (*at)?)));
-        let Some((p, at)) = named.filter(|_| self.memory.is_some()) else {
+    fn around(&self, answer: &Answer, run: &[usize], units: &Units) -> Vec<Vec<usize>> {
+        let named = answer.declined.values().find_map(|at| *at);
+        let Some(at) = named.filter(|_| self.memory.is_some()) else {
             return halves(run, &units.of);
         };
         let unit = units.of[run[at]];
-        classes[unit] &= !(1 << p);
         let of_unit = |n: &usize| units.of[*n] == unit;
         let first = run.iter().position(of_unit).unwrap_or(at);
         let last = run.iter().rposition(of_unit).unwrap_or(at);

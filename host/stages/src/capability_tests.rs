@@ -534,3 +534,21 @@ fn auto_joins_neighbours_that_nobody_takes() {
     let planned = automatic(&model, &provers, 10_000, no_groups);
     assert_eq!(planned.slices(), [vec![0], vec![1, 2, 3], vec![4]]);
 }
+
+#[test]
+fn auto_joins_a_pattern_that_halving_cut_through() {
+    let model = chain("GRSRC");
+    // A Sigmoid means something only after a Relu, and the grouped convolution is declined
+    // without a word.
+    let planned = automatic(&model, &[prover("p")], 10_000, |name, graph| {
+        if no_groups(name, graph)? != Says::Yes {
+            return Ok(Says::No);
+        }
+        let first = &graph.node[0];
+        Ok(match first.op_type() {
+            "Sigmoid" => Says::Because(first.name().into()),
+            _ => Says::Yes,
+        })
+    });
+    assert_eq!(planned.slices(), [vec![0], vec![1, 2, 3, 4]]);
+}

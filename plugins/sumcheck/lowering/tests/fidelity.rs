@@ -189,6 +189,33 @@ fn an_added_mask_costs_nothing() {
     }
 }
 
+/// Scores that come masked from the slice before.
+#[test]
+fn a_masked_input_of_a_softmax_keeps_its_scores() {
+    let mut r = Random(8);
+    let m = model(
+        vec![
+            NodeProto::new("Softmax", &["x"], &["p"]),
+            NodeProto::new("MatMul", &["p", "v"], &["y"]),
+        ],
+        vec![constant("v", &[8, 4], |i| (i * 7 % 11) as f64 - 5.0)],
+        &[1, 8, 8],
+    );
+    let samples: Vec<Array> = (0..4)
+        .map(|_| {
+            let mut x = r.array(&[1, 8, 8]);
+            for (i, v) in x.data.iter_mut().enumerate() {
+                if i % 8 > i / 8 {
+                    *v = -3e38;
+                }
+            }
+            x
+        })
+        .collect();
+    let precision = faithful(&m, &samples);
+    assert!(!precision.channels, "{precision:?}");
+}
+
 /// Two massive channels in a residual stream, before a normalisation that is asked for the
 /// others.
 #[test]

@@ -134,8 +134,15 @@ pub fn quantise(graph: &Graph, ranges: &Ranges, precision: Precision) -> Result<
     };
     let mut inputs = Vec::new();
     for &id in &graph.inputs {
-        let exponent = exponent_for(ranges.max_abs(id), precision.boundary_bits);
-        let (lo, hi) = scale::limits(precision.boundary_bits);
+        let (exponent, lo, hi) = match q.score_limits(id, i32::MIN) {
+            // A tensor that only a Softmax reads need not hold what its mask added.
+            Some(limits) if q.only_scores(id) => limits,
+            _ => {
+                let (lo, hi) = scale::limits(precision.boundary_bits);
+                let exponent = exponent_for(ranges.max_abs(id), precision.boundary_bits);
+                (exponent, lo, hi)
+            }
+        };
         let shape = graph.shape(id).to_vec();
         let tensor = q.push(ir::Op::Input {
             shape: shape.clone(),

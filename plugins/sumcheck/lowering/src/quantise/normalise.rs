@@ -4,7 +4,7 @@ use super::builder::Quantity;
 use super::scale::exponent_for;
 use super::{Quantiser, TABLE_BITS, ir, sum_factors};
 use crate::error::Result;
-use crate::graph::{Function, Id};
+use crate::graph::{Function, Id, Node, Op};
 use dsperse_sumcheck_verifier::program::{MAX_MAX_INPUTS, TensorId};
 use dsperse_sumcheck_verifier::wire::Factor;
 
@@ -91,15 +91,32 @@ impl Quantiser<'_> {
     /// Entries far below it (a mask of -10000 that is added to scores around 1) only have
     /// to stay far below: they saturate where their exponential is as good as 0.
     fn scores(&mut self, input: Id) -> Result<Quantity> {
+        let value = self.value(input)?;
+        match self.score_limits(input, value.exponent) {
+            Some((exponent, lo, hi)) => self.round(value, exponent, lo, hi),
+            None => self.narrow_within(input, SCORE_BITS),
+        }
+    }
+
+    /// Whether a node is read by nothing but Softmax.
+    pub(super) fn only_scores(&self, id: Id) -> bool {
+        let reads = |n: &&Node| n.op.operands().contains(&id);
+        let mut readers = self.graph.nodes.iter().filter(reads);
+        !self.graph.outputs.contains(&id) && readers.all(|n| matches!(n.op, Op::Softmax { .. }))
+    }
+
+    /// Exponent, least and greatest integer of a Softmax's input some entries of which are
+    /// far below their row's maximum; `None` where all of them count. The exponent is at
+    /// least `finest`.
+    pub(super) fn score_limits(&self, input: Id, finest: i32) -> Option<(i32, i64, i64)> {
         let near = self.ranges.near_maximum(input);
         let bits = self.precision.table_bits();
         if self.ranges.max_abs(input) <= LONE_MASK * near.max(1.0) {
-            return self.narrow_within(input, SCORE_BITS);
+            return None;
         }
-        let value = self.value(input)?;
         // Finer than a quarter of the exponential's step gains nothing.
         let exponent = exponent_for(near, bits)
-            .max(value.exponent)
+            .max(finest)
             .max(EXP_RANGE - bits.cast_signed() - 2);
         // Every row has its maximum at `-HEADROOM · near` or above.
         let least = -(super::scale::HEADROOM * near + 2f64.powi(EXP_RANGE) + 1.0);
@@ -107,7 +124,7 @@ impl Quantiser<'_> {
         while -(half as f64) * 2f64.powi(exponent) > least && half < 1 << SCORE_BITS {
             half *= 2;
         }
-        self.round(value, exponent, -half, half - 1)
+        Some((exponent, -half, half - 1))
     }
 
     /// Greatest element over an axis, which keeps size 1: each step halves or quarters
