@@ -7,7 +7,7 @@ use crate::schedule::{self, Task};
 use crate::session::Session;
 use crate::slice::{self, Cut, Wanted};
 use crate::slices;
-use dsperse_documents::{ErrorKind, SliceMetadata};
+use dsperse_documents::SliceMetadata;
 use dsperse_plugin_api::{Stage, Support};
 use dsperse_router::{Chain, Policy, plan};
 use dsperse_slicer::{DimOptions, ModelAnalysis};
@@ -211,7 +211,6 @@ fn ask_everybody(
                 answer.node = node;
                 answer.op = op;
             }
-            Err(e) if e.kind == ErrorKind::Cancelled => return Err(Error::interrupted()),
             Err(e) => {
                 answer.reason = Some(e.message);
                 answer.hint = e.hint;

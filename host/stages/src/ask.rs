@@ -1,7 +1,8 @@
 //! Asking a backend whether it can take a slice.
 
+use crate::attempt::Attempt;
 use crate::error::Result;
-use crate::job::{Files, Job, Operation, job_dir};
+use crate::job::{Files, Job, Operation};
 use crate::session::{Loaded, Session};
 use dsperse_documents::BackendError;
 use dsperse_plugin_api::{SliceInfo, Support};
@@ -11,7 +12,7 @@ use std::path::Path;
 /// backend's own. `scratch` is a directory for the files of the call.
 ///
 /// # Errors
-/// When no directory can be made for the call.
+/// When no directory can be made for the call, or the user interrupted.
 pub(crate) fn supports(
     session: &Session<'_>,
     backend: &Loaded<'_>,
@@ -21,9 +22,7 @@ pub(crate) fn supports(
 ) -> Result<Result<Support, BackendError>> {
     let mut files = Files::default();
     files.insert(Files::PAYLOAD, &slice.sha256, payload);
-    let dir = job_dir(scratch)?;
-    let control = session.control(dir.path(), slice.index, backend.name(), 1);
     let job = Job::new(Operation::Supports, backend, slice);
-    let outcome = session.executor().execute(&job, &files, &control);
-    Ok(outcome.supports())
+    let attempt = session.attempt(&job, &files, Attempt::quiet(scratch, 1))?;
+    Ok(attempt.supports())
 }

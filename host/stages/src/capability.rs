@@ -23,7 +23,6 @@ use crate::ask;
 use crate::chain::lock;
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::job::job_dir;
 use crate::schedule::{self, Task};
 use crate::session::{Loaded, Session};
 use crate::slice::{Wanted, slice_error};
@@ -578,7 +577,8 @@ impl<'a> Asker<'a> {
     }
 
     fn ask_about(&self, slice: &Slice, provers: Provers) -> Result<Answer> {
-        let dir = job_dir(self.scratch.path())?;
+        let dir = tempfile::tempdir_in(self.scratch.path())
+            .map_err(|e| Error::io("create a directory in", self.scratch.path(), &e))?;
         let payload = dir.path().join("slice.onnx");
         let bytes = slice.to_bytes();
         std::fs::write(&payload, &bytes).map_err(|e| Error::io("write", &payload, &e))?;
@@ -616,7 +616,6 @@ impl<'a> Asker<'a> {
                     let at = |n: String| slice.nodes.iter().position(|own| *own == n);
                     answer.declined.insert(p, node.and_then(at));
                 }
-                Err(e) if e.kind == ErrorKind::Cancelled => return Err(Error::interrupted()),
                 Err(error) => {
                     let operators: Vec<&str> = slice.operators.keys().map(String::as_str).collect();
                     let mut failures = lock(&self.failures);

@@ -1,8 +1,9 @@
 //! The float chain: every slice run in floats by the executor backend. It gives the
 //! calibration tensors of `compile` and the reference of a run's fidelity.
 
+use crate::attempt::Attempt;
 use crate::error::{Error, Result};
-use crate::job::{Files, Job, Operation, TensorRef, job_dir};
+use crate::job::{Files, Job, Operation, TensorRef};
 use crate::schedule::{self, Task};
 use crate::session::{Loaded, Session};
 use crate::slices;
@@ -84,52 +85,21 @@ pub fn pick(tensors: &Tensors, wanted: &[TensorInfo]) -> Result<Vec<Held>> {
 /// Adds input tensors to a job.
 pub fn add_inputs(job: &mut Job, files: &mut Files, inputs: &[Held]) {
     for held in inputs {
-        files.insert(&held.tensor.info.name, &held.tensor.sha256, &held.path);
-        job.inputs.push(held.tensor.clone());
+        let input = files.attach_tensor(&held.tensor, &held.path);
+        job.inputs.push(input);
     }
 }
 
-/// The outputs of a finished witness job as files, checked against what the slice
-/// declares: same names, shapes and encodings (fixed point may stand for floats).
-///
-/// # Errors
-/// `internal` sentence when a backend returned something else.
-pub fn outputs(done: &Done, dir: &Path, declared: &[TensorInfo]) -> Result<Vec<Held>, String> {
-    use dsperse_plugin_api::Encoding;
-    if done.outputs.len() != declared.len() {
-        return Err(format!(
-            "the backend returned {} outputs, the slice has {}",
-            done.outputs.len(),
-            declared.len()
-        ));
-    }
-    done.outputs
-        .iter()
-        .zip(declared)
-        .map(|(file, want)| {
-            let float = want.encoding.is_float();
-            let fixed = matches!(file.info.encoding, Encoding::Fixed { .. });
-            let fits = file.info.encoding == want.encoding || (float && fixed);
-            if file.info.name != want.name || file.info.shape != want.shape || !fits {
-                return Err(format!(
-                    "the backend returned output \"{}\" {:?} {:?}, the slice has \"{}\" {:?} {:?}",
-                    file.info.name,
-                    file.info.encoding,
-                    file.info.shape,
-                    want.name,
-                    want.encoding,
-                    want.shape
-                ));
-            }
-            Ok(Held {
-                tensor: TensorRef {
-                    info: file.info.clone(),
-                    sha256: file.sha256.clone(),
-                },
-                path: dir.join(&file.path),
-            })
-        })
-        .collect()
+/// The outputs of a finished witness job as files in its directory.
+pub(crate) fn outputs(done: &Done, dir: &Path) -> Vec<Held> {
+    let held = |file: &TensorFile| Held {
+        tensor: TensorRef {
+            info: file.info.clone(),
+            sha256: file.sha256.clone(),
+        },
+        path: dir.join(&file.path),
+    };
+    done.outputs.iter().map(held).collect()
 }
 
 /// Which slices come before which: the producers of each slice's inputs.
@@ -195,11 +165,13 @@ pub(crate) fn run_circuit(
     let (mut job, mut files) = slices::job(store, slice, Operation::Witness, backend)?;
     circuit(&mut job, &mut files)?;
     add_inputs(&mut job, &mut files, inputs);
-    let dir = job_dir(scratch)?.keep();
-    let control = session.control(&dir, slice.index, backend.name(), count_of(store));
-    let done = session.executor().execute(&job, &files, &control).done();
+    let how = Attempt::quiet(scratch, slices::count(store));
+    let attempt = session.attempt(&job, &files, how)?;
     session.check_cancelled()?;
-    Ok(done.and_then(|done| outputs(&done, &dir, &slice.outputs).map_err(BackendError::internal)))
+    // Its files stay as long as `scratch`.
+    Ok(attempt
+        .done()
+        .map(|(done, dir)| outputs(&done, &dir.keep())))
 }
 
 /// The model's outputs when the slices in `circuits` run with what their backends compiled,
@@ -257,10 +229,6 @@ pub(crate) fn outputs_with(
         None => pick(float, std::slice::from_ref(t))?.remove(0).read(),
     });
     outputs.collect()
-}
-
-fn count_of(store: &SliceStore) -> usize {
-    slices::count(store)
 }
 
 /// A backend's error as the command's own.

@@ -174,7 +174,7 @@ pub(crate) struct World {
     pub dir: tempfile::TempDir,
     pub cancel: CancelToken,
     pub limits: Limits,
-    backends: Vec<Descriptor>,
+    pub backends: Vec<Descriptor>,
     events: Arc<Mutex<Vec<Event>>>,
 }
 
@@ -238,7 +238,7 @@ impl World {
 
     pub(crate) fn session<'a>(&self, fake: &'a Fake<'_>) -> Session<'a> {
         let events = self.events.clone();
-        let digest = |d: &Descriptor| sha256_hex(d.name.as_bytes());
+        let digest = |d: &Descriptor| sha256_hex(format!("{} {}", d.name, d.summary).as_bytes());
         Session::with_backends(
             self.backends.iter().map(|d| (d.clone(), digest(d))),
             fake,

@@ -6,9 +6,10 @@
 //! turns a job into an [`Outcome`]. [`crate::local::LocalExecutor`] runs jobs in workers
 //! on this machine; a distributed one would be a second implementation of the same trait.
 
-use crate::error::Error;
 use dsperse_documents::{BackendError, Usage, digest::sha256_hex};
-use dsperse_plugin_api::{Cost, Done, Role, SliceInfo, Support, TensorInfo, Verdict, job::Options};
+use dsperse_plugin_api::{
+    Artefact, ArtefactRef, Cost, Done, Role, SliceInfo, Support, TensorInfo, Verdict, job::Options,
+};
 use dsperse_plugin_host::CancelToken;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -171,6 +172,29 @@ impl Files {
         self.by_content
             .insert((name.to_owned(), sha256.to_owned()), path.into());
     }
+    /// Takes an artefact along; the job names it by what is returned.
+    pub fn attach(&mut self, artefact: ArtefactRef) -> FileRef {
+        self.insert(&artefact.name, &artefact.sha256, artefact.path);
+        FileRef {
+            name: artefact.name,
+            role: artefact.role,
+            sha256: artefact.sha256,
+        }
+    }
+    /// Takes along what another job made in its directory `dir`.
+    pub fn attach_made(&mut self, made: &Artefact, dir: &Path) -> FileRef {
+        self.insert(&made.name, &made.sha256, dir.join(&made.path));
+        FileRef {
+            name: made.name.clone(),
+            role: made.role,
+            sha256: made.sha256.clone(),
+        }
+    }
+    /// Takes a tensor along; the job names it by what is returned.
+    pub fn attach_tensor(&mut self, tensor: &TensorRef, path: &Path) -> TensorRef {
+        self.insert(&tensor.info.name, &tensor.sha256, path);
+        tensor.clone()
+    }
     /// Where it is.
     #[must_use]
     pub fn get(&self, name: &str, sha256: &str) -> Option<&Path> {
@@ -182,17 +206,6 @@ impl Files {
 
 /// Something that a job reports while it runs.
 pub type JobEvents = Arc<dyn Fn(&dsperse_plugin_host::Event) + Send + Sync>;
-
-/// An empty directory for the files of one job ([`Control::dir`]), gone when it is dropped.
-///
-/// # Errors
-/// When it can't be made.
-pub(crate) fn job_dir(scratch: &Path) -> crate::error::Result<tempfile::TempDir> {
-    tempfile::Builder::new()
-        .prefix("job-")
-        .tempdir_in(scratch)
-        .map_err(|e| Error::io("create a directory in", scratch, &e))
-}
 
 /// Bounds and companions of one job; they don't change its result.
 #[derive(Clone)]
@@ -240,40 +253,6 @@ impl Outcome {
             usage: Usage::default(),
         }
     }
-    /// The answer to `supports`.
-    ///
-    /// # Errors
-    /// The job's own error, or `internal` for an answer to another question.
-    pub fn supports(self) -> Result<Support, BackendError> {
-        match self.result? {
-            Output::Supports(s) => Ok(s),
-            _ => Err(wrong_answer()),
-        }
-    }
-    /// The answer to `compile`, `witness` and `prove`.
-    ///
-    /// # Errors
-    /// The job's own error, or `internal` for an answer to another question.
-    pub fn done(self) -> Result<Done, BackendError> {
-        match self.result? {
-            Output::Done(d) => Ok(d),
-            _ => Err(wrong_answer()),
-        }
-    }
-    /// The answer to `verify`.
-    ///
-    /// # Errors
-    /// The job's own error, or `internal` for an answer to another question.
-    pub fn verdict(self) -> Result<Verdict, BackendError> {
-        match self.result? {
-            Output::Verdict(v) => Ok(v),
-            _ => Err(wrong_answer()),
-        }
-    }
-}
-
-fn wrong_answer() -> BackendError {
-    BackendError::internal("the backend answered another question than it was asked")
 }
 
 /// Estimated peak memory of a job in bytes, from the backend's own cost estimate.

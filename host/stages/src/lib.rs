@@ -7,12 +7,14 @@
 //!   in their order, [`mod@analyze`] and [`page`] beside them;
 //! - [`job`]: the unit of work and the [`job::Executor`] that carries it out;
 //!   [`local`] runs jobs in plugin workers on this machine;
+//! - [`attempt`]: the only place where a job is carried out;
 //! - [`schedule`]: how many jobs run at the same time;
 //! - [`config`]: what stands in `dsperse.toml`;
 //! - [`chain`], [`fidelity`]: the float model, and how far the run is from it.
 
 pub mod analyze;
 mod ask;
+pub mod attempt;
 mod capability;
 #[cfg(test)]
 mod capability_tests;

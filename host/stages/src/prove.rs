@@ -4,24 +4,24 @@
 //! backend's quantisation. Slices that an executor ran have nothing to prove; `verify`
 //! computes them again.
 
-use crate::chain::add_inputs;
+use crate::attempt::Attempt;
+use crate::chain::{ALL_ROLES, add_inputs};
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::job::{FileRef, Files, Job, Operation, job_dir};
+use crate::job::{Files, Job, Operation};
 use crate::report::{Outcome, SliceLine, StageReport};
 use crate::run::held;
 use crate::run::witness::record;
 use crate::schedule::{self, Task};
 use crate::session::{Loaded, Session};
 use crate::slices;
-use dsperse_documents::{BackendError, ErrorKind, SliceMetadata, SliceRun, StageOutcome};
-use dsperse_plugin_api::{Role, Stage as BackendStage};
+use dsperse_documents::{BackendError, SliceMetadata, SliceRun, StageOutcome};
+use dsperse_plugin_api::Stage as BackendStage;
 use dsperse_store::{RunDir, SliceStore, StageFiles};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 use std::time::Instant;
-
-const ALL_ROLES: [Role; 4] = [Role::Proving, Role::Verifying, Role::Public, Role::Secret];
 
 /// What to prove.
 #[derive(Debug, Clone, Default)]
@@ -68,6 +68,7 @@ pub fn prove(
         options,
         scratch: scratch.path(),
         jobs: work.len(),
+        other_library: Once::new(),
     };
     let tasks: Vec<Task> = work
         .iter()
@@ -123,6 +124,8 @@ struct Stage<'a> {
     options: &'a ProveOptions,
     scratch: &'a Path,
     jobs: usize,
+    /// Every slice would tell the same of a library that was replaced.
+    other_library: Once,
 }
 
 impl Stage<'_> {
@@ -184,6 +187,7 @@ impl Stage<'_> {
             return Ok(());
         }
         let slice = self.store.slice(s.index)?;
+        self.check_build(&slice, &backend)?;
         let (job, files) = self.job(&slice, s, &backend)?;
         let key = job.key();
         if !self.options.force && self.up_to_date(s, &key, line) {
@@ -194,18 +198,12 @@ impl Stage<'_> {
             });
             return Ok(());
         }
-        let dir = job_dir(self.scratch)?;
-        self.session.emit(&Event::Started {
-            stage: "prove",
-            slice: s.index,
-            backend: name.to_owned(),
-        });
-        let control = self.session.control(dir.path(), s.index, name, self.jobs);
-        let outcome = self.session.executor().execute(&job, &files, &control);
-        line.usage = outcome.usage;
-        let usage = outcome.usage;
-        match outcome.done() {
-            Ok(done) => {
+        let how = Attempt::told("prove", self.scratch, self.jobs);
+        let attempt = self.session.attempt(&job, &files, how)?;
+        let usage = attempt.usage;
+        line.usage = usage;
+        match attempt.done() {
+            Ok((done, dir)) => {
                 let installed = self.run.install_stage(
                     StageFiles {
                         slice: s.index,
@@ -246,7 +244,35 @@ impl Stage<'_> {
         }
     }
 
-    /// Keeps the failure in the record, unless the user stopped the work.
+    /// A proof under a circuit of another version would be refused by `verify`, after all the
+    /// work. Another library of the same version may do, and is told once.
+    fn check_build(&self, slice: &SliceMetadata, backend: &Loaded<'_>) -> Result<()> {
+        let (index, name) = (slice.index, backend.name());
+        let Some(c) = slice.compilations.get(name) else {
+            return Ok(());
+        };
+        if !backend.takes_artefacts_of(&c.backend_version) {
+            return Err(Error::backend(format!(
+                "slice {index} was compiled by \"{name}\" {}, loaded is {}",
+                c.backend_version, backend.descriptor.version
+            ))
+            .with_hint("install that version of the backend, or compile and run again"));
+        }
+        if !backend.would_compile_as(&c.backend_version, &c.plugin_sha256) {
+            self.other_library.call_once(|| {
+                self.session.warn(
+                    format!(
+                        "slice {index} was compiled by another library of backend \"{name}\" {}: its SHA-256 was {}, that of the loaded one is {}",
+                        c.backend_version, c.plugin_sha256, backend.digest
+                    ),
+                    Some("if you did not replace it yourself, see \"dsperse plugin list\" for where it is loaded from".to_owned()),
+                );
+            });
+        }
+        Ok(())
+    }
+
+    /// Keeps the failure in the record.
     fn failed(
         &self,
         s: &SliceRun,
@@ -255,18 +281,16 @@ impl Stage<'_> {
         usage: dsperse_documents::Usage,
     ) -> Result<()> {
         let error = crate::chain::backend_error(&e, s.index, name);
-        if e.kind != ErrorKind::Cancelled {
-            self.run.update(|results| {
-                record(results, s.index, |r| {
-                    r.proof_execution = Some(StageOutcome {
-                        success: false,
-                        usage,
-                        error: Some(e),
-                        ..StageOutcome::default()
-                    });
+        self.run.update(|results| {
+            record(results, s.index, |r| {
+                r.proof_execution = Some(StageOutcome {
+                    success: false,
+                    usage,
+                    error: Some(e),
+                    ..StageOutcome::default()
                 });
-            })?;
-        }
+            });
+        })?;
         Err(error)
     }
 
@@ -287,17 +311,11 @@ impl Stage<'_> {
         )?;
         for a in s.witness_execution.iter().flat_map(|w| &w.files) {
             let a = self.run.artefact(a)?;
-            files.insert(&a.name, &a.sha256, &a.path);
-            job.witness.push(FileRef {
-                name: a.name,
-                role: a.role,
-                sha256: a.sha256,
-            });
+            job.witness.push(files.attach(a));
         }
         add_inputs(&mut job, &mut files, &held(self.run, &s.claim.inputs)?);
         for h in held(self.run, &s.claim.outputs)? {
-            files.insert(&h.tensor.info.name, &h.tensor.sha256, &h.path);
-            job.outputs.push(h.tensor);
+            job.outputs.push(files.attach_tensor(&h.tensor, &h.path));
         }
         Ok((job, files))
     }

@@ -56,6 +56,26 @@ impl<'a> Loaded<'a> {
     pub fn can(&self, stage: Stage) -> bool {
         self.descriptor.capabilities.stages.contains(&stage)
     }
+    /// Whether it can use what this version of it compiled: its own, or one of which it says
+    /// so.
+    #[must_use]
+    pub fn takes_artefacts_of(&self, version: &str) -> bool {
+        self.descriptor.version.to_string() == version || self.says_it_takes(version)
+    }
+    /// Whether it says of a version that it can use what that compiled.
+    fn says_it_takes(&self, version: &str) -> bool {
+        let wanted = self.descriptor.compatible_artefacts.as_deref();
+        let wanted = wanted.and_then(|r| semver::VersionReq::parse(r).ok());
+        let made_by = semver::Version::parse(version).ok();
+        wanted.zip(made_by).is_some_and(|(w, v)| w.matches(&v))
+    }
+    /// Whether what was compiled by a version in a library with this digest is as good as what
+    /// it would compile itself.
+    #[must_use]
+    pub fn would_compile_as(&self, version: &str, plugin_sha256: &str) -> bool {
+        let same = self.descriptor.version.to_string() == version && self.digest == plugin_sha256;
+        same || self.says_it_takes(version)
+    }
     /// Whether it is a plain executor: runs slices in floats and proves nothing.
     #[must_use]
     pub fn is_executor(&self) -> bool {

@@ -1,7 +1,7 @@
 //! Helpers over opened slices: jobs and files of a slice, layer selection, routing facts.
 
 use crate::error::{Error, ErrorClass, Result};
-use crate::job::{FileRef, Files, Job, Operation};
+use crate::job::{Files, Job, Operation};
 use crate::session::{Loaded, Session};
 use dsperse_documents::{ModelMetadata, SliceMetadata};
 use dsperse_plugin_api::Role;
@@ -249,12 +249,7 @@ pub fn add_circuit(
     files: &mut Files,
 ) -> Result<()> {
     for a in store.circuit(slice.index, backend, roles)? {
-        files.insert(&a.name, &a.sha256, &a.path);
-        job.circuit.push(FileRef {
-            name: a.name,
-            role: a.role,
-            sha256: a.sha256,
-        });
+        job.circuit.push(files.attach(a));
     }
     Ok(())
 }

@@ -256,6 +256,53 @@ fn a_proof_that_failed_is_recorded_and_tried_by_the_next_command() {
 }
 
 #[test]
+fn a_backend_that_hands_over_no_proof_has_failed() {
+    let world = World::new(&[prover("a")]);
+    let fake =
+        Fake::new(|job, _| (said(job) == "prove 0 a").then(|| Ok(Output::Done(Done::default()))));
+    world.compile(&fake, "a");
+    let ran = world.run(&fake);
+    let report = world.prove(&fake, &ran);
+    assert_eq!(report.slices[0].outcome, Outcome::Failed);
+    let error = report.slices[0].error.as_deref().unwrap();
+    assert!(error.contains("hands over no proof"), "{error}");
+    assert_eq!(report.slices[1].outcome, Outcome::Done);
+}
+
+#[test]
+fn proving_notices_another_library_and_another_version_of_the_backend() {
+    let mut world = World::new(&[prover("a")]);
+    let fake = Fake::new(well);
+    world.compile(&fake, "a");
+    let ran = world.run(&fake);
+    let warned = |world: &World| {
+        let told = |e: &Event| matches!(e, Event::Warning { message, .. } if message.contains("another library"));
+        world.events().iter().filter(|e| told(e)).count()
+    };
+    world.prove(&fake, &ran);
+    assert_eq!(warned(&world), 0);
+
+    // Another build: the digest of its library is another.
+    world.backends[0].summary = "another build".into();
+    let report = world.prove(&fake, &ran);
+    assert_eq!(warned(&world), 1);
+    assert_eq!(report.slices[0].outcome, Outcome::Done);
+
+    world.backends[0].version = "2.0.0".parse().unwrap();
+    fake.jobs();
+    let report = world.prove(&fake, &ran);
+    assert!(fake.jobs().is_empty());
+    assert_eq!(report.slices[0].outcome, Outcome::Failed);
+    let error = report.slices[0].error.as_deref().unwrap();
+    assert!(error.contains("\"a\" 1.0.0, loaded is 2.0.0"), "{error}");
+
+    // Unless it says that it can use what the other version compiled.
+    world.backends[0].compatible_artefacts = Some("1".into());
+    let report = world.prove(&fake, &ran);
+    assert_eq!(report.slices[0].outcome, Outcome::Done);
+}
+
+#[test]
 fn every_answer_of_a_verifier_has_its_verdict() {
     let unbound = {
         let mut d = prover("u");

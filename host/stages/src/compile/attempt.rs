@@ -2,11 +2,12 @@
 
 use super::{Stage, stop};
 use crate::ask;
+use crate::attempt::Attempt;
 use crate::chain::lock;
 use crate::config::compile_options_digest;
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::job::{Files, Job, Operation, job_dir};
+use crate::job::{Files, Job, Operation};
 use crate::report::SliceLine;
 use crate::session::{FIDELITY_TARGET, Loaded, takes_target};
 use crate::slices;
@@ -152,17 +153,10 @@ impl Stage<'_> {
         };
         let slice = self.store.slice(index)?;
         let (job, files) = self.compile_job(&slice, &backend)?;
-        let dir = job_dir(self.scratch)?;
-        self.session.emit(&Event::Started {
-            stage: "compile",
-            slice: index,
-            backend: name.to_owned(),
-        });
-        let jobs = self.routes.chains().len();
-        let control = self.session.control(dir.path(), index, name, jobs);
-        let outcome = self.session.executor().execute(&job, &files, &control);
-        let usage = outcome.usage;
-        let done = match outcome.done() {
+        let how = Attempt::told("compile", self.scratch, self.routes.chains().len());
+        let attempt = self.session.attempt(&job, &files, how)?;
+        let usage = attempt.usage;
+        let (done, dir) = match attempt.done() {
             Ok(done) => done,
             Err(e) if falls_through(e.kind) => {
                 let mut fallback = Fallback::from_error(name, BackendStage::Compile, &e);
@@ -231,17 +225,9 @@ impl Stage<'_> {
         let Some(c) = slice.compilations.get(backend.name()) else {
             return Ok(false);
         };
-        let version = backend.descriptor.version.to_string();
-        let same_build = c.backend_version == version && c.plugin_sha256 == backend.digest;
-        let compatible = || {
-            let wanted = backend.descriptor.compatible_artefacts.as_deref();
-            let wanted = wanted.and_then(|r| semver::VersionReq::parse(r).ok());
-            let made_by = semver::Version::parse(&c.backend_version).ok();
-            wanted.zip(made_by).is_some_and(|(w, v)| w.matches(&v))
-        };
         Ok(c.payload_sha256 == slice.payload.sha256
             && c.options_sha256 == compile_options_digest(backend.descriptor, backend.options)
-            && (same_build || compatible())
+            && backend.would_compile_as(&c.backend_version, &c.plugin_sha256)
             && self
                 .samples
                 .still_fits(slice.index, c.calibration_sha256.as_deref())?)

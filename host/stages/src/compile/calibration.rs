@@ -79,10 +79,10 @@ pub(crate) fn add_samples(
 ) -> Result<()> {
     let mut sample = |tensors: &Tensors, wanted: &[TensorInfo]| -> Result<Vec<TensorRef>> {
         let held = chain::pick(tensors, wanted)?;
-        for h in &held {
-            files.insert(&h.tensor.info.name, &h.tensor.sha256, &h.path);
-        }
-        Ok(held.into_iter().map(|h| h.tensor).collect())
+        Ok(held
+            .iter()
+            .map(|h| files.attach_tensor(&h.tensor, &h.path))
+            .collect())
     };
     for tensors in samples {
         job.calibration.push(sample(tensors, &slice.inputs)?);

@@ -5,7 +5,7 @@ use super::Stage;
 use crate::chain::{self, Tensors, pick};
 use crate::error::Result;
 use crate::fidelity::{compare, told, worst};
-use crate::job::{FileRef, Files};
+use crate::job::Files;
 use crate::session::Loaded;
 use dsperse_documents::{
     CompiledFidelity, ErrorKind, Fallback, Fidelity, InputRange, SliceMetadata,
@@ -80,12 +80,7 @@ impl Stage<'_> {
     ) -> Result<Result<Fidelity, Fallback>> {
         let circuit = |job: &mut crate::job::Job, files: &mut Files| -> Result<()> {
             for a in &done.artefacts {
-                files.insert(&a.name, &a.sha256, dir.join(&a.path));
-                job.circuit.push(FileRef {
-                    name: a.name.clone(),
-                    role: a.role,
-                    sha256: a.sha256.clone(),
-                });
+                job.circuit.push(files.attach_made(a, dir));
             }
             Ok(())
         };

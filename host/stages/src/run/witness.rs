@@ -1,11 +1,12 @@
 //! One slice of a run: inference and witness, through the backends that may do it.
 
 use super::Stage;
-use crate::chain::{ALL_ROLES, add_inputs, backend_error, lock, outputs};
+use crate::attempt::Attempt;
+use crate::chain::{ALL_ROLES, add_inputs, backend_error, lock};
 use crate::compile::falls_through;
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::job::{Operation, job_dir};
+use crate::job::Operation;
 use crate::report::{Outcome, SliceLine};
 use crate::slices;
 use dsperse_documents::{
@@ -88,22 +89,10 @@ impl Stage<'_> {
             });
             return Ok(Ok(()));
         }
-        let dir = job_dir(self.scratch)?;
-        self.session.emit(&Event::Started {
-            stage: "run",
-            slice: index,
-            backend: name.to_owned(),
-        });
-        let jobs = self.model.slices.len();
-        let control = self.session.control(dir.path(), index, name, jobs);
-        let outcome = self.session.executor().execute(&job, &files, &control);
-        let usage = outcome.usage;
-        let checked = outcome.done().and_then(|done| {
-            outputs(&done, dir.path(), &slice.outputs)
-                .map_err(dsperse_documents::BackendError::internal)?;
-            Ok(done)
-        });
-        let done = match checked {
+        let how = Attempt::told("run", self.scratch, self.model.slices.len());
+        let attempt = self.session.attempt(&job, &files, how)?;
+        let usage = attempt.usage;
+        let (done, dir) = match attempt.done() {
             Ok(done) => done,
             // What a circuit can't take (an infinity that an earlier slice computed) plain
             // execution may.

@@ -10,15 +10,14 @@
 
 use super::slice::NotProven;
 use super::{VerifyOptions, claims::Claims, keys_named};
+use crate::attempt::Attempt;
 use crate::chain::{self, Tensors};
 use crate::compile::{add_samples, float_chains, read_all, samples_digest};
 use crate::error::{Error, Result};
-use crate::job::{Job, Operation, job_dir};
+use crate::job::{Files, Job, Operation};
 use crate::session::{FIDELITY_TARGET, Loaded, Session, takes_target};
 use crate::slices;
-use dsperse_documents::{
-    Compilation, ErrorKind, KeyOrigin, ModelMetadata, ReceiptFile, SliceMetadata,
-};
+use dsperse_documents::{Compilation, KeyOrigin, ModelMetadata, ReceiptFile, SliceMetadata};
 use dsperse_plugin_api::Role;
 use dsperse_store::SliceStore;
 use std::path::Path;
@@ -102,7 +101,7 @@ impl Keys<'_> {
                 Err(e) => return unknown(e.message, PIN),
             }
         }
-        let fresh = match self.compile(&job, &files, backend)? {
+        let fresh = match self.compile(&job, &files)? {
             Ok(fresh) => fresh,
             Err(message) => {
                 return unknown(format!("it could not be compiled again: {message}"), PIN);
@@ -127,16 +126,13 @@ impl Keys<'_> {
     fn compile(
         &self,
         job: &Job,
-        files: &crate::job::Files,
-        backend: &Loaded<'_>,
+        files: &Files,
     ) -> Result<std::result::Result<Vec<ReceiptFile>, String>> {
-        let dir = job_dir(self.scratch)?;
-        let control = self
+        let attempt = self
             .session
-            .control(dir.path(), job.slice.index, backend.name(), 1);
-        let outcome = self.session.executor().execute(job, files, &control);
-        match outcome.done() {
-            Ok(done) => Ok(Ok(done
+            .attempt(job, files, Attempt::quiet(self.scratch, 1))?;
+        Ok(match attempt.done() {
+            Ok((done, _)) => Ok(done
                 .artefacts
                 .into_iter()
                 .filter(|a| a.role == Role::Verifying)
@@ -144,10 +140,9 @@ impl Keys<'_> {
                     name: a.name,
                     sha256: a.sha256,
                 })
-                .collect())),
-            Err(e) if e.kind == ErrorKind::Cancelled => Err(Error::interrupted()),
-            Err(e) => Ok(Err(e.message)),
-        }
+                .collect()),
+            Err(e) => Err(e.message),
+        })
     }
 
     /// The float chain on the calibration input: the one that the verifier gives, or else

@@ -4,10 +4,11 @@ use super::checks::Check;
 use super::keys::Keys;
 use super::{VerifyOptions, claims::Claims};
 use crate::ask;
+use crate::attempt::Attempt;
 use crate::chain::Held;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::Event;
-use crate::job::{FileRef, Files, Job, Operation, job_dir};
+use crate::job::{FileRef, Files, Job, Operation};
 use crate::session::{Loaded, Session};
 use crate::slices;
 use dsperse_documents::{
@@ -224,7 +225,7 @@ impl Judge<'_> {
             Ok(origin) => origin,
             Err(e) => return Ok(Err(e)),
         };
-        let (answer, usage) = self.execute(&job, &files, &backend)?;
+        let (answer, usage) = self.execute(&job, &files)?;
         verdict.usage = usage;
         note_backend(verdict, &backend);
         match answer {
@@ -288,30 +289,14 @@ impl Judge<'_> {
             .store
             .circuit(slice.index, backend.name(), &VERIFIER_ROLES)?
         {
-            files.insert(&a.name, &a.sha256, &a.path);
-            verdict.circuit.push(ReceiptFile {
-                name: a.name.clone(),
-                sha256: a.sha256.clone(),
-            });
-            job.circuit.push(FileRef {
-                name: a.name,
-                role: a.role,
-                sha256: a.sha256,
-            });
+            job.circuit.push(files.attach(a));
         }
+        verdict.circuit = job.circuit.iter().map(receipt).collect();
         for a in proof {
             let a = self.run.artefact(a)?;
-            files.insert(&a.name, &a.sha256, &a.path);
-            verdict.proof_files.push(ReceiptFile {
-                name: a.name.clone(),
-                sha256: a.sha256.clone(),
-            });
-            job.proof.push(FileRef {
-                name: a.name,
-                role: a.role,
-                sha256: a.sha256,
-            });
+            job.proof.push(files.attach(a));
         }
+        verdict.proof_files = job.proof.iter().map(receipt).collect();
         // Of two files of one name a backend could take either.
         for list in [&job.circuit, &job.proof] {
             let mut names: Vec<&str> = list.iter().map(|f| f.name.as_str()).collect();
@@ -353,8 +338,7 @@ impl Judge<'_> {
             (&claim.outputs, &mut job.outputs),
         ] {
             for h in held {
-                files.insert(&h.tensor.info.name, &h.tensor.sha256, &h.path);
-                list.push(h.tensor.clone());
+                list.push(files.attach_tensor(&h.tensor, &h.path));
             }
         }
         Ok((job, files))
@@ -392,7 +376,7 @@ impl Judge<'_> {
             verdict.reason = also(&reason);
             return Ok(Ok(()));
         }
-        let (answer, usage) = self.execute(&job, &files, &backend)?;
+        let (answer, usage) = self.execute(&job, &files)?;
         verdict.usage.seconds += usage.seconds;
         verdict.usage.cpu_seconds += usage.cpu_seconds;
         verdict.usage.peak_bytes = verdict.usage.peak_bytes.max(usage.peak_bytes);
@@ -446,27 +430,18 @@ impl Judge<'_> {
         &self,
         job: &Job,
         files: &Files,
-        backend: &Loaded<'_>,
     ) -> Result<(std::result::Result<Answer, BackendError>, Usage)> {
-        let dir = job_dir(self.scratch)?;
-        self.session.emit(&Event::Started {
-            stage: "verify",
-            slice: job.slice.index,
-            backend: backend.name().to_owned(),
-        });
-        let jobs = self.model.slices.len();
-        let control = self
-            .session
-            .control(dir.path(), job.slice.index, backend.name(), jobs);
-        let outcome = self.session.executor().execute(job, files, &control);
-        let usage = outcome.usage;
-        let answer = outcome.verdict();
-        if let Err(e) = &answer
-            && e.kind == ErrorKind::Cancelled
-        {
-            return Err(Error::interrupted());
-        }
-        Ok((answer, usage))
+        let how = Attempt::told("verify", self.scratch, self.model.slices.len());
+        let attempt = self.session.attempt(job, files, how)?;
+        let usage = attempt.usage;
+        Ok((attempt.verdict(), usage))
+    }
+}
+
+fn receipt(file: &FileRef) -> ReceiptFile {
+    ReceiptFile {
+        name: file.name.clone(),
+        sha256: file.sha256.clone(),
     }
 }
 
@@ -486,23 +461,14 @@ fn note_backend(verdict: &mut SliceVerdict, backend: &Loaded<'_>) {
 
 /// Whether this version of the backend can use what another one compiled.
 fn compatible(compilation: &Compilation, backend: &Loaded<'_>) -> Result<(), NotProven> {
-    let here = backend.descriptor.version.to_string();
-    if compilation.backend_version == here {
-        return Ok(());
-    }
-    let wanted = backend
-        .descriptor
-        .compatible_artefacts
-        .as_deref()
-        .and_then(|r| semver::VersionReq::parse(r).ok());
-    let made_by = semver::Version::parse(&compilation.backend_version).ok();
-    if wanted.zip(made_by).is_some_and(|(w, v)| w.matches(&v)) {
+    if backend.takes_artefacts_of(&compilation.backend_version) {
         return Ok(());
     }
     Err(NotProven::undecided(format!(
-        "its proof is of \"{}\" {}, loaded is {here}",
+        "its proof is of \"{}\" {}, loaded is {}",
         backend.name(),
-        compilation.backend_version
+        compilation.backend_version,
+        backend.descriptor.version
     ))
     .hint("install that version of the backend, or compile, run and prove again"))
 }

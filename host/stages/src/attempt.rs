@@ -1,0 +1,185 @@
+//! One try at a job: the only place where a job gets a directory, is announced, is handed
+//! to the executor, and has its answer looked at before a stage believes it.
+
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::job::{Files, Job, Operation, Output};
+use crate::session::Session;
+use dsperse_documents::{BackendError, ErrorKind, Usage};
+use dsperse_plugin_api::{Done, Encoding, Support, TensorFile, TensorInfo, Verdict};
+use std::path::Path;
+use tempfile::TempDir;
+
+/// What goes with a job without changing its result.
+#[derive(Debug, Clone, Copy)]
+pub struct Attempt<'a> {
+    /// The job's directory is made below this one, which is on the disk where results stay.
+    pub scratch: &'a Path,
+    /// The stage under which its start is told; `None` for a job that only serves another.
+    pub stage: Option<&'static str>,
+    /// As many jobs may run at the same time, and share the processors.
+    pub jobs: usize,
+}
+
+impl<'a> Attempt<'a> {
+    /// A job that only serves another, of which nobody is told.
+    #[must_use]
+    pub fn quiet(scratch: &'a Path, jobs: usize) -> Self {
+        Self {
+            scratch,
+            stage: None,
+            jobs,
+        }
+    }
+
+    /// A job that is a slice's turn in a stage.
+    #[must_use]
+    pub fn told(stage: &'static str, scratch: &'a Path, jobs: usize) -> Self {
+        Self {
+            scratch,
+            stage: Some(stage),
+            jobs,
+        }
+    }
+}
+
+/// What came of a job.
+#[derive(Debug)]
+pub struct Attempted {
+    /// The answer, which is one to the question that was asked, or the backend's error. Never
+    /// a cancellation.
+    pub result: Result<Output, BackendError>,
+    /// What it cost.
+    pub usage: Usage,
+    /// The job's directory with the files that the answer names, gone when this is dropped.
+    pub dir: TempDir,
+}
+
+impl Session<'_> {
+    /// Carries out a job once.
+    ///
+    /// # Errors
+    /// When its directory can't be made, or the user interrupted. An error of the backend is
+    /// in [`Attempted::result`].
+    pub fn attempt(&self, job: &Job, files: &Files, how: Attempt<'_>) -> Result<Attempted> {
+        let dir = tempfile::Builder::new()
+            .prefix("job-")
+            .tempdir_in(how.scratch)
+            .map_err(|e| Error::io("create a directory in", how.scratch, &e))?;
+        if let Some(stage) = how.stage {
+            self.emit(&Event::Started {
+                stage,
+                slice: job.slice.index,
+                backend: job.backend.clone(),
+            });
+        }
+        let control = self.control(dir.path(), job.slice.index, &job.backend, how.jobs);
+        let outcome = self.executor().execute(job, files, &control);
+        let result = outcome.result.and_then(|output| admit(job, output));
+        if matches!(&result, Err(e) if e.kind == ErrorKind::Cancelled) {
+            return Err(Error::interrupted());
+        }
+        Ok(Attempted {
+            result,
+            usage: outcome.usage,
+            dir,
+        })
+    }
+}
+
+impl Attempted {
+    /// The answer to `supports`.
+    ///
+    /// # Errors
+    /// The job's own error.
+    pub fn supports(self) -> Result<Support, BackendError> {
+        match self.result? {
+            Output::Supports(s) => Ok(s),
+            _ => Err(wrong_answer()),
+        }
+    }
+    /// The answer to `compile`, `witness` and `prove`, with the directory of its files.
+    ///
+    /// # Errors
+    /// The job's own error.
+    pub fn done(self) -> Result<(Done, TempDir), BackendError> {
+        match self.result? {
+            Output::Done(d) => Ok((d, self.dir)),
+            _ => Err(wrong_answer()),
+        }
+    }
+    /// The answer to `verify`.
+    ///
+    /// # Errors
+    /// The job's own error.
+    pub fn verdict(self) -> Result<Verdict, BackendError> {
+        match self.result? {
+            Output::Verdict(v) => Ok(v),
+            _ => Err(wrong_answer()),
+        }
+    }
+}
+
+fn wrong_answer() -> BackendError {
+    BackendError::internal("the backend answered another question than it was asked")
+}
+
+/// Looks at an answer as a whole; its files were measured by the executor.
+fn admit(job: &Job, output: Output) -> Result<Output, BackendError> {
+    let fits = match (&output, job.operation) {
+        (Output::Supports(_), Operation::Supports) | (Output::Verdict(_), Operation::Verify) => {
+            true
+        }
+        (Output::Done(_), operation) => matches!(
+            operation,
+            Operation::Compile | Operation::Witness | Operation::Prove
+        ),
+        _ => false,
+    };
+    if !fits {
+        return Err(wrong_answer());
+    }
+    if let Output::Done(done) = &output {
+        match job.operation {
+            Operation::Witness => {
+                check_outputs(&done.outputs, &job.slice.outputs).map_err(BackendError::internal)?;
+            }
+            Operation::Prove if done.artefacts.is_empty() => {
+                return Err(BackendError::internal(
+                    "the backend says that it has proven the slice, but hands over no proof",
+                ));
+            }
+            _ => {}
+        }
+    }
+    Ok(output)
+}
+
+/// Compares the outputs of a witness job with what the slice declares: same names, shapes
+/// and encodings (fixed point may stand for floats).
+fn check_outputs(found: &[TensorFile], declared: &[TensorInfo]) -> Result<(), String> {
+    if found.len() != declared.len() {
+        return Err(format!(
+            "the backend returned {} outputs, the slice has {}",
+            found.len(),
+            declared.len()
+        ));
+    }
+    for (file, want) in found.iter().zip(declared) {
+        let float = want.encoding.is_float();
+        let fixed = matches!(file.info.encoding, Encoding::Fixed { .. });
+        let fits = file.info.encoding == want.encoding || (float && fixed);
+        if file.info.name != want.name || file.info.shape != want.shape || !fits {
+            return Err(format!(
+                "the backend returned output \"{}\" {:?} {:?}, the slice has \"{}\" {:?} {:?}",
+                file.info.name,
+                file.info.encoding,
+                file.info.shape,
+                want.name,
+                want.encoding,
+                want.shape
+            ));
+        }
+    }
+    Ok(())
+}
