@@ -9,7 +9,7 @@ use dsperse_plugin_host::{CallOptions, PluginHost, Reply, Request};
 use dsperse_store::known_digest;
 
 /// Runs jobs in workers on this machine. Every file of a job is compared with its digest
-/// before a backend sees it.
+/// before a backend sees it, and so is the backend with the one that the job names.
 pub struct LocalExecutor<'h> {
     host: &'h PluginHost,
 }
@@ -19,6 +19,34 @@ impl<'h> LocalExecutor<'h> {
     #[must_use]
     pub fn new(host: &'h PluginHost) -> Self {
         Self { host }
+    }
+
+    /// Whether the backend that is loaded here is the one that the job names. A result is
+    /// recorded under the job's version and digest, so no other may make it.
+    fn same_backend(&self, job: &Job) -> Result<(), BackendError> {
+        let Some(here) = self.host.get(&job.backend) else {
+            // The host says which backends there are.
+            return Ok(());
+        };
+        let version = here.descriptor.version.to_string();
+        let difference = if version != job.backend_version {
+            format!(
+                "the job wants backend \"{}\" {}, loaded is {version}",
+                job.backend, job.backend_version
+            )
+        } else if here.digest != job.plugin_sha256 {
+            format!(
+                "the job wants another library of backend \"{}\" than \"{}\": expected SHA-256 {}, found {}",
+                job.backend,
+                here.path.display(),
+                job.plugin_sha256,
+                here.digest
+            )
+        } else {
+            return Ok(());
+        };
+        Err(BackendError::internal(difference)
+            .with_hint("install the same plugin on every machine, see \"dsperse plugin list\""))
     }
 
     fn request(&self, job: &Job, files: &Files) -> Result<Request, BackendError> {
@@ -118,7 +146,10 @@ impl<'h> LocalExecutor<'h> {
 
 impl Executor for LocalExecutor<'_> {
     fn execute(&self, job: &Job, files: &Files, control: &Control) -> Outcome {
-        let request = match self.request(job, files) {
+        let prepared = self
+            .same_backend(job)
+            .and_then(|()| self.request(job, files));
+        let request = match prepared {
             Ok(request) => request,
             Err(e) => return Outcome::error(e),
         };

@@ -5,6 +5,7 @@
 mod documents;
 mod flips;
 mod forge;
+mod jobs;
 mod mutations;
 mod rows;
 mod verifier;
