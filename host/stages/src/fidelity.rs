@@ -4,9 +4,6 @@ use dsperse_documents::{Fidelity, WorstElement};
 use dsperse_plugin_api::TensorInfo;
 use dsperse_store::Tensor;
 
-/// The largest error of a model's outputs that is allowed when the user says nothing.
-pub const DEFAULT_MAX_ERROR: f64 = 0.01;
-
 /// An output that varies by less than its magnitude divided by this is judged as if it
 /// varied by so much: a tensor that is nearly constant has no range to speak of.
 const LEAST_VARIATION: f64 = 64.0;

@@ -1,41 +1,14 @@
 //! Helpers over opened slices: jobs and files of a slice, layer selection, routing facts.
 
-use crate::error::{Error, ErrorClass, Result};
+use crate::error::{Error, Result};
 use crate::job::{Files, Job, Operation};
 use crate::session::{Loaded, Session};
 use dsperse_documents::{ModelMetadata, SliceMetadata};
 use dsperse_plugin_api::Role;
 use dsperse_router::{OperatorUse, Routes, Spec, parse_layers, spec};
-use dsperse_store::{Access, BundleError, InputError, SliceStore, known_digest};
+use dsperse_store::{Access, SliceStore, known_digest};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-
-impl From<BundleError> for Error {
-    fn from(e: BundleError) -> Self {
-        let mut error = Self::bad_input(e.to_string());
-        if let BundleError::Usage(_) = &e {
-            error.class = ErrorClass::Usage;
-        } else if !e.is_bad_input() {
-            error.class = ErrorClass::Failed;
-        }
-        if let BundleError::NoSlices { path, .. } = &e {
-            if path.exists() {
-                error.message = format!("no slices at \"{}\"", path.display());
-                error.hint = Some(format!("run \"dsperse slice -m {}\" first", path.display()));
-            } else {
-                error.message = format!("there is nothing at \"{}\"", path.display());
-                error.hint = Some("check the path: a model directory, slices or a bundle".into());
-            }
-        }
-        error
-    }
-}
-
-impl From<InputError> for Error {
-    fn from(e: InputError) -> Self {
-        Self::bad_input(e.to_string())
-    }
-}
 
 /// Opens the slices that a path argument means.
 ///

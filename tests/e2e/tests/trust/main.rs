@@ -5,7 +5,6 @@
 mod documents;
 mod flips;
 mod forge;
-mod jobs;
 mod mutations;
 mod rows;
 mod verifier;

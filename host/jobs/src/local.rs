@@ -7,6 +7,7 @@ use dsperse_plugin_api::{
 };
 use dsperse_plugin_host::{CallOptions, PluginHost, Reply, Request};
 use dsperse_store::known_digest;
+use std::path::Path;
 
 /// Runs jobs in workers on this machine. Every file of a job is compared with its digest
 /// before a backend sees it, and so is the backend with the one that the job names.
@@ -21,32 +22,20 @@ impl<'h> LocalExecutor<'h> {
         Self { host }
     }
 
-    /// Whether the backend that is loaded here is the one that the job names. A result is
-    /// recorded under the job's version and digest, so no other may make it.
+    /// A result is recorded under the version and digest that the job names, so no other
+    /// library may make it.
     fn same_backend(&self, job: &Job) -> Result<(), BackendError> {
+        // The host says of a backend that is not there which ones are.
         let Some(here) = self.host.get(&job.backend) else {
-            // The host says which backends there are.
             return Ok(());
         };
         let version = here.descriptor.version.to_string();
-        let difference = if version != job.backend_version {
-            format!(
-                "the job wants backend \"{}\" {}, loaded is {version}",
-                job.backend, job.backend_version
-            )
-        } else if here.digest != job.plugin_sha256 {
-            format!(
-                "the job wants another library of backend \"{}\" than \"{}\": expected SHA-256 {}, found {}",
-                job.backend,
-                here.path.display(),
-                job.plugin_sha256,
-                here.digest
-            )
-        } else {
-            return Ok(());
-        };
-        Err(BackendError::internal(difference)
-            .with_hint("install the same plugin on every machine, see \"dsperse plugin list\""))
+        match difference(job, &version, &here.digest, &here.path) {
+            None => Ok(()),
+            Some(difference) => Err(BackendError::internal(difference).with_hint(
+                "install the same plugin on every machine, see \"dsperse plugin list\"",
+            )),
+        }
     }
 
     fn request(&self, job: &Job, files: &Files) -> Result<Request, BackendError> {
@@ -144,6 +133,24 @@ impl<'h> LocalExecutor<'h> {
     }
 }
 
+/// How a loaded backend differs from the one that a job names.
+fn difference(job: &Job, version: &str, digest: &str, library: &Path) -> Option<String> {
+    let name = &job.backend;
+    if job.backend_version != version {
+        let wanted = &job.backend_version;
+        return Some(format!(
+            "the job wants backend \"{name}\" {wanted}, loaded is {version}"
+        ));
+    }
+    (job.plugin_sha256 != digest).then(|| {
+        format!(
+            "the job wants another library of backend \"{name}\" than \"{}\": expected SHA-256 {}, found {digest}",
+            library.display(),
+            job.plugin_sha256
+        )
+    })
+}
+
 impl Executor for LocalExecutor<'_> {
     fn execute(&self, job: &Job, files: &Files, control: &Control) -> Outcome {
         let prepared = self
@@ -184,5 +191,45 @@ impl Executor for LocalExecutor<'_> {
                 peak_bytes: call.usage.peak_bytes,
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::Loaded;
+    use dsperse_plugin_api::{Descriptor, job::Options};
+
+    #[test]
+    fn another_version_and_another_library_are_told_apart_from_the_same() {
+        let descriptor = Descriptor::new("a", "1.2.3", "a backend");
+        let options = Options::new();
+        let backend = Loaded {
+            descriptor: &descriptor,
+            digest: "d1",
+            options: &options,
+        };
+        let slice = SliceInfo {
+            index: 0,
+            model: None,
+            sha256: "s".into(),
+            model_sha256: "m".into(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+        };
+        let job = Job::new(Operation::Supports, &backend, slice);
+        let told =
+            |version: &str, digest: &str| difference(&job, version, digest, Path::new("a.so"));
+        assert_eq!(told("1.2.3", "d1"), None);
+        let version = told("1.2.4", "d1").unwrap_or_default();
+        assert!(
+            version.contains("\"a\" 1.2.3, loaded is 1.2.4"),
+            "{version}"
+        );
+        let library = told("1.2.3", "d2").unwrap_or_default();
+        assert!(
+            library.contains("expected SHA-256 d1, found d2"),
+            "{library}"
+        );
     }
 }

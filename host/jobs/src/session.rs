@@ -3,7 +3,6 @@
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::event::{Event, Events};
-use crate::fidelity::DEFAULT_MAX_ERROR;
 use crate::job::{Control, Executor, JobEvents};
 use crate::schedule::{self, Bounds};
 use dsperse_plugin_api::{Descriptor, Stage, job::Options};
@@ -12,6 +11,9 @@ use dsperse_router::Defaults;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// The largest error of a model's outputs that is allowed when the user says nothing.
+pub const DEFAULT_MAX_ERROR: f64 = 0.01;
 
 /// Bounds that the user sets.
 #[derive(Debug, Clone, Copy, Default)]
@@ -30,7 +32,8 @@ pub struct Limits {
 pub const FIDELITY_TARGET: &str = "fidelity_target";
 
 /// Whether a backend measures its own fidelity and takes a target for it.
-pub(crate) fn takes_target(descriptor: &Descriptor) -> bool {
+#[must_use]
+pub fn takes_target(descriptor: &Descriptor) -> bool {
     descriptor.options.iter().any(|o| o.key == FIDELITY_TARGET)
 }
 
@@ -130,7 +133,10 @@ impl<'a> Session<'a> {
 
     /// The same for backends of which only descriptors and the digests of their libraries
     /// are known here.
-    pub(crate) fn with_backends(
+    ///
+    /// # Errors
+    /// As [`Session::new`].
+    pub fn with_backends(
         backends: impl IntoIterator<Item = (Descriptor, String)>,
         executor: &'a dyn Executor,
         config: &Config,

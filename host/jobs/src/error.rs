@@ -2,6 +2,7 @@
 //! to type next, and a class from which the command line takes its exit code.
 
 use dsperse_router::SpecError;
+use dsperse_store::{BundleError, InputError};
 use std::fmt;
 use std::path::Path;
 
@@ -106,6 +107,33 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+impl From<BundleError> for Error {
+    fn from(e: BundleError) -> Self {
+        let mut error = Self::bad_input(e.to_string());
+        if let BundleError::Usage(_) = &e {
+            error.class = ErrorClass::Usage;
+        } else if !e.is_bad_input() {
+            error.class = ErrorClass::Failed;
+        }
+        if let BundleError::NoSlices { path, .. } = &e {
+            if path.exists() {
+                error.message = format!("no slices at \"{}\"", path.display());
+                error.hint = Some(format!("run \"dsperse slice -m {}\" first", path.display()));
+            } else {
+                error.message = format!("there is nothing at \"{}\"", path.display());
+                error.hint = Some("check the path: a model directory, slices or a bundle".into());
+            }
+        }
+        error
+    }
+}
+
+impl From<InputError> for Error {
+    fn from(e: InputError) -> Self {
+        Self::bad_input(e.to_string())
+    }
+}
 
 impl From<SpecError> for Error {
     fn from(e: SpecError) -> Self {
