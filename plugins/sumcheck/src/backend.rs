@@ -2,9 +2,24 @@
 
 use crate::{compile, describe, prove, slice, verify};
 use dsperse_plugin_api::{
-    Backend, CompileJob, Cx, Descriptor, Done, ProveJob, Result, Support, SupportsJob, Verdict,
-    VerifyJob, WitnessJob,
+    Backend, CompileJob, Cx, Descriptor, Done, Error, ProveJob, Result, Support, SupportsJob,
+    Verdict, VerifyJob, WitnessJob,
 };
+
+/// Runs a job's work on as many threads as the host grants it.
+fn on_threads<T: Send>(cx: &Cx, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(cx.threads())
+        .build()
+        .map_err(|e| {
+            Error::internal(format!(
+                "{} threads could not be started: {e}",
+                cx.threads()
+            ))
+            .with_hint("allow fewer threads")
+        })?
+        .install(work)
+}
 
 /// The sumcheck backend. It keeps no state.
 pub struct SumcheckBackend;
@@ -23,15 +38,15 @@ impl Backend for SumcheckBackend {
     }
 
     fn compile(&self, job: &CompileJob, cx: &Cx) -> Result<Done> {
-        compile::compile(job, cx)
+        on_threads(cx, || compile::compile(job, cx))
     }
 
     fn witness(&self, job: &WitnessJob, cx: &Cx) -> Result<Done> {
-        prove::witness(job, cx)
+        on_threads(cx, || prove::witness(job, cx))
     }
 
     fn prove(&self, job: &ProveJob, cx: &Cx) -> Result<Done> {
-        prove::prove(job, cx)
+        on_threads(cx, || prove::prove(job, cx))
     }
 
     fn verify(&self, job: &VerifyJob, _cx: &Cx) -> Result<Verdict> {

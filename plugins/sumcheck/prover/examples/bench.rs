@@ -1,7 +1,9 @@
 //! Prints what compiling, proving and verifying cost, for the shapes that the
 //! backend's targets speak of and for a series of sizes.
 //!
-//! `cargo run --release -p dsperse-sumcheck-prover --example bench [lenet|lenet12|conv|growth]`
+//! `cargo run --release -p dsperse-sumcheck-prover --example bench [CASE]`, where CASE is `lenet`,
+//! `lenet12`, `conv` (64 to 64 channels, 56x56), `wide` (512 channels, 7x7), `gpt2` (one block of
+//! GPT-2 on 64 tokens, 7.1 M weights) or `growth`; without one, all of them.
 //!
 //! All times but "wall" are CPU times of the process; peak memory is the process's, so run
 //! one case per process for an honest figure.
@@ -210,6 +212,210 @@ fn conv(channels: usize, size: usize) -> Net {
     n
 }
 
+/// Heads of a GPT-2 block.
+const HEADS: usize = 12;
+/// Elements of one token's vector.
+const WIDTH: usize = 768;
+/// Fraction bits of the tabulated exponential.
+const EXP_BITS: u32 = 24;
+
+impl Net {
+    fn affine(&mut self, terms: &[(TensorId, i64)], constant: i64) -> TensorId {
+        let terms = terms.to_vec();
+        self.program.push(Op::Affine { terms, constant })
+    }
+
+    /// To signed activations, saturating.
+    fn round(&mut self, input: TensorId, shift: u32) -> TensorId {
+        let half = 1 << (self.bits.activation - 1);
+        self.program.push(Op::Requant {
+            input,
+            multiplier: 1,
+            shift,
+            lo: -half,
+            hi: half - 1,
+        })
+    }
+
+    /// Sum over the last dimension, which keeps size 1.
+    fn sum_last(&mut self, input: TensorId, rank: usize) -> TensorId {
+        let mut factors: Vec<Factor> = (0..rank - 1).map(|dim| Factor::Keep { dim }).collect();
+        factors.push(Factor::Sum { dim: rank - 1 });
+        self.program.push(Op::Wire { input, factors })
+    }
+
+    /// Repeats a last dimension of size 1, which `sum_last` has dropped.
+    fn repeat_last(&mut self, input: TensorId, rank: usize, size: usize) -> TensorId {
+        let mut factors: Vec<Factor> = (0..rank - 1).map(|dim| Factor::Keep { dim }).collect();
+        factors.push(Factor::Repeat { size });
+        self.program.push(Op::Wire { input, factors })
+    }
+
+    /// Layer normalisation of [tokens, WIDTH].
+    fn normalise(&mut self, x: TensorId) -> TensorId {
+        let sum = self.sum_last(x, 2);
+        let half = 1 << (self.bits.activation + 3);
+        let mean = self.program.push(Op::Requant {
+            input: sum,
+            multiplier: 22370,
+            shift: 20,
+            lo: -half,
+            hi: half - 1,
+        });
+        let mean = self.repeat_last(mean, 2, WIDTH);
+        let d = self.affine(&[(x, 16), (mean, -1)], 0);
+        let squares = self.einsum(d, "tc", d, "tc", "tc");
+        let total = self.sum_last(squares, 2);
+        let radicand = self.affine(&[(total, 256)], 1 << 12);
+        let root = self.program.push(Op::Sqrt { input: radicand });
+        let den = self.repeat_last(root, 2, WIDTH);
+        let num = self.affine(&[(d, 1_815_893)], 0);
+        let half = 1 << 18;
+        let quotient = self.program.push(Op::Div {
+            num,
+            den,
+            lo: -half,
+            hi: half - 1,
+        });
+        let weight = self.weight(&[WIDTH], self.bits.weight);
+        let scaled = self.einsum(quotient, "tc", weight, "c", "tc");
+        self.round(scaled, 16)
+    }
+
+    /// A matrix product with weights and a bias, accumulators.
+    fn project(&mut self, x: TensorId, tokens: usize, io: (usize, usize)) -> TensorId {
+        let w = self.weight(&[io.0, io.1], self.bits.weight);
+        let acc = self.einsum(x, "tc", w, "cn", "tn");
+        let b = self.weight(&[io.1], self.bits.activation + self.bits.weight);
+        let factors = vec![Factor::Repeat { size: tokens }, Factor::Keep { dim: 0 }];
+        let b = self.program.push(Op::Wire { input: b, factors });
+        self.affine(&[(acc, 1), (b, 1)], 0)
+    }
+
+    /// Softmax over the last dimension of [HEADS, tokens, tokens]; 12 fraction bits.
+    fn softmax(&mut self, x: TensorId, tokens: usize) -> TensorId {
+        let (mut most, mut size) = (x, tokens);
+        while size > 1 {
+            size /= 4;
+            let inputs = (0..4)
+                .map(|i| {
+                    let factors = vec![
+                        Factor::Keep { dim: 0 },
+                        Factor::Keep { dim: 1 },
+                        Factor::Strided {
+                            dim: 2,
+                            size,
+                            start: (i * size) as i64,
+                            step: 1,
+                        },
+                    ];
+                    self.program.push(Op::Wire {
+                        input: most,
+                        factors,
+                    })
+                })
+                .collect();
+            most = self.program.push(Op::Max { inputs });
+        }
+        let most = self.sum_last(most, 3);
+        let most = self.repeat_last(most, 3, tokens);
+        let below = self.affine(&[(x, 1), (most, -1)], 0);
+        let entries = 1i64 << self.bits.activation;
+        let below = self.program.push(Op::Requant {
+            input: below,
+            multiplier: 1,
+            shift: 1,
+            lo: 1 - entries,
+            hi: 0,
+        });
+        let unit = f64::from(1u32 << EXP_BITS);
+        let values = (1 - entries..=0)
+            .map(|i| ((i as f64 / 256.0).exp() * unit).max(1.0) as i32)
+            .collect();
+        self.program.tables.push(Table {
+            lo: 1 - entries,
+            values,
+        });
+        let table = (self.program.tables.len() - 1) as u32;
+        let exp = self.program.push(Op::Lookup {
+            input: below,
+            table,
+        });
+        let sum = self.sum_last(exp, 3);
+        let den = self.repeat_last(sum, 3, tokens);
+        let num = self.affine(&[(exp, 1 << 12)], 0);
+        self.program.push(Op::Div {
+            num,
+            den,
+            lo: 0,
+            hi: (2 << 12) - 1,
+        })
+    }
+
+    /// A slope that is steeper above zero, by a table.
+    fn gelu(&mut self, input: TensorId) -> TensorId {
+        let half = 1i64 << (self.bits.activation - 1);
+        let values = (-half..half)
+            .map(|i| {
+                let x = i as f64 / 256.0;
+                (i as f64 / (1.0 + (-1.702 * x).exp())).round() as i32
+            })
+            .collect();
+        self.program.tables.push(Table { lo: -half, values });
+        let table = (self.program.tables.len() - 1) as u32;
+        self.program.push(Op::Lookup { input, table })
+    }
+}
+
+/// A block of GPT-2, as the lowering would write it: attention with 12 heads of 64 (no mask),
+/// two layer normalisations, and the two-layer network with GELU.
+fn gpt2_block(tokens: usize) -> Net {
+    let bits = Bits {
+        activation: 12,
+        weight: 12,
+    };
+    let (mut n, x) = Net::new(&[tokens, WIDTH], bits);
+    let x = n.affine(&[(x, 1)], -(1 << 11));
+    let h = n.normalise(x);
+    let split = |x: TensorId| {
+        let factors = vec![
+            Factor::Keep { dim: 0 },
+            Factor::Reshape {
+                dims: vec![1],
+                sizes: vec![HEADS, WIDTH / HEADS],
+            },
+        ];
+        Op::Wire { input: x, factors }
+    };
+    let mut heads = vec![];
+    for _ in 0..3 {
+        let acc = n.project(h, tokens, (WIDTH, WIDTH));
+        let part = n.round(acc, 15);
+        heads.push(n.program.push(split(part)));
+    }
+    let (q, k, v) = (heads[0], heads[1], heads[2]);
+    let scores = n.einsum(q, "ihd", k, "jhd", "hij");
+    let scores = n.round(scores, 15);
+    let p = n.softmax(scores, tokens);
+    let mixed = n.einsum(p, "hij", v, "jhd", "ihd");
+    let mixed = n.round(mixed, 12);
+    let w = n.weight(&[HEADS, WIDTH / HEADS, WIDTH], bits.weight);
+    let out = n.einsum(mixed, "ihd", w, "hdn", "in");
+    let out = n.round(out, 15);
+    let x = n.affine(&[(x, 1), (out, 1)], 0);
+    let x = n.round(x, 1);
+    let h = n.normalise(x);
+    let acc = n.project(h, tokens, (WIDTH, 4 * WIDTH));
+    let h = n.round(acc, 15);
+    let h = n.gelu(h);
+    let acc = n.project(h, tokens, (4 * WIDTH, WIDTH));
+    let out = n.round(acc, 16);
+    let y = n.affine(&[(x, 1), (out, 1)], 0);
+    let y = n.round(y, 1);
+    n.program.outputs = vec![y];
+    n
+}
+
 fn cpu() -> f64 {
     // User and system time of this process, in clock ticks of 1/100 s.
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
@@ -297,6 +503,12 @@ fn main() {
     }
     if which.is_empty() || which == "conv" {
         row("conv 64x64 3x3 56", conv(64, 56), 1);
+    }
+    if which.is_empty() || which == "wide" {
+        row("conv 512x512 3x3 7", conv(512, 7), 1);
+    }
+    if which.is_empty() || which == "gpt2" {
+        row("GPT-2 block, 64", gpt2_block(64), 1);
     }
     if which.is_empty() || which == "growth" {
         // Slope of log(time) against log(weights + activations).

@@ -7,7 +7,7 @@ use dsperse_sumcheck_verifier::key::VerifyingKey;
 use dsperse_sumcheck_verifier::layout::{Atom, is_committed};
 use dsperse_sumcheck_verifier::linear::*;
 use dsperse_sumcheck_verifier::mle::{
-    bits, eq_table, evaluate, field, mask, num_vars, outer, split, suffix,
+    bits, eq_table, evaluate, field, mask, num_vars, split, suffix,
 };
 use dsperse_sumcheck_verifier::program::*;
 use dsperse_sumcheck_verifier::verify::PublicTensors;
@@ -16,6 +16,7 @@ use p3_field::{Field, PrimeCharacteristicRing};
 use crate::contract::{arrange, contract};
 use crate::sender::Sender;
 use crate::sumcheck::{Arrays, Form, Instance, prove_batch};
+use crate::weight::Weight;
 use crate::witness::Witness;
 
 /// What the steps need.
@@ -160,9 +161,8 @@ impl Walk<'_, '_> {
                 .map(|(d, part)| (!remaining.contains(&d)).then(|| eq_table(part)))
                 .collect();
             let rest = contract(&self.witness.tensors[input as usize], &vectors);
-            let rows: Vec<Vec<EF>> = bound.iter().map(|p| p.row(&c.point)).collect();
-            let mut weight = outer(&rows);
-            weight.iter_mut().for_each(|w| *w *= power);
+            let rows = bound.iter().map(|p| p.row(&c.point)).collect();
+            let weight = Weight::new(rows).times(power);
             instances.push(Instance {
                 weight,
                 arrays: Arrays::Ext(vec![arrange(&rest, &sizes, &order)]),
@@ -221,8 +221,7 @@ impl Walk<'_, '_> {
         let mut instances = vec![];
         for c in open {
             let points = label_points(out_labels, &shapes[node as usize], &c.point);
-            let mut weight = outer(&einsum_weights(&shared, &points));
-            weight.iter_mut().for_each(|w| *w *= power);
+            let weight = Weight::new(einsum_weights(&shared, &points)).times(power);
             let arrays = vec![
                 operand(*a, a_labels, &points),
                 operand(*b, b_labels, &points),

@@ -1,23 +1,27 @@
 //! Partial evaluation of integer tensors: some dimensions are contracted with
 //! vectors of field elements, the others stay.
 
-use std::ops::{AddAssign, Mul};
-
 use dsperse_sumcheck_verifier::commit::{EF, F};
 use dsperse_sumcheck_verifier::eval::strides;
 use dsperse_sumcheck_verifier::mle::{bits, outer};
 use dsperse_sumcheck_verifier::program::Tensor;
+use dsperse_sumcheck_verifier::wide::WideSum;
 use p3_field::PrimeCharacteristicRing;
+use rayon::prelude::*;
+
+use crate::sumcheck::PARALLEL;
 
 /// Contracts every dimension that has a vector (at least as long as the
 /// dimension). The result has the remaining dimensions, row-major, not padded.
 pub fn contract(tensor: &Tensor, vectors: &[Option<Vec<EF>>]) -> Vec<EF> {
     let mut shape = tensor.shape.clone();
     let mut vectors: Vec<Option<&Vec<EF>>> = vectors.iter().map(Option::as_ref).collect();
-    let data: Vec<F> = tensor.data.iter().map(|&x| F::from_i64(x)).collect();
-    let mut current = match step(&data, &mut shape, &mut vectors) {
+    let mut current = match step(&tensor.data, &mut shape, &mut vectors) {
         Some(next) => next,
-        None => return data.into_iter().map(EF::from).collect(),
+        None => {
+            let lift = |&x: &i64| EF::from(F::from_i64(x));
+            return tensor.data.iter().map(lift).collect();
+        }
     };
     while let Some(next) = step(&current, &mut shape, &mut vectors) {
         current = next;
@@ -25,16 +29,35 @@ pub fn contract(tensor: &Tensor, vectors: &[Option<Vec<EF>>]) -> Vec<EF> {
     current
 }
 
+/// What can be contracted.
+trait Entry: Copy + Sync {
+    /// Adds `weight * self`.
+    fn add_to(self, weight: EF, sum: &mut WideSum);
+}
+
+impl Entry for i64 {
+    #[inline(always)]
+    fn add_to(self, weight: EF, sum: &mut WideSum) {
+        sum.add_base(weight, F::from_i64(self));
+    }
+}
+
+impl Entry for EF {
+    #[inline(always)]
+    fn add_to(self, weight: EF, sum: &mut WideSum) {
+        sum.add(self, weight);
+    }
+}
+
+/// Neighbouring results that are summed at the same time.
+const COLUMNS: usize = 64;
+
 /// Contracts the last run of neighbouring dimensions that have vectors.
-fn step<V>(
+fn step<V: Entry>(
     data: &[V],
     shape: &mut Vec<usize>,
     vectors: &mut Vec<Option<&Vec<EF>>>,
-) -> Option<Vec<EF>>
-where
-    V: Copy,
-    EF: Mul<V, Output = EF> + AddAssign,
-{
+) -> Option<Vec<EF>> {
     let end = vectors.iter().rposition(Option::is_some)? + 1;
     let start = vectors[..end]
         .iter()
@@ -47,20 +70,43 @@ where
         .collect();
     let weights = outer(&weights);
     let inner: usize = shape[end..].iter().product();
+    let least = (PARALLEL / weights.len()).max(1);
     let out = if inner == 1 {
-        data.chunks(weights.len())
-            .map(|chunk| weights.iter().zip(chunk).map(|(&w, &x)| w * x).sum())
+        data.par_chunks(weights.len())
+            .with_min_len(least)
+            .map(|chunk| {
+                let mut sum = WideSum::default();
+                for (&w, &x) in weights.iter().zip(chunk) {
+                    x.add_to(w, &mut sum);
+                }
+                sum.value()
+            })
             .collect()
     } else {
-        let mut out = vec![EF::ZERO; data.len() / weights.len()];
-        for (block, sums) in data
-            .chunks(weights.len() * inner)
-            .zip(out.chunks_mut(inner))
-        {
-            for (row, &w) in block.chunks(inner).zip(&weights) {
-                sums.iter_mut().zip(row).for_each(|(s, &x)| *s += w * x);
-            }
-        }
+        let mut out = EF::zero_vec(data.len() / weights.len());
+        let pieces = inner.div_ceil(COLUMNS);
+        // Blocks of results, each in pieces of neighbouring columns.
+        let tasks: Vec<(usize, &mut [EF])> = out
+            .chunks_mut(inner)
+            .flat_map(|block| block.chunks_mut(COLUMNS))
+            .enumerate()
+            .collect();
+        tasks
+            .into_par_iter()
+            .with_min_len(least.div_ceil(COLUMNS))
+            .for_each(|(task, out)| {
+                let from = task / pieces * weights.len() * inner + task % pieces * COLUMNS;
+                let mut sums = [WideSum::default(); COLUMNS];
+                for (row, &w) in weights.iter().enumerate() {
+                    let at = from + row * inner;
+                    for (s, &x) in sums.iter_mut().zip(&data[at..at + out.len()]) {
+                        x.add_to(w, s);
+                    }
+                }
+                for (o, s) in out.iter_mut().zip(sums) {
+                    *o = s.value();
+                }
+            });
         out
     };
     shape.drain(start..end);

@@ -12,7 +12,9 @@ mod lookup;
 mod malicious;
 mod prove;
 mod sender;
+mod stack;
 mod sumcheck;
+mod weight;
 mod witness;
 mod zero;
 

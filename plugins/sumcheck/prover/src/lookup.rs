@@ -2,150 +2,292 @@
 //! each layer. See the verifier's `lookup` module for the equations.
 //!
 //! Only a prefix of each layer is stored; the rest are fractions 0/1, whose
-//! part of every sum is known from the weights' total of 1.
+//! part of every sum is known from the weights' total of 1. The leaves are
+//! never stored: they are affine forms in base-field values that are there
+//! anyway. The layer above them is as large as all others together, so it is
+//! computed twice instead of being kept.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use dsperse_sumcheck_verifier::commit::{EF, F};
 use dsperse_sumcheck_verifier::key::VerifyingKey;
 use dsperse_sumcheck_verifier::layout::{Atom, Linear};
 use dsperse_sumcheck_verifier::lookup::{Fingerprint, LeafClaims, leaf_claims};
-use dsperse_sumcheck_verifier::mle::{eq_table, num_vars, pad_index};
+use dsperse_sumcheck_verifier::mle::{below, bits, num_vars};
+use dsperse_sumcheck_verifier::wide::WideSum;
 use p3_field::{Field, PrimeCharacteristicRing};
+use rayon::prelude::*;
 
 use crate::sender::Sender;
+use crate::sumcheck::{PARALLEL, fold_in_place};
+use crate::weight::{Split, Weight};
 
 /// Padded values of atoms.
-pub type AtomValues = BTreeMap<Atom, Vec<F>>;
+pub type AtomValues<'a> = BTreeMap<Atom, Cow<'a, [F]>>;
 
-/// One layer: numerators and denominators.
-struct Layer {
-    p: Vec<EF>,
-    q: Vec<EF>,
-}
+/// Fractions, each as numerator and denominator, one after the other.
+type Fractions = Vec<EF>;
+
+/// Pairs of pairs of fractions that one task works on: what it touches fits the
+/// second-level cache.
+const PIECE: usize = 1 << 9;
 
 /// Proves all lookups; returns what is left to be shown.
 pub fn prove_lookups(
     sender: &mut Sender<'_>,
     key: &VerifyingKey,
-    atoms: &AtomValues,
+    atoms: &AtomValues<'_>,
 ) -> Result<LeafClaims, String> {
     let layout = &key.layout;
     let fingerprint = Fingerprint {
         alpha: sender.transcript.challenge(),
         gamma: sender.transcript.challenge(),
     };
-    let leaves = leaves(key, atoms, fingerprint);
-    let (point, num, den) = prove_fractions(sender, leaves, layout.leaf_vars);
+    let leaves = Leaves::new(key, atoms, fingerprint);
+    let (point, num, den) = prove_fractions(sender, &leaves, layout.leaf_vars);
     leaf_claims(&key.program, layout, fingerprint, point, num, den)
 }
 
-/// `sum eq * values`.
-pub fn inner(eq: &[EF], values: &[F]) -> EF {
-    eq.iter().zip(values).map(|(&e, &v)| e * v).sum()
+/// The leaves of one lookup or table.
+struct Block<'a> {
+    offset: usize,
+    len: usize,
+    /// `alpha - tag`.
+    base: EF,
+    args: Vec<Arg<'a>>,
+    numerators: Numerators<'a>,
 }
 
-fn leaves(key: &VerifyingKey, atoms: &AtomValues, fingerprint: Fingerprint) -> Layer {
-    let layout = &key.layout;
-    let mut p = vec![EF::ZERO; layout.leaves];
-    let mut q = vec![EF::ONE; layout.leaves];
-    let values = |form: &Linear, len: usize| -> Vec<F> {
-        let (constant, terms) = form.in_field();
-        let mut out = vec![constant; len];
-        for (atom, c) in terms {
-            out.iter_mut()
-                .zip(&atoms[&atom])
-                .for_each(|(o, &v)| *o += v * c);
-        }
-        out
-    };
-    // alpha - tag - gamma v1 - gamma^2 v2
-    let denominators = |q: &mut [EF], tag: u64, args: &[Vec<F>]| {
-        let base = fingerprint.alpha - EF::from_u64(tag);
-        q.fill(base);
-        let mut power = EF::ONE;
-        for arg in args {
-            power *= fingerprint.gamma;
-            q.iter_mut().zip(arg).for_each(|(q, &v)| *q -= power * v);
-        }
-    };
-    for block in &layout.lookups {
-        let len = 1 << num_vars(&block.shape);
-        let at = block.offset..block.offset + len;
-        let args: Vec<Vec<F>> = block.args.iter().map(|a| values(a, len)).collect();
-        denominators(&mut q[at.clone()], block.tag, &args);
-        let p = &mut p[at];
-        for i in 0..block.shape.iter().product() {
-            p[pad_index(i, &block.shape)] = EF::ONE;
-        }
-    }
-    for block in &layout.tables {
-        let len = 1usize << block.vars;
-        let at = block.offset..block.offset + len;
-        let args: Vec<Vec<F>> = match block.function {
-            None => vec![(0..len).map(|i| F::from_u64(i as u64)).collect()],
-            Some(t) => {
-                let table = &key.program.tables[t as usize];
-                let last = table.values.len() - 1;
-                vec![
-                    (0..len)
-                        .map(|i| F::from_i64(table.lo + i.min(last) as i64))
-                        .collect(),
-                    (0..len)
-                        .map(|i| F::from_i64(table.values[i.min(last)].into()))
-                        .collect(),
-                ]
-            }
+/// One value of the looked-up tuples or rows.
+enum Arg<'a> {
+    /// An affine form in atoms.
+    Form(F, Vec<(&'a [F], F)>),
+    /// Values made for it.
+    Values(Vec<F>),
+}
+
+enum Numerators<'a> {
+    /// 1 where the shape has an element, 0 for its padding.
+    Mask(&'a [usize]),
+    /// Minus the multiplicities.
+    Counts(&'a [F]),
+}
+
+/// All leaves, computed where they are needed.
+struct Leaves<'a> {
+    /// Without gaps, in the order of their offsets.
+    blocks: Vec<Block<'a>>,
+    gamma: EF,
+    len: usize,
+}
+
+impl<'a> Leaves<'a> {
+    fn new(key: &'a VerifyingKey, atoms: &'a AtomValues<'_>, fingerprint: Fingerprint) -> Self {
+        let layout = &key.layout;
+        let base = |tag: u64| fingerprint.alpha - EF::from_u64(tag);
+        let form = |form: &Linear| {
+            let (constant, terms) = form.in_field();
+            let terms = terms.into_iter().map(|(a, c)| (&*atoms[&a], c)).collect();
+            Arg::Form(constant, terms)
         };
-        denominators(&mut q[at.clone()], block.tag, &args);
-        let counts = &atoms[&Atom::Column(block.multiplicity)];
-        p[at]
-            .iter_mut()
-            .zip(counts)
-            .for_each(|(p, &m)| *p = -EF::from(m));
+        let lookups = layout.lookups.iter().map(|block| Block {
+            offset: block.offset,
+            len: 1 << num_vars(&block.shape),
+            base: base(block.tag),
+            args: block.args.iter().map(form).collect(),
+            numerators: Numerators::Mask(&block.shape),
+        });
+        let tables = layout.tables.iter().map(|block| {
+            let len = 1usize << block.vars;
+            let column = |f: &dyn Fn(usize) -> F| Arg::Values((0..len).map(f).collect());
+            let args = match block.function {
+                None => vec![column(&|i| F::from_u64(i as u64))],
+                Some(t) => {
+                    let table = &key.program.tables[t as usize];
+                    let last = table.values.len() - 1;
+                    vec![
+                        column(&|i| F::from_i64(table.lo + i.min(last) as i64)),
+                        column(&|i| F::from_i64(table.values[i.min(last)].into())),
+                    ]
+                }
+            };
+            Block {
+                offset: block.offset,
+                len,
+                base: base(block.tag),
+                args,
+                numerators: Numerators::Counts(&atoms[&Atom::Column(block.multiplicity)]),
+            }
+        });
+        let mut blocks: Vec<Block<'a>> = lookups.chain(tables).collect();
+        blocks.sort_by_key(|b| b.offset);
+        Self {
+            blocks,
+            gamma: fingerprint.gamma,
+            len: layout.leaves,
+        }
     }
-    Layer { p, q }
+
+    /// Writes the leaves from number `from`, with numerators times `scale`;
+    /// what is beyond the last is 0/1.
+    fn write(&self, from: usize, scale: EF, out: &mut [EF]) {
+        let end = from + out.len() / 2;
+        let first = self.blocks.partition_point(|b| b.offset + b.len <= from);
+        for block in &self.blocks[first..] {
+            if block.offset >= end {
+                break;
+            }
+            let (start, stop) = (block.offset.max(from), (block.offset + block.len).min(end));
+            let at = start - block.offset..stop - block.offset;
+            let slots = &mut out[2 * (start - from)..2 * (stop - from)];
+            block.write(at, self.gamma, scale, slots);
+        }
+        for slot in out[2 * (end.min(self.len).max(from) - from)..].chunks_exact_mut(2) {
+            slot[0] = EF::ZERO;
+            slot[1] = EF::ONE;
+        }
+    }
 }
 
-fn parent(child: &Layer) -> Layer {
-    let n = child.p.len().div_ceil(2);
-    let (mut p, mut q) = (Vec::with_capacity(n), Vec::with_capacity(n));
-    for i in 0..n {
-        let (p0, q0) = (child.p[2 * i], child.q[2 * i]);
-        match (child.p.get(2 * i + 1), child.q.get(2 * i + 1)) {
-            (Some(&p1), Some(&q1)) => {
-                p.push(p0 * q1 + p1 * q0);
-                q.push(q0 * q1);
+impl Block<'_> {
+    fn write(&self, at: std::ops::Range<usize>, gamma: EF, scale: EF, out: &mut [EF]) {
+        out.chunks_exact_mut(2).for_each(|slot| slot[1] = self.base);
+        let mut power = EF::ONE;
+        for arg in &self.args {
+            power *= gamma;
+            match arg {
+                Arg::Values(v) => {
+                    for (slot, &v) in out.chunks_exact_mut(2).zip(&v[at.clone()]) {
+                        slot[1] -= power * v;
+                    }
+                }
+                Arg::Form(constant, terms) => {
+                    if *constant != F::ZERO {
+                        let constant = power * *constant;
+                        out.chunks_exact_mut(2).for_each(|s| s[1] -= constant);
+                    }
+                    for (values, c) in terms {
+                        let c = power * *c;
+                        for (slot, &v) in out.chunks_exact_mut(2).zip(&values[at.clone()]) {
+                            slot[1] -= c * v;
+                        }
+                    }
+                }
             }
-            _ => {
-                p.push(p0);
-                q.push(q0);
+        }
+        match &self.numerators {
+            Numerators::Counts(counts) => {
+                for (slot, &m) in out.chunks_exact_mut(2).zip(&counts[at]) {
+                    slot[0] = -(scale * m);
+                }
+            }
+            Numerators::Mask(shape) => {
+                // Rows of the last dimension are elements first, then padding.
+                let row_len = shape.last().copied().unwrap_or(1);
+                let row_bits = bits(row_len);
+                let mut i = at.start;
+                while i < at.end {
+                    let stop = ((i >> row_bits) + 1 << row_bits).min(at.end);
+                    let real = match is_row(i >> row_bits, shape) {
+                        true => ((i >> row_bits << row_bits) + row_len).clamp(i, stop),
+                        false => i,
+                    };
+                    let slots = &mut out[2 * (i - at.start)..2 * (stop - at.start)];
+                    let (ones, zeros) = slots.split_at_mut(2 * (real - i));
+                    ones.chunks_exact_mut(2).for_each(|s| s[0] = scale);
+                    zeros.chunks_exact_mut(2).for_each(|s| s[0] = EF::ZERO);
+                    i = stop;
+                }
             }
         }
     }
-    Layer { p, q }
 }
 
-fn prove_fractions(sender: &mut Sender<'_>, leaves: Layer, vars: usize) -> (Vec<EF>, EF, EF) {
-    // layers[k] has up to 2^(vars - k) fractions.
-    let mut layers = vec![leaves];
-    for k in 0..vars - 1 {
-        let next = parent(&layers[k]);
-        layers.push(next);
+/// Whether the padded index of a row is one of the shape without its last
+/// dimension.
+fn is_row(mut row: usize, shape: &[usize]) -> bool {
+    for &d in shape.iter().rev().skip(1) {
+        let b = bits(d);
+        if row & ((1 << b) - 1) >= d {
+            return false;
+        }
+        row >>= b;
     }
-    let top = layers.pop().unwrap_or(Layer {
-        p: vec![],
-        q: vec![],
-    });
-    let get = |v: &[EF], i: usize, pad: EF| v.get(i).copied().unwrap_or(pad);
-    let p0 = sender.send(get(&top.p, 0, EF::ZERO));
-    let p1 = sender.send(get(&top.p, 1, EF::ZERO));
-    let q0 = sender.send(get(&top.q, 0, EF::ONE));
-    let q1 = sender.send(get(&top.q, 1, EF::ONE));
+    true
+}
+
+/// The sums of pairs of fractions, of which an odd one at the end stays.
+fn add_pairs(children: &[EF], out: &mut [EF]) {
+    for (pair, out) in children.chunks(4).zip(out.chunks_exact_mut(2)) {
+        if let [p0, q0, p1, q1] = *pair {
+            let mut sum = WideSum::default();
+            sum.add(p0, q1);
+            sum.add(p1, q0);
+            out[0] = sum.value();
+            out[1] = q0 * q1;
+        } else {
+            out.copy_from_slice(pair);
+        }
+    }
+}
+
+fn parent(child: &[EF]) -> Fractions {
+    let mut out = EF::zero_vec(2 * (child.len() / 2).div_ceil(2));
+    out.par_chunks_mut(2 * PIECE)
+        .zip(child.par_chunks(4 * PIECE))
+        .for_each(|(out, child)| add_pairs(child, out));
+    out
+}
+
+/// The layer above the leaves.
+fn parent_of_leaves(leaves: &Leaves<'_>) -> Fractions {
+    let mut out = EF::zero_vec(2 * leaves.len.div_ceil(2));
+    out.par_chunks_mut(2 * PIECE).enumerate().for_each_init(
+        || vec![EF::ZERO; 4 * PIECE],
+        |scratch, (i, out)| {
+            let children = &mut scratch[..2 * out.len()];
+            leaves.write(2 * i * PIECE, EF::ONE, children);
+            add_pairs(children, out);
+        },
+    );
+    out
+}
+
+fn prove_fractions(sender: &mut Sender<'_>, leaves: &Leaves<'_>, vars: usize) -> (Vec<EF>, EF, EF) {
+    // Layer k has up to 2^(vars - k) fractions; the first two are made when
+    // their turn comes.
+    let mut layers: Vec<Fractions> = vec![];
+    let mut top = match vars {
+        0 | 1 => {
+            let mut all = vec![EF::ZERO; 4];
+            leaves.write(0, EF::ONE, &mut all);
+            all
+        }
+        _ => parent_of_leaves(leaves),
+    };
+    for k in 2..vars {
+        let next = parent(&top);
+        let below = std::mem::replace(&mut top, next);
+        if k > 2 {
+            layers.push(below);
+        }
+    }
+    let get = |i: usize, pad: EF| top.get(i).copied().unwrap_or(pad);
+    let p0 = sender.send(get(0, EF::ZERO));
+    let p1 = sender.send(get(2, EF::ZERO));
+    let q0 = sender.send(get(1, EF::ONE));
+    let q1 = sender.send(get(3, EF::ONE));
+    drop(top);
     let mu = sender.transcript.challenge();
     let mut point = vec![mu];
     let (mut p, mut q) = (p0 + mu * (p1 - p0), q0 + mu * (q1 - q0));
-    while let Some(layer) = layers.pop() {
+    for k in 1..vars {
+        let layer = match vars - k {
+            1 => Layer::Leaves(leaves),
+            2 => Layer::Stored(parent_of_leaves(leaves)),
+            _ => Layer::Stored(layers.pop().unwrap_or_default()),
+        };
         let lambda = sender.transcript.challenge();
         let (mut next, ends) = prove_layer(sender, layer, &point, lambda, lambda * p + q);
         let [p0, p1, q0, q1] = ends.map(|v| sender.send(v));
@@ -157,57 +299,106 @@ fn prove_fractions(sender: &mut Sender<'_>, leaves: Layer, vars: usize) -> (Vec<
     (point, p, q)
 }
 
+/// Where the fractions of a layer come from.
+enum Layer<'a> {
+    Leaves(&'a Leaves<'a>),
+    Stored(Fractions),
+}
+
+/// The sum of the summand and of its quadratic coefficient over pieces of
+/// pairs: `piece` is called with the number of the first pair and a buffer for
+/// four fractions of each.
+fn round_sums<'a>(
+    point: &[EF],
+    pairs: usize,
+    fractions: impl Fn(usize, usize, &mut Vec<EF>) -> Option<&'a [EF]> + Sync,
+) -> (EF, EF) {
+    let Split { high, low } = Weight::eq(point).split();
+    let piece = low.len().min(PIECE);
+    let pieces = low.len() / piece;
+    let add = |a: (EF, EF), b: (EF, EF)| (a.0 + b.0, a.1 + b.1);
+    let zero = || (EF::ZERO, EF::ZERO);
+    (0..pairs.div_ceil(piece))
+        .into_par_iter()
+        .with_min_len((PARALLEL / 8 / piece).max(1))
+        .fold(
+            || (vec![], zero()),
+            |(mut scratch, sum), task| {
+                let (h, at) = (high[task / pieces], task % pieces * piece);
+                let from = task * piece;
+                let n = piece.min(pairs - from);
+                let four = fractions(from, n, &mut scratch).map(|f| sums_of(f, &low[at..at + n]));
+                let four = four.unwrap_or_else(|| sums_of(&scratch, &low[at..at + n]));
+                (scratch, add(sum, (four.0 * h, four.1 * h)))
+            },
+        )
+        .map(|(_, sum)| sum)
+        .reduce(zero, add)
+}
+
+/// The summand is `q1 (p0 + q0) + p1 q0`, numerators times lambda.
+fn sums_of(fractions: &[EF], eq: &[EF]) -> (EF, EF) {
+    let (mut at_zero, mut quadratic) = (WideSum::default(), WideSum::default());
+    for (f, &e) in fractions.chunks_exact(8).zip(eq) {
+        let (p0, q0, p1, q1) = (f[0], f[1], f[2], f[3]);
+        let mut zero = WideSum::default();
+        zero.add(q1, p0 + q0);
+        zero.add(p1, q0);
+        at_zero.add(zero.value(), e);
+        let (dp0, dq0, dp1, dq1) = (f[4] - p0, f[5] - q0, f[6] - p1, f[7] - q1);
+        let mut square = WideSum::default();
+        square.add(dq1, dp0 + dq0);
+        square.add(dp1, dq0);
+        quadratic.add(square.value(), e);
+    }
+    (at_zero.value(), quadratic.value())
+}
+
 /// The sumcheck of one layer: returns the new point and p0, p1, q0, q1 there.
 fn prove_layer(
     sender: &mut Sender<'_>,
-    layer: Layer,
+    layer: Layer<'_>,
     point: &[EF],
     lambda: EF,
     mut claim: EF,
 ) -> (Vec<EF>, [EF; 4]) {
-    // Numerators times lambda: the summand is q1 (P0 + q0) + P1 q0.
-    let take = |v: &[EF], odd: usize, pad: EF, scale: Option<EF>| -> Vec<EF> {
-        let n = v.len().div_ceil(2);
-        (0..n)
-            .map(|i| {
-                let x = v.get(2 * i + odd).copied().unwrap_or(pad);
-                scale.map_or(x, |s| s * x)
-            })
-            .collect()
+    let (mut fractions, leaves) = match layer {
+        Layer::Leaves(leaves) => (vec![], Some(leaves)),
+        Layer::Stored(mut fractions) => {
+            fractions
+                .par_chunks_mut(2)
+                .with_min_len(PARALLEL)
+                .for_each(|f| f[0] *= lambda);
+            (fractions, None)
+        }
     };
-    let mut p0 = take(&layer.p, 0, EF::ZERO, Some(lambda));
-    let mut p1 = take(&layer.p, 1, EF::ZERO, Some(lambda));
-    let mut q0 = take(&layer.q, 0, EF::ONE, None);
-    let mut q1 = take(&layer.q, 1, EF::ONE, None);
-    drop(layer);
-    let mut eq = eq_table(&point[..point.len() - 1]);
     let mut challenges = Vec::with_capacity(point.len() + 1);
     for (round, &z) in point.iter().rev().enumerate() {
-        if round > 0 {
-            // Sum out the variable that the next pair consumes.
-            eq = eq.chunks_exact(2).map(|e| e[0] + e[1]).collect();
-        }
-        if p0.len() % 2 == 1 {
-            p0.push(EF::ZERO);
-            p1.push(EF::ZERO);
-            q0.push(EF::ONE);
-            q1.push(EF::ONE);
-        }
-        let pairs = p0.len() / 2;
-        let (mut at_zero, mut quadratic) = (EF::ZERO, EF::ZERO);
-        let mut head = EF::ZERO;
-        for (j, &e) in eq.iter().take(pairs).enumerate() {
-            let i = 2 * j;
-            let zero = q1[i] * (p0[i] + q0[i]) + p1[i] * q0[i];
-            let (dp0, dp1) = (p0[i + 1] - p0[i], p1[i + 1] - p1[i]);
-            let (dq0, dq1) = (q0[i + 1] - q0[i], q1[i + 1] - q1[i]);
-            let square = dq1 * (dp0 + dq0) + dp1 * dq0;
-            at_zero += e * zero;
-            quadratic += e * square;
-            head += e;
-        }
+        // Variables that are bound already have left the factor eq.
+        let rest = &point[..point.len() - 1 - round];
+        let leaves = leaves.filter(|_| round == 0);
+        let pairs = match leaves {
+            Some(leaves) => leaves.len.div_ceil(4),
+            None => {
+                let pairs = (fractions.len() / 2).div_ceil(4);
+                while fractions.len() < 8 * pairs {
+                    fractions.extend([EF::ZERO, EF::ONE]);
+                }
+                pairs
+            }
+        };
+        let (mut at_zero, quadratic) = match leaves {
+            Some(leaves) => round_sums(rest, pairs, |from, n, scratch| {
+                scratch.resize(8 * n, EF::ZERO);
+                leaves.write(4 * from, lambda, scratch);
+                None
+            }),
+            None => round_sums(rest, pairs, |from, n, _| {
+                Some(&fractions[8 * from..8 * (from + n)])
+            }),
+        };
         // Every pair beyond the prefix is 0/1 twice, so the summand is 1.
-        at_zero += EF::ONE - head;
+        at_zero += EF::ONE - below(rest, pairs);
         let linear = match z.try_inverse() {
             // From (1 - z) h(0) + z h(1) = claim.
             Some(inverse) => (claim - at_zero) * inverse - quadratic,
@@ -218,22 +409,38 @@ fn prove_layer(
         let quadratic = sender.send(quadratic);
         let r = sender.transcript.challenge();
         claim = claim - z * (linear + quadratic) + r * (linear + r * quadratic);
-        for v in [&mut p0, &mut p1, &mut q0, &mut q1] {
-            for j in 0..pairs {
-                v[j] = v[2 * j] + r * (v[2 * j + 1] - v[2 * j]);
-            }
-            v.truncate(pairs);
+        match leaves {
+            Some(leaves) => fractions = fold_leaves(leaves, lambda, r),
+            None => fold_in_place(&mut fractions, 4, r),
         }
         challenges.push(r);
     }
     challenges.reverse();
     let unscale = lambda.try_inverse().unwrap_or(EF::ZERO);
-    let first = |v: &[EF], pad: EF| v.first().copied().unwrap_or(pad);
+    let get = |i: usize, pad: EF| fractions.get(i).copied().unwrap_or(pad);
     let ends = [
-        first(&p0, EF::ZERO) * unscale,
-        first(&p1, EF::ZERO) * unscale,
-        first(&q0, EF::ONE),
-        first(&q1, EF::ONE),
+        get(0, EF::ZERO) * unscale,
+        get(2, EF::ZERO) * unscale,
+        get(1, EF::ONE),
+        get(3, EF::ONE),
     ];
     (challenges, ends)
+}
+
+/// The leaves with their first variable bound.
+fn fold_leaves(leaves: &Leaves<'_>, lambda: EF, r: EF) -> Fractions {
+    let mut out = EF::zero_vec(4 * leaves.len.div_ceil(4));
+    out.par_chunks_mut(4 * PIECE).enumerate().for_each_init(
+        || vec![EF::ZERO; 8 * PIECE],
+        |scratch, (i, out)| {
+            let four = &mut scratch[..2 * out.len()];
+            leaves.write(4 * i * PIECE, lambda, four);
+            for (f, out) in four.chunks_exact(8).zip(out.chunks_exact_mut(4)) {
+                for k in 0..4 {
+                    out[k] = f[k] + r * (f[k + 4] - f[k]);
+                }
+            }
+        },
+    );
+    out
 }

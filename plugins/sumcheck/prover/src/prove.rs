@@ -1,6 +1,8 @@
 //! Compiling and proving.
 
-use dsperse_sumcheck_verifier::claims::{Claim, Claims};
+use std::borrow::Cow;
+
+use dsperse_sumcheck_verifier::claims::Claims;
 use dsperse_sumcheck_verifier::commit::{
     Challenger, Commitment, EF, F, Opening, Pcs, ProverData, default_rate, first_fold, pcs,
     protocol,
@@ -12,14 +14,13 @@ use dsperse_sumcheck_verifier::key::{
 };
 use dsperse_sumcheck_verifier::layout::Atom;
 use dsperse_sumcheck_verifier::lookup::LeafClaims;
-use dsperse_sumcheck_verifier::mle::{eq_table, num_vars, suffix};
+use dsperse_sumcheck_verifier::mle::{num_vars, suffix};
 use dsperse_sumcheck_verifier::program::{Program, Tensor};
 use dsperse_sumcheck_verifier::proof::Proof;
 use dsperse_sumcheck_verifier::verify::{PublicTensors, anchor, start};
 use p3_blake3::Blake3;
 use p3_challenger::HashChallenger;
 use p3_commit::MultilinearPcs;
-use p3_field::PrimeCharacteristicRing;
 use p3_matrix::dense::RowMajorMatrix;
 use p3_multilinear_util::point::Point;
 use p3_sumcheck::PrescribedPointPcs;
@@ -27,9 +28,10 @@ use p3_sumcheck::layout::{Layout as _, PrefixProver, Table};
 use thiserror::Error;
 
 use crate::backwards::Walk;
-use crate::lookup::{AtomValues, inner, prove_lookups};
+use crate::lookup::{AtomValues, prove_lookups};
 use crate::sender::{Adversary, Honest, Sender};
-use crate::sumcheck::{Arrays, Form, Instance, prove_batch};
+use crate::stack::reduce_columns;
+use crate::weight::Weight;
 use crate::witness::{Witness, fill_columns, fill_multiplicities, padded, stack};
 use crate::zero::prove_equations;
 
@@ -224,7 +226,7 @@ pub fn compile_with(
             let point = key.anchor_point(&root);
             key.weights = Some(WeightsCommitment {
                 root,
-                anchor: inner(&eq_table(&point), &values),
+                anchor: Weight::eq(&point).inner(&values),
             });
             (values, Some(committed))
         }
@@ -354,14 +356,14 @@ pub(crate) fn prove_with(
     let transcript = start(key, statement.context, &public, &root);
     let mut sender = Sender::new(transcript, adversary);
 
-    let atoms: AtomValues = layout
+    let atoms: AtomValues<'_> = layout
         .atoms
         .iter()
         .map(|&atom| {
             let values = match atom {
                 Atom::Tensor(t) => {
                     let t = &witness.tensors[t as usize];
-                    padded(&t.data, &t.shape)
+                    Cow::Owned(padded(&t.data, &t.shape))
                 }
                 Atom::Column(c) => {
                     let c = &layout.columns[c];
@@ -370,7 +372,7 @@ pub(crate) fn prove_with(
                     } else {
                         &activation_stack
                     };
-                    source[c.offset..c.offset + (1 << num_vars(&c.shape))].to_vec()
+                    Cow::Borrowed(&source[c.offset..c.offset + (1 << num_vars(&c.shape))])
                 }
             };
             (atom, values)
@@ -403,17 +405,18 @@ pub(crate) fn prove_with(
     .map_err(internal)?;
     drop(witness);
 
-    let activation_point = reduce_columns(key, &mut sender, &claims, false, activation_stack, None);
+    let activation_point =
+        reduce_columns(key, &mut sender, &claims, false, &activation_stack, None);
+    drop(activation_stack);
     let weight_point = match layout.weight_vars {
         Some(_) => {
             let whole = anchor(key).map_err(internal)?;
-            let stack = pk.weight_stack.clone();
             Some(reduce_columns(
                 key,
                 &mut sender,
                 &claims,
                 true,
-                stack,
+                &pk.weight_stack,
                 Some(&whole),
             ))
         }
@@ -439,56 +442,6 @@ pub(crate) fn prove_with(
     }
     .to_bytes()
     .map_err(internal)
-}
-
-/// The sumcheck that brings all claims about one stack to one point.
-fn reduce_columns(
-    key: &VerifyingKey,
-    sender: &mut Sender<'_>,
-    claims: &Claims,
-    weights: bool,
-    values: Vec<F>,
-    whole: Option<&Claim>,
-) -> Vec<EF> {
-    let alpha = sender.transcript.challenge();
-    let vars = values.len().trailing_zeros() as usize;
-    let mut weight = match whole {
-        Some(c) => eq_table(&c.point),
-        None => vec![EF::ZERO; values.len()],
-    };
-    let mut claim = whole.map_or(EF::ZERO, |c| c.value);
-    let mut power = if whole.is_some() { alpha } else { EF::ONE };
-    // Equal points share their table of weights.
-    let mut tables: Vec<(&[EF], Vec<EF>)> = vec![];
-    for (column, claims) in key.layout.columns.iter().zip(&claims.columns) {
-        if column.is_weight != weights {
-            continue;
-        }
-        let n = num_vars(&column.shape);
-        for Claim { point, value } in claims {
-            let i = tables.iter().position(|t| t.0 == point).unwrap_or_else(|| {
-                tables.push((point, eq_table(point)));
-                tables.len() - 1
-            });
-            let block = &mut weight[column.offset..column.offset + (1 << n)];
-            block
-                .iter_mut()
-                .zip(&tables[i].1)
-                .for_each(|(w, &e)| *w += power * e);
-            claim += power * *value;
-            power *= alpha;
-        }
-    }
-    let mut instances = [Instance {
-        weight,
-        arrays: Arrays::Base(vec![values]),
-        products: vec![(EF::ONE, vec![Form::array(0)])],
-        claim,
-    }];
-    let point = prove_batch(&mut instances, vars, 2, sender);
-    let [instance] = &instances;
-    let _ = sender.send(instance.ends()[0]);
-    point
 }
 
 #[cfg(test)]

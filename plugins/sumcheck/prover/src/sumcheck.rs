@@ -6,18 +6,25 @@
 //! variables is over first, and then enters as `x_1 .. x_m` times its value (see
 //! the verifier's `zero` module).
 
+use std::borrow::Cow;
 use std::ops::{Add, Mul, Sub};
 
 use dsperse_sumcheck_verifier::commit::{EF, F};
 use dsperse_sumcheck_verifier::transcript::interpolate;
+use dsperse_sumcheck_verifier::wide::WideSum;
 use p3_field::PrimeCharacteristicRing;
+use rayon::prelude::*;
 
 use crate::sender::Sender;
+use crate::weight::{Split, Weight};
+
+/// Fewest elements that are worth handing to other threads.
+pub const PARALLEL: usize = 1 << 12;
 
 /// Tables of values, in the base field until the first variable is bound.
-pub enum Arrays {
+pub enum Arrays<'a> {
     /// Values in the base field.
-    Base(Vec<Vec<F>>),
+    Base(Vec<Cow<'a, [F]>>),
     /// Values in the challenge field.
     Ext(Vec<Vec<EF>>),
 }
@@ -39,21 +46,29 @@ impl Form {
             terms: vec![(index, F::ONE)],
         }
     }
+
+    /// The array that the form is, if it is just one.
+    fn plain(&self) -> Option<usize> {
+        match self.terms.as_slice() {
+            [(index, c)] if *c == F::ONE && self.constant == F::ZERO => Some(*index),
+            _ => None,
+        }
+    }
 }
 
 /// One sum.
-pub struct Instance {
+pub struct Instance<'a> {
     /// The multilinear weight.
-    pub weight: Vec<EF>,
+    pub weight: Weight,
     /// The tables that the forms refer to, each as long as the weight.
-    pub arrays: Arrays,
+    pub arrays: Arrays<'a>,
     /// Coefficients and factors.
     pub products: Vec<(EF, Vec<Form>)>,
     /// The sum, as claimed to the verifier.
     pub claim: EF,
 }
 
-impl Instance {
+impl Instance<'_> {
     fn degree(&self) -> usize {
         1 + self.products.iter().map(|p| p.1.len()).max().unwrap_or(0)
     }
@@ -70,72 +85,144 @@ impl Instance {
     fn round(&self) -> Vec<EF> {
         let degree = self.degree();
         let mut values = match &self.arrays {
-            Arrays::Base(a) => sums(&self.weight, a, &self.products, degree),
-            Arrays::Ext(a) => sums(&self.weight, a, &self.products, degree),
+            Arrays::Base(a) => {
+                let a: Vec<&[F]> = a.iter().map(AsRef::as_ref).collect();
+                sums(&self.weight, &a, &self.products, degree)
+            }
+            Arrays::Ext(a) => {
+                let a: Vec<&[EF]> = a.iter().map(Vec::as_slice).collect();
+                sums(&self.weight, &a, &self.products, degree)
+            }
         };
         values.insert(1, self.claim - values[0]);
         values
     }
 
     fn bind(&mut self, r: EF) {
-        self.weight = fold(&self.weight, r);
-        self.arrays = Arrays::Ext(match &self.arrays {
-            Arrays::Base(a) => a.iter().map(|v| fold(v, r)).collect(),
-            Arrays::Ext(a) => a.iter().map(|v| fold(v, r)).collect(),
-        });
+        self.weight.bind(r);
+        match &mut self.arrays {
+            Arrays::Base(a) => {
+                self.arrays = Arrays::Ext(a.iter().map(|v| fold(v, r)).collect());
+            }
+            Arrays::Ext(a) => a.iter_mut().for_each(|v| fold_in_place(v, 1, r)),
+        }
     }
 }
 
 /// An element of one of the two fields.
 pub trait Value:
     Copy
+    + Send
+    + Sync
     + Add<Output = Self>
     + Sub<Output = Self>
     + Mul<Output = Self>
     + Mul<F, Output = Self>
     + From<F>
 {
-    /// `self * by`, in the challenge field.
-    fn times(self, by: EF) -> EF;
-    /// `self`, in the challenge field.
-    fn lift(self) -> EF;
+    /// Adds `self * by` to a sum.
+    fn add_to(self, by: EF, sum: &mut WideSum);
 }
 
 impl Value for F {
-    fn times(self, by: EF) -> EF {
-        by * self
-    }
-
-    fn lift(self) -> EF {
-        EF::from(self)
+    #[inline(always)]
+    fn add_to(self, by: EF, sum: &mut WideSum) {
+        sum.add_base(by, self);
     }
 }
 
 impl Value for EF {
-    fn times(self, by: EF) -> EF {
-        by * self
-    }
-
-    fn lift(self) -> EF {
-        self
+    #[inline(always)]
+    fn add_to(self, by: EF, sum: &mut WideSum) {
+        sum.add(self, by);
     }
 }
 
 /// Binds the last variable.
-pub fn fold<V: Value>(v: &[V], r: EF) -> Vec<EF> {
-    v.chunks_exact(2)
-        .map(|p| (p[1] - p[0]).times(r) + p[0].lift())
+pub fn fold(v: &[F], r: EF) -> Vec<EF> {
+    v.par_chunks_exact(2)
+        .with_min_len(PARALLEL)
+        .map(|p| r * (p[1] - p[0]) + p[0])
         .collect()
+}
+
+/// Binds the last variable of values that are `width` elements each. The first
+/// half of the vector is what is left; no other memory is touched.
+pub fn fold_in_place(v: &mut Vec<EF>, width: usize, r: EF) {
+    let piece = 2 * width * PARALLEL;
+    v.par_chunks_mut(piece).for_each(|chunk| {
+        for j in 0..chunk.len() / (2 * width) {
+            for k in 0..width {
+                let (a, b) = (chunk[2 * width * j + k], chunk[2 * width * j + width + k]);
+                chunk[width * j + k] = a + r * (b - a);
+            }
+        }
+    });
+    let len = v.len();
+    let mut to = piece / 2;
+    for from in (piece..len).step_by(piece) {
+        let half = (len - from).min(piece) / 2;
+        v.copy_within(from..from + half, to);
+        to += half;
+    }
+    v.truncate(len / 2);
 }
 
 /// `sum` of weight times products over all pairs, at 0, 2, .., `degree`.
 fn sums<V: Value>(
-    weight: &[EF],
-    arrays: &[Vec<V>],
+    weight: &Weight,
+    arrays: &[&[V]],
     products: &[(EF, Vec<Form>)],
     degree: usize,
 ) -> Vec<EF> {
-    let mut acc = vec![EF::ZERO; degree + 1];
+    let Split { high, low } = weight.split();
+    let piece = low.len().min(PARALLEL / 2);
+    let pieces = low.len() / piece;
+    let one = |task: usize| -> Vec<EF> {
+        let (h, at) = (high[task / pieces], task % pieces * piece);
+        let from = task * piece;
+        let arrays: Vec<&[V]> = arrays.iter().map(|a| &a[from..from + piece]).collect();
+        let mut sums = piece_sums(&low[at..at + piece], &arrays, products, degree);
+        sums.iter_mut().for_each(|s| *s *= h);
+        sums
+    };
+    let add = |mut a: Vec<EF>, b: Vec<EF>| {
+        a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+        a
+    };
+    let zero = || vec![EF::ZERO; degree];
+    let tasks = high.len() * pieces;
+    let at_least = (PARALLEL / piece).max(1);
+    (0..tasks)
+        .into_par_iter()
+        .with_min_len(at_least)
+        .fold(zero, |sum, task| add(sum, one(task)))
+        .reduce(zero, add)
+}
+
+fn piece_sums<V: Value>(
+    weight: &[EF],
+    arrays: &[&[V]],
+    products: &[(EF, Vec<Form>)],
+    degree: usize,
+) -> Vec<EF> {
+    // The two commonest sums: a multilinear polynomial, and a product of two.
+    if let [(c, factors)] = products {
+        match factors.as_slice() {
+            [f] => {
+                if let Some(i) = f.plain() {
+                    return linear_sums(weight, arrays[i], *c);
+                }
+            }
+            [f, g] => {
+                if let (Some(i), Some(j)) = (f.plain(), g.plain()) {
+                    return product_sums(weight, arrays[i], arrays[j], *c);
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut acc = vec![WideSum::default(); degree + 1];
     let zero = V::from(F::ZERO);
     // Affine forms are affine in t as well: two values give all.
     let mut forms: Vec<(V, V)> = Vec::new();
@@ -158,31 +245,60 @@ fn sums<V: Value>(
         let (mut wt, dw) = (w[0], w[1] - w[0]);
         for (t, a) in acc.iter_mut().enumerate() {
             if t != 1 {
-                let mut sum = EF::ZERO;
+                let mut sum = WideSum::default();
                 let mut rest = forms.as_slice();
                 for (c, factors) in products {
                     let (here, after) = rest.split_at(factors.len());
                     rest = after;
-                    let Some((first, others)) = here.split_first() else {
-                        sum += *c;
-                        continue;
-                    };
-                    sum += others.iter().fold(first.0, |p, f| p * f.0).times(*c);
+                    match here.split_first() {
+                        Some((first, others)) => others
+                            .iter()
+                            .fold(first.0, |p, f| p * f.0)
+                            .add_to(*c, &mut sum),
+                        None => sum.add_base(*c, F::ONE),
+                    }
                 }
-                *a += wt * sum;
+                a.add(sum.value(), wt);
             }
             wt += dw;
             forms.iter_mut().for_each(|f| f.0 = f.0 + f.1);
         }
     }
     let _ = acc.remove(1);
-    acc
+    acc.into_iter().map(WideSum::value).collect()
+}
+
+/// `c * sum weight * v` at 0 and 2.
+fn linear_sums<V: Value>(weight: &[EF], v: &[V], c: EF) -> Vec<EF> {
+    let mut acc = [WideSum::default(); 2];
+    for (w, v) in weight.chunks_exact(2).zip(v.chunks_exact(2)) {
+        v[0].add_to(w[0], &mut acc[0]);
+        (v[1] + (v[1] - v[0])).add_to(w[1] + (w[1] - w[0]), &mut acc[1]);
+    }
+    acc.into_iter().map(|s| s.value() * c).collect()
+}
+
+/// `c * sum weight * a * b` at 0, 2 and 3.
+fn product_sums<V: Value>(weight: &[EF], a: &[V], b: &[V], c: EF) -> Vec<EF> {
+    let mut acc = [WideSum::default(); 3];
+    for ((w, a), b) in weight
+        .chunks_exact(2)
+        .zip(a.chunks_exact(2))
+        .zip(b.chunks_exact(2))
+    {
+        (a[0] * b[0]).add_to(w[0], &mut acc[0]);
+        let (da, db, dw) = (a[1] - a[0], b[1] - b[0], w[1] - w[0]);
+        let (a, b, w) = (a[1] + da, b[1] + db, w[1] + dw);
+        (a * b).add_to(w, &mut acc[1]);
+        ((a + da) * (b + db)).add_to(w + dw, &mut acc[2]);
+    }
+    acc.into_iter().map(|s| s.value() * c).collect()
 }
 
 /// Proves a batch in `rounds` rounds of `degree`; returns the point, first
 /// variable first.
 pub fn prove_batch(
-    instances: &mut [Instance],
+    instances: &mut [Instance<'_>],
     rounds: usize,
     degree: usize,
     sender: &mut Sender<'_>,
@@ -194,20 +310,22 @@ pub fn prove_batch(
         .map(|i| (i.weight.len() == 1).then_some(i.claim))
         .collect();
     for _ in 0..rounds {
-        let mut total = vec![EF::ZERO; degree + 1];
-        let mut own: Vec<Vec<EF>> = vec![];
-        for (instance, over) in instances.iter().zip(&over) {
-            let values = match over {
+        let own: Vec<Vec<EF>> = instances
+            .par_iter()
+            .zip(&over)
+            .map(|(instance, over)| match over {
                 Some(v) => vec![EF::ZERO, *v],
                 None => instance.round(),
-            };
+            })
+            .collect();
+        let mut total = vec![EF::ZERO; degree + 1];
+        for values in &own {
             for (t, sum) in total.iter_mut().enumerate() {
                 *sum += match values.get(t) {
                     Some(v) => *v,
-                    None => interpolate(&values, EF::from_u64(t as u64)),
+                    None => interpolate(values, EF::from_u64(t as u64)),
                 };
             }
-            own.push(values);
         }
         for (t, &v) in total.iter().enumerate() {
             if t != 1 {
@@ -215,8 +333,11 @@ pub fn prove_batch(
             }
         }
         let r = sender.transcript.challenge();
-        for ((instance, over), values) in instances.iter_mut().zip(&mut over).zip(own) {
-            match over {
+        instances
+            .par_iter_mut()
+            .zip(&mut over)
+            .zip(own)
+            .for_each(|((instance, over), values)| match over {
                 Some(v) => *v *= r,
                 None => {
                     instance.claim = interpolate(&values, r);
@@ -225,8 +346,7 @@ pub fn prove_batch(
                         *over = Some(instance.claim);
                     }
                 }
-            }
-        }
+            });
         point.push(r);
     }
     point.reverse();

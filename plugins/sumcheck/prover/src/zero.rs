@@ -6,19 +6,22 @@ use dsperse_sumcheck_verifier::commit::EF;
 use dsperse_sumcheck_verifier::key::VerifyingKey;
 use dsperse_sumcheck_verifier::layout::{Atom, Gadget, Linear};
 use dsperse_sumcheck_verifier::lookup::LeafClaims;
-use dsperse_sumcheck_verifier::mle::{eq_table, num_vars, outer, split, suffix};
+use dsperse_sumcheck_verifier::mle::{eq_table, num_vars, split, suffix};
 use dsperse_sumcheck_verifier::zero::batch_shape;
 use p3_field::PrimeCharacteristicRing;
+use rayon::prelude::*;
+use std::borrow::Cow;
 
-use crate::lookup::{AtomValues, inner};
+use crate::lookup::AtomValues;
 use crate::sender::Sender;
-use crate::sumcheck::{Arrays, Form, Instance, prove_batch};
+use crate::sumcheck::{Arrays, Form, Instance, PARALLEL, prove_batch};
+use crate::weight::{Weight, pieces};
 
 /// Proves the batch; returns its point and the values of all atoms.
 pub fn prove_equations(
     sender: &mut Sender<'_>,
     key: &VerifyingKey,
-    atoms: &AtomValues,
+    atoms: &AtomValues<'_>,
     leaves: &LeafClaims,
 ) -> (Vec<EF>, Vec<EF>) {
     let layout = &key.layout;
@@ -31,17 +34,18 @@ pub fn prove_equations(
     let mut combined: BTreeMap<usize, Vec<EF>> = BTreeMap::new();
     for (&atom, [first, second]) in layout.lookup_atoms.iter().zip(&leaves.coefficients) {
         let n = vars(atom);
-        let sum = combined.entry(n).or_insert_with(|| vec![EF::ZERO; 1 << n]);
+        let sum = combined.entry(n).or_insert_with(|| EF::zero_vec(1 << n));
         let c = *first + lambda * *second;
-        sum.iter_mut()
-            .zip(&atoms[&atom])
+        sum.par_iter_mut()
+            .with_min_len(PARALLEL)
+            .zip(&*atoms[&atom])
             .for_each(|(s, &v)| *s += c * v);
     }
-    let mut instances: Vec<Instance> = combined
+    let mut instances: Vec<Instance<'_>> = combined
         .into_iter()
         .map(|(n, sum)| {
-            let weight = eq_table(suffix(&leaves.point, n));
-            let claim = weight.iter().zip(&sum).map(|(&w, &s)| w * s).sum();
+            let weight = Weight::eq(suffix(&leaves.point, n));
+            let claim = weight.inner_ext(&sum);
             Instance {
                 weight,
                 arrays: Arrays::Ext(vec![sum]),
@@ -65,31 +69,27 @@ pub fn prove_equations(
         known.extend(used.into_iter().zip(instances[i].ends()));
     }
     drop(instances);
-    let mut tables: BTreeMap<usize, Vec<EF>> = BTreeMap::new();
     let values = layout
         .atoms
         .iter()
         .map(|atom| {
-            let value = known.get(atom).copied().unwrap_or_else(|| {
-                let n = vars(*atom);
-                let eq = tables
-                    .entry(n)
-                    .or_insert_with(|| eq_table(suffix(&point, n)));
-                inner(eq, &atoms[atom])
-            });
+            let value = known
+                .get(atom)
+                .copied()
+                .unwrap_or_else(|| Weight::eq(suffix(&point, vars(*atom))).inner(&atoms[atom]));
             sender.send(value)
         })
         .collect();
     (point, values)
 }
 
-fn gadget_instance(
+fn gadget_instance<'a>(
     gadget: &Gadget,
-    atoms: &AtomValues,
+    atoms: &'a AtomValues<'_>,
     tau: &[EF],
     lambda: EF,
     power: &mut EF,
-) -> (Instance, Vec<Atom>) {
+) -> (Instance<'a>, Vec<Atom>) {
     let mut used: Vec<Atom> = vec![];
     let mut form = |l: &Linear| {
         let (constant, terms) = l.in_field();
@@ -116,15 +116,18 @@ fn gadget_instance(
     let weights: Vec<Vec<EF>> = split(suffix(tau, n), &gadget.shape)
         .into_iter()
         .zip(&gadget.shape)
-        .map(|(part, &size)| {
+        .flat_map(|(part, &size)| {
+            if size == 1 << part.len() {
+                return pieces(part).map(eq_table).collect();
+            }
             let mut t = eq_table(part);
             t[size..].fill(EF::ZERO);
-            t
+            vec![t]
         })
         .collect();
     let instance = Instance {
-        weight: outer(&weights),
-        arrays: Arrays::Base(used.iter().map(|a| atoms[a].clone()).collect()),
+        weight: Weight::new(weights),
+        arrays: Arrays::Base(used.iter().map(|a| Cow::Borrowed(&*atoms[a])).collect()),
         products,
         claim: EF::ZERO,
     };

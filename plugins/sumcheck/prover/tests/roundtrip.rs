@@ -130,3 +130,63 @@ fn requantisation_is_proven_at_every_edge() {
         assert_eq!(verify(&vk, &[0; 32], &inputs, &outputs, &proof), Ok(()));
     }
 }
+
+/// A proof does not depend on how its work is cut: one layer, large enough that
+/// every step is split, with sizes that are no powers of two.
+#[test]
+fn proofs_are_the_same_for_any_number_of_threads() {
+    let (tokens, inner, outer) = (70, 130, 90);
+    let mut program = Program::default();
+    let x = program.push(Op::Input {
+        shape: vec![tokens, inner],
+        lo: -128,
+        hi: 127,
+    });
+    let w = program.push(Op::Weight {
+        shape: vec![inner, outer],
+        lo: -128,
+        hi: 127,
+    });
+    let acc = program.push(Op::Einsum {
+        a: x,
+        b: w,
+        a_labels: b"tc".to_vec(),
+        b_labels: b"cn".to_vec(),
+        out_labels: b"tn".to_vec(),
+    });
+    let hidden = program.push(Op::Requant {
+        input: acc,
+        multiplier: 1,
+        shift: 9,
+        lo: 0,
+        hi: 200,
+    });
+    let y = program.push(Op::Einsum {
+        a: hidden,
+        b: hidden,
+        a_labels: b"tn".to_vec(),
+        b_labels: b"tn".to_vec(),
+        out_labels: b"n".to_vec(),
+    });
+    program.outputs = vec![y];
+    let spread = |n: usize| (0..n as i64).map(|i| i * i * 31 % 256 - 128).collect();
+    let weights = vec![Tensor::new(vec![inner, outer], spread(inner * outer)).expect("a matrix")];
+    let inputs = [Tensor::new(vec![tokens, inner], spread(tokens * inner)).expect("a matrix")];
+    let pk = compile(program, weights).expect("compiles");
+    let with = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        pool.expect("a pool")
+            .install(|| prove(&pk, &[9; 32], &inputs))
+            .expect("proves")
+    };
+    let (outputs, proof) = with(1);
+    let vk = pk.verifying_key().to_bytes();
+    assert_eq!(verify(&vk, &[9; 32], &inputs, &outputs, &proof), Ok(()));
+    for threads in [2, 3, 8] {
+        assert_eq!(
+            with(threads),
+            (outputs.clone(), proof.clone()),
+            "{threads} threads"
+        );
+    }
+}

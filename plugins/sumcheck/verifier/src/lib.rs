@@ -26,6 +26,7 @@ pub mod security;
 pub mod transcript;
 pub mod validate;
 pub mod verify;
+pub mod wide;
 pub mod wire;
 pub mod zero;
 

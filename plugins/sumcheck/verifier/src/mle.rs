@@ -8,6 +8,7 @@
 use p3_field::PrimeCharacteristicRing;
 
 use crate::commit::{EF, F};
+use crate::wide::WideSum;
 
 /// Number of variables of a dimension of size `d`.
 pub fn bits(d: usize) -> usize {
@@ -27,16 +28,18 @@ pub fn field(x: i128) -> F {
 
 /// `eq(point, i)` for every `i`: the table of length `2^point.len()`.
 pub fn eq_table(point: &[EF]) -> Vec<EF> {
-    let mut table = Vec::with_capacity(1 << point.len());
-    table.push(EF::ONE);
+    let mut table = EF::zero_vec(1 << point.len());
+    table[0] = EF::ONE;
+    let mut len = 1;
     for &x in point {
-        // The new variable becomes the least significant one.
-        let old = std::mem::replace(&mut table, Vec::with_capacity(1 << point.len()));
-        for t in old {
-            let high = t * x;
-            table.push(t - high);
-            table.push(high);
+        // The new variable becomes the least significant one; from the end, so
+        // that nothing is overwritten before it is read.
+        for i in (0..len).rev() {
+            let high = table[i] * x;
+            table[2 * i] = table[i] - high;
+            table[2 * i + 1] = high;
         }
+        len *= 2;
     }
     table
 }
@@ -183,12 +186,13 @@ pub fn evaluate(data: &[i64], shape: &[usize], point: &[EF]) -> EF {
         .sum()
 }
 
-/// `sum data * weights` with lazily reduced integer arithmetic on small data.
+/// `sum data * weights`, reduced once.
 pub fn dot(data: &[i64], weights: &[EF]) -> EF {
-    data.iter()
-        .zip(weights)
-        .map(|(&x, &w)| w * F::from_i64(x))
-        .sum()
+    let mut sum = WideSum::default();
+    for (&x, &w) in data.iter().zip(weights) {
+        sum.add_base(w, F::from_i64(x));
+    }
+    sum.value()
 }
 
 /// Where the element with row-major index `flat` of `sizes` lies in the padded

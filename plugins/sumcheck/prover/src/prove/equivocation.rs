@@ -12,6 +12,7 @@ use dsperse_sumcheck_verifier::layout::Layout;
 use dsperse_sumcheck_verifier::program::Op;
 use dsperse_sumcheck_verifier::{Reject, verify};
 use p3_commit::Mmcs;
+use p3_field::PrimeCharacteristicRing;
 use p3_matrix::Matrix;
 use p3_merkle_tree::MerkleTreeMmcs;
 use p3_symmetric::{CompressionFunctionFromHasher, SerializingHasher};
@@ -111,7 +112,7 @@ fn mix(a: &mut ProvingKey, b: &mut ProvingKey, keep: u64) {
         let point = pk.key.anchor_point(&root);
         pk.key.weights = Some(WeightsCommitment {
             root,
-            anchor: inner(&eq_table(&point), &pk.weight_stack),
+            anchor: Weight::eq(&point).inner(&pk.weight_stack),
         });
     }
 }
@@ -193,7 +194,7 @@ fn committed_weights_outside_their_bounds_are_rejected() {
         let point = pk.key.anchor_point(&root);
         pk.key.weights = Some(WeightsCommitment {
             root,
-            anchor: inner(&eq_table(&point), &pk.weight_stack),
+            anchor: Weight::eq(&point).inner(&pk.weight_stack),
         });
         pk.committed = Some((committed, data));
         let key = &pk.key;
