@@ -25,6 +25,8 @@ pub enum SearchSource {
     Added,
     /// The directory of the executable.
     BesideExecutable,
+    /// `lib/dsperse/plugins` below the parent of the executable's directory.
+    Installed,
     /// The user's data directory.
     UserData,
 }
@@ -38,6 +40,7 @@ impl SearchSource {
             Self::Environment => "DSPERSE_PLUGINS",
             Self::Added => "DSPERSE_ADD_PLUGINS",
             Self::BesideExecutable => "beside the executable",
+            Self::Installed => "where the executable was installed",
             Self::UserData => "the user's data directory",
         }
     }
@@ -217,6 +220,15 @@ pub(crate) fn search_order(flag: &[PathBuf], env: &Environment) -> Vec<SearchPat
             beside.map(Path::to_path_buf).into_iter().collect(),
             SearchSource::BesideExecutable,
         ));
+        // Where installers put libraries that belong to a program in PREFIX/bin.
+        let prefix = beside.and_then(Path::parent);
+        search.extend(from(
+            prefix
+                .map(|dir| dir.join("lib").join("dsperse").join("plugins"))
+                .into_iter()
+                .collect(),
+            SearchSource::Installed,
+        ));
         // The data directory comes from HOME, which a set-user-ID program can't trust.
         let data = env.data_home.as_ref().filter(|_| !env.elevated);
         search.extend(from(
@@ -262,7 +274,11 @@ mod tests {
         let search = search_order(&[], &env());
         assert_eq!(
             paths(&search),
-            ["/opt/bin", "/home/u/.local/share/dsperse/plugins"]
+            [
+                "/opt/bin",
+                "/opt/lib/dsperse/plugins",
+                "/home/u/.local/share/dsperse/plugins"
+            ]
         );
     }
 
@@ -291,7 +307,10 @@ mod tests {
         env.plugins = Some("/evil".into());
         env.add_plugins = Some("/evil".into());
         env.elevated = true;
-        assert_eq!(paths(&search_order(&[], &env)), ["/opt/bin"]);
+        assert_eq!(
+            paths(&search_order(&[], &env)),
+            ["/opt/bin", "/opt/lib/dsperse/plugins"]
+        );
         assert_eq!(env.cache_dir(), None);
     }
 }

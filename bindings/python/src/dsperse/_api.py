@@ -278,8 +278,8 @@ def _input(value: Optional[Input]) -> Iterator[Optional[Path]]:
     if value is None:
         yield None
     elif isinstance(value, (str, Path)) or hasattr(value, "__fspath__"):
-        yield Path(value)  # type: ignore[arg-type]
+        yield Path(value)
     else:
         with _scratch() as scratch:
-            arrays: Any = value if isinstance(value, (dict, np.ndarray)) else list(value)  # type: ignore[arg-type]
+            arrays: Any = value if isinstance(value, (dict, np.ndarray)) else list(value)
             yield write_input(scratch / "input", arrays)

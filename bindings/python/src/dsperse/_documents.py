@@ -387,7 +387,7 @@ class Sliced(Document):
 
 
 @dataclass(frozen=True)
-class NodeAnalysis:
+class SliceAnalysis:
     """One slice, and which backend could prove it."""
 
     index: int
@@ -400,7 +400,7 @@ class NodeAnalysis:
     declined: dict[str, str]
 
     @classmethod
-    def from_json(cls, d: Json) -> NodeAnalysis:
+    def from_json(cls, d: Json) -> SliceAnalysis:
         """From one entry of ``analysis.slices``."""
         return cls(
             index=int(d["index"]),
@@ -419,7 +419,7 @@ class Analysis(Document):
     identity: str
     parameters: int
     macs: int
-    slices: tuple[NodeAnalysis, ...]
+    slices: tuple[SliceAnalysis, ...]
 
     @classmethod
     def from_json(cls, d: Json) -> Analysis:
@@ -430,7 +430,7 @@ class Analysis(Document):
             identity=str(a["identity"]),
             parameters=int(a["parameters"]),
             macs=int(a["macs"]),
-            slices=tuple(map(NodeAnalysis.from_json, a["slices"])),
+            slices=tuple(map(SliceAnalysis.from_json, a["slices"])),
         )
 
     def _repr_html_(self) -> str:

@@ -145,10 +145,10 @@ def _result(output: str, exit_code: int, log: str, accept: Sequence[int]) -> dic
                 log=log,
             ) from None
     if isinstance(document, dict):
-        error = document.get("error")
-        if isinstance(error, dict):
-            hint = error.get("hint")
-            raise error_for(exit_code, str(error.get("message", "")), None if hint is None else str(hint), log)
+        problem = document.get("error")
+        if isinstance(problem, dict):
+            hint = problem.get("hint")
+            raise error_for(exit_code, str(problem.get("message", "")), None if hint is None else str(hint), log)
         if exit_code in accept:
             return document
     last = log.strip().splitlines()[-1] if log.strip() else ""
