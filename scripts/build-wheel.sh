@@ -30,7 +30,9 @@ say() { printf '== %s\n' "$*" >&2; }
 
 say "program and plugins"
 cd "$root"
-cargo build --release --workspace --lib --bins
+# Test fixtures have no place in a wheel.
+cargo build --release -p dsperse -p dsperse-backend-ezkl -p dsperse-backend-jstprove \
+    -p dsperse-backend-onnx -p dsperse-backend-sumcheck
 
 say "maturin"
 [ -x "$tools/bin/python" ] || "${PYTHON:-python3}" -m venv "$tools"
@@ -44,9 +46,7 @@ for name in ezkl jstprove onnx sumcheck; do
 done
 mkdir -p "$wheels"
 rm -f "$wheels"/dsperse-*.whl
-"$tools/bin/maturin" build --release --manifest-path "$root/host/cli/Cargo.toml" \
-    --project-dir "$package" --out "$wheels" 2>/dev/null ||
-    (cd "$package" && "$tools/bin/maturin" build --release --out "$wheels")
+(cd "$package" && "$tools/bin/maturin" build --release --out "$wheels")
 if [ "$sdist" = 1 ]; then
     (cd "$package" && "$tools/bin/maturin" sdist --out "$wheels")
 fi
