@@ -170,7 +170,7 @@ mod tests {
         );
         assert!(!proof.zero_knowledge && !proof.hides_weights);
         assert_eq!(proof.binds_public_io, BindsPublicIo::Strong);
-        assert_eq!(d.facts["protocol"], "dsperse-sumcheck/1");
+        assert_eq!(d.facts["protocol"], "dsperse-sumcheck/2");
     }
 
     #[test]

@@ -188,7 +188,7 @@ impl Block<'_> {
                 let row_bits = bits(row_len);
                 let mut i = at.start;
                 while i < at.end {
-                    let stop = ((i >> row_bits) + 1 << row_bits).min(at.end);
+                    let stop = (((i >> row_bits) + 1) << row_bits).min(at.end);
                     let real = match is_row(i >> row_bits, shape) {
                         true => ((i >> row_bits << row_bits) + row_len).clamp(i, stop),
                         false => i,

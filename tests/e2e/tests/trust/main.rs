@@ -156,6 +156,9 @@ fn command_line(world: &World, options: &VerifyOptions) -> i32 {
             command.arg(flag).arg(digest);
         }
     }
+    if let Some(most) = options.max_error {
+        command.arg("--max-error").arg(most.to_string());
+    }
     if options.recompile {
         command.arg("--recompile");
     }

@@ -67,16 +67,27 @@ fn proven(_: &World) -> VerifyOptions {
         ..VerifyOptions::default()
     }
 }
+/// An error that no output of these models exceeds: a verifier who looks at keys alone.
+const FAR: f64 = 1.0;
+
+fn any_error(_: &World) -> VerifyOptions {
+    VerifyOptions {
+        max_error: Some(FAR),
+        ..VerifyOptions::default()
+    }
+}
 /// Pins the model as it was before anybody touched it.
 fn pinned_model(w: &World) -> VerifyOptions {
     VerifyOptions {
         expect_model: Some(before(w).model().identity),
+        max_error: Some(FAR),
         ..VerifyOptions::default()
     }
 }
 fn recompiled(_: &World) -> VerifyOptions {
     VerifyOptions {
         recompile: true,
+        max_error: Some(FAR),
         ..VerifyOptions::default()
     }
 }
@@ -87,6 +98,7 @@ fn pinned_keys(w: &World) -> VerifyOptions {
         .report();
     VerifyOptions {
         expect_keys: report.keys_sha256,
+        max_error: Some(FAR),
         ..VerifyOptions::default()
     }
 }
@@ -895,8 +907,15 @@ pub fn table() -> Vec<Row> {
             "key of another circuit with a true proof of it",
             PROVERS,
             forge,
-            plain,
+            any_error,
             KeysAsGiven,
+        ),
+        row(
+            "key of another circuit, told by its output",
+            SUMCHECK,
+            forge,
+            plain,
+            Failed(&["too far from the float model's"]),
         ),
         row(
             "key of another circuit, digest as before",

@@ -2,6 +2,7 @@
 //! places again and again, or Concat of copies.
 
 use crate::builder::Builder;
+use crate::constants::LIMIT;
 use crate::operand::Operand;
 use crate::rule::{Decline, Done, Rule, Site};
 
@@ -18,8 +19,27 @@ fn repeats(b: &Builder<'_>, n: &Site<'_>) -> Done<(Operand, Vec<usize>)> {
         .map(|t| usize::try_from(t).ok().filter(|t| *t > 0))
         .collect::<Option<Vec<_>>>();
     match times {
-        Some(times) if times.len() == x.rank() => Ok((x, times)),
+        Some(times) if times.len() == x.rank() => {
+            let sizes = times
+                .iter()
+                .zip(&x.shape)
+                .map(|(t, d)| t.saturating_mul(*d));
+            fits(sizes)?;
+            Ok((x, times))
+        }
         _ => Decline::because("its repeats are no positive number for each axis"),
+    }
+}
+
+/// A few bytes of a model can ask for more than any memory holds.
+fn fits(sizes: impl IntoIterator<Item = usize>) -> Done<()> {
+    let elements = sizes.into_iter().fold(1usize, usize::saturating_mul);
+    if elements <= LIMIT {
+        Ok(())
+    } else {
+        Decline::because(format!(
+            "its result has {elements} elements, at most {LIMIT} are written out"
+        ))
     }
 }
 
@@ -46,7 +66,8 @@ fn target(b: &mut Builder<'_>, n: &Site<'_>) -> Done<(Operand, Vec<usize>)> {
     let Some(t) = b.type_of(n) else {
         return Decline::because("its result's shape can't be told");
     };
-    let mut shape = vec![1; t.shape.len() - x.rank()];
+    fits(t.shape.iter().copied())?;
+    let mut shape = vec![1; t.shape.len().saturating_sub(x.rank())];
     shape.extend(&x.shape);
     Ok((b.reshape(&x, &shape)?, t.shape))
 }
