@@ -16,4 +16,5 @@ fi
     'numpy>=1.24' 'pytest>=8' 'mypy>=1.13' 'tqdm>=4.60' types-tqdm
 cd "$root/bindings/python"
 "$tools/bin/mypy" --cache-dir "$tools/mypy-cache"
-PYTHONPATH=src DSPERSE_PROGRAM="$program" "$tools/bin/python" -m pytest -q -p no:cacheprovider "$@"
+# "cargo test" leaves the plugins in deps/; "cargo build" puts them beside the program.
+PYTHONPATH=src DSPERSE_PROGRAM="$program" DSPERSE_ADD_PLUGINS="$(dirname "$program")/deps" "$tools/bin/python" -m pytest -q -p no:cacheprovider "$@"
