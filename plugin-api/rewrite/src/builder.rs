@@ -14,6 +14,9 @@ use std::rc::Rc;
 /// Most nodes that one rule may make.
 const MAX_NODES: usize = 50_000;
 
+/// Most elements of all constants that are made for a model.
+const MAX_CONSTANTS: usize = 1 << 27;
+
 /// Collects the nodes that take the place of one.
 #[derive(Debug)]
 pub(crate) struct Builder<'c> {
@@ -39,6 +42,11 @@ impl<'c> Builder<'c> {
     /// The value of an operand, when it is fixed.
     pub(crate) fn value(&self, x: &Operand) -> Option<Rc<Tensor>> {
         self.context.constant(&x.name)
+    }
+
+    /// A constant by its name.
+    pub(crate) fn by_name(&self, name: &str) -> Option<Rc<Tensor>> {
+        self.context.constant(name)
     }
 
     /// Constant integers by the tensor's name.
@@ -108,8 +116,28 @@ impl<'c> Builder<'c> {
         out
     }
 
+    /// Whether a tensor of this shape may be made: a few bytes of a model can ask for more
+    /// than any memory holds.
+    fn fits(&self, shape: &[usize], constant: bool) -> Done<()> {
+        let count = elements(shape).unwrap_or(usize::MAX);
+        if count > self.context.bound {
+            return Decline::because(format!(
+                "a part of it would have {count} elements, at most {} are made of it",
+                self.context.bound
+            ));
+        }
+        if constant && self.context.spent().saturating_add(count) > MAX_CONSTANTS {
+            return Decline::because(format!(
+                "the constants that take the place of operators would have more than \
+                 {MAX_CONSTANTS} elements"
+            ));
+        }
+        Ok(())
+    }
+
     /// Constant numbers in a type.
     pub(crate) fn numbers(&mut self, dtype: DataType, shape: &[usize], v: &[f64]) -> Done<Operand> {
+        self.fits(shape, true)?;
         constants::from_f64(dtype, v)
             .and_then(|values| Tensor::new(shape.to_vec(), values))
             .map(|t| self.constant(t))
@@ -169,6 +197,9 @@ impl<'c> Builder<'c> {
             })
             .collect();
         let types = self.context.infer(&node);
+        for t in types.iter().flatten() {
+            self.fits(&t.shape, false)?;
+        }
         if outputs == 1
             && let Some(Some(t)) = types.first()
             && let Some(value) = self.context.evaluate(&node, t)
@@ -487,14 +518,31 @@ impl<'c> Builder<'c> {
         self.reduce("ReduceMean", x, axes, keep)
     }
 
+    /// The product of an axis with a matrix `[size, new size]`.
+    pub(crate) fn along(&mut self, x: &Operand, axis: usize, w: &Operand) -> Done<Operand> {
+        let last = x.rank().saturating_sub(1);
+        let mut perm: Vec<usize> = (0..x.rank()).collect();
+        perm.swap(axis, last);
+        let t = self.transpose(x, &perm)?;
+        let size = t.size(last).max(1);
+        let rows = self.reshape(&t, &[t.elements() / size, size])?;
+        let y = self.matmul(&rows, w)?;
+        let mut shape = t.shape.clone();
+        if let Some(end) = shape.last_mut() {
+            *end = w.size(1);
+        }
+        let y = self.reshape(&y, &shape)?;
+        self.transpose(&y, &perm)
+    }
+
     /// Softmax along one axis, whatever that means to the version.
     pub(crate) fn softmax(&mut self, x: &Operand, axis: usize) -> Done<Operand> {
-        self.along("Softmax", x, axis)
+        self.by_rows("Softmax", x, axis)
     }
 
     /// `Softmax`, `LogSoftmax` or `Hardmax` along one axis: before opset 13 these work on
     /// all axes from the given one on, so the axis is brought to the end.
-    fn along(&mut self, operator: &str, x: &Operand, axis: usize) -> Done<Operand> {
+    fn by_rows(&mut self, operator: &str, x: &Operand, axis: usize) -> Done<Operand> {
         let attribute = |a: usize| vec![AttributeProto::from_int("axis", a as i64)];
         if self.opset() >= 13 || axis + 1 == x.rank() {
             return self.node(operator, &[x], attribute(axis));
@@ -507,13 +555,20 @@ impl<'c> Builder<'c> {
     }
 
     /// `Greater`, `Less`, `GreaterOrEqual`, `LessOrEqual` or `Equal`. Before opset 12 the
-    /// inclusive ones are the negation of the others.
+    /// inclusive ones are the negation of the others; before opset 11 floats are equal when
+    /// neither is the greater one.
     pub(crate) fn compare(&mut self, operator: &str, a: &Operand, b: &Operand) -> Done<Operand> {
         let opposite = match operator {
             "GreaterOrEqual" => "Less",
             "LessOrEqual" => "Greater",
             _ => "",
         };
+        if self.opset() < 11 && operator == "Equal" && a.dtype.is_float() {
+            let less = self.node("Less", &[a, b], vec![])?;
+            let greater = self.node("Greater", &[a, b], vec![])?;
+            let either = self.node("Or", &[&less, &greater], vec![])?;
+            return self.unary("Not", &either);
+        }
         if self.opset() < 12 && !opposite.is_empty() {
             let x = self.node(opposite, &[a, b], vec![])?;
             return self.unary("Not", &x);

@@ -3,7 +3,7 @@
 
 use crate::operand::{TensorType, broadcast, elements, position, strides};
 use dsperse_onnx::{DataType, NodeProto, Tensor, Values};
-use half::{bf16, f16};
+use dsperse_tensor::round::{f64_to_bf16, f64_to_f16, integer_to_bf16, integer_to_f16};
 
 /// Largest tensor that is computed here.
 pub(crate) const LIMIT: usize = 1 << 24;
@@ -38,8 +38,8 @@ pub fn from_f64(dtype: DataType, v: &[f64]) -> Option<Values> {
     Some(match dtype {
         DataType::F32 => Values::F32(v.iter().map(|x| *x as f32).collect()),
         DataType::F64 => Values::F64(v.to_vec()),
-        DataType::F16 => Values::F16(v.iter().map(|x| f16::from_f64(*x)).collect()),
-        DataType::Bf16 => Values::Bf16(v.iter().map(|x| bf16::from_f64(*x)).collect()),
+        DataType::F16 => Values::F16(v.iter().map(|x| f64_to_f16(*x)).collect()),
+        DataType::Bf16 => Values::Bf16(v.iter().map(|x| f64_to_bf16(*x)).collect()),
         DataType::I8 => Values::I8(v.iter().map(|x| *x as i8).collect()),
         DataType::I16 => Values::I16(v.iter().map(|x| *x as i16).collect()),
         DataType::I32 => Values::I32(v.iter().map(|x| *x as i32).collect()),
@@ -70,6 +70,10 @@ fn from_i64(dtype: DataType, v: &[i64]) -> Option<Values> {
         DataType::U32 => Values::U32(v.iter().map(|x| *x as u32).collect()),
         DataType::U64 => Values::U64(v.iter().map(|x| *x as u64).collect()),
         DataType::Bool => Values::Bool(v.iter().map(|x| *x != 0).collect()),
+        // Each of these rounds once.
+        DataType::F32 => Values::F32(v.iter().map(|x| *x as f32).collect()),
+        DataType::F16 => Values::F16(v.iter().map(|x| integer_to_f16(i128::from(*x))).collect()),
+        DataType::Bf16 => Values::Bf16(v.iter().map(|x| integer_to_bf16(i128::from(*x))).collect()),
         _ => from_f64(dtype, &v.iter().map(|x| *x as f64).collect::<Vec<_>>())?,
     })
 }

@@ -22,6 +22,11 @@ pub(crate) struct Context {
     values: RefCell<HashMap<String, Option<Rc<Tensor>>>>,
     /// Constants that rules have made.
     made: HashMap<String, Rc<Tensor>>,
+    /// Their names in order, and how many elements they have together.
+    order: Vec<String>,
+    spent: usize,
+    /// Most elements of a tensor that is made for the node at hand.
+    pub bound: usize,
     taken: HashSet<String>,
     used: HashSet<String>,
     /// Last number given to a name, so that a long loop does not count from 1 each time.
@@ -117,7 +122,39 @@ impl Context {
         self.types.get(name)
     }
 
+    /// A place in the list of made constants, to go back to with [`Self::forget`].
+    pub(crate) fn mark(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Drops the constants of an attempt that led nowhere.
+    pub(crate) fn forget(&mut self, mark: usize) {
+        for name in self.order.split_off(mark.min(self.order.len())) {
+            if let Some(t) = self.made.remove(&name) {
+                self.spent = self.spent.saturating_sub(t.len());
+            }
+        }
+    }
+
+    /// How many elements all made constants have.
+    pub(crate) fn spent(&self) -> usize {
+        self.spent
+    }
+
+    /// Number of elements of the largest tensor that the node reads or writes.
+    pub(crate) fn largest(&self, node: &NodeProto) -> usize {
+        let named = node.input.iter().chain(&node.output);
+        let known = named.filter_map(|name| self.types.get(name)?.elements());
+        let inferred = self.infer(node).into_iter().flatten();
+        known
+            .chain(inferred.filter_map(|t| t.elements()))
+            .max()
+            .unwrap_or(0)
+    }
+
     pub(crate) fn add_constant(&mut self, name: String, tensor: Tensor) {
+        self.spent = self.spent.saturating_add(tensor.len());
+        self.order.push(name.clone());
         self.types.insert(
             name.clone(),
             TensorType::new(tensor.values.dtype(), &tensor.dims),

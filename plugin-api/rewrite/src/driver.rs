@@ -16,6 +16,46 @@ const OPSET: i64 = 18;
 const MIN_IR_VERSION: i64 = 4;
 /// Rules within rules.
 const MAX_DEPTH: usize = 16;
+/// A tensor that is made for a node has at most this many elements, or [`GROWTH`] times those
+/// of the largest tensor that the node reads or writes, whichever is more.
+const LARGEST: usize = 1 << 24;
+/// How much larger than a node's own tensors those may be that are made for it.
+const GROWTH: usize = 16;
+/// Most nodes that take the place of one.
+const MAX_NODES: usize = 200_000;
+
+/// Why there can be no rule for these.
+const NEVER: &[(&str, &str)] = &[
+    (
+        "NonMaxSuppression",
+        "how many boxes it keeps depends on the data, and a proof's tensors have fixed sizes; \
+         export the model without it and do it on the proven scores",
+    ),
+    (
+        "NonZero",
+        "how many places it finds depends on the data, and a proof's tensors have fixed sizes",
+    ),
+    (
+        "Unique",
+        "how many elements it finds depends on the data, and a proof's tensors have fixed sizes",
+    ),
+    (
+        "Compress",
+        "how many elements it keeps depends on the data, and a proof's tensors have fixed sizes",
+    ),
+    (
+        "Loop",
+        "how often it runs may depend on the data; export the model with the loop unrolled",
+    ),
+    (
+        "Scan",
+        "its body is a graph of its own; export the model with the loop unrolled",
+    ),
+    (
+        "If",
+        "which branch it takes depends on the data, and a proof has one circuit",
+    ),
+];
 
 /// A node that was replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -202,6 +242,8 @@ impl Driver<'_> {
     /// The nodes that take a node's place, all of them native.
     fn replace(&mut self, node: &NodeProto, inner: bool) -> Done<Vec<NodeProto>> {
         let mut stack = Vec::new();
+        let largest = self.context.largest(node);
+        self.context.bound = largest.saturating_mul(GROWTH).max(LARGEST);
         self.expand(node, inner, &mut stack)
     }
 
@@ -226,7 +268,7 @@ impl Driver<'_> {
                 continue;
             }
             stack.push(rule.name);
-            let before = self.rules.len();
+            let (before, mark) = (self.rules.len(), self.context.mark());
             self.rules.push(rule.name);
             let result = self.apply(rule.apply, rule.name, node, inner, stack);
             stack.pop();
@@ -234,11 +276,17 @@ impl Driver<'_> {
                 Ok(nodes) => return Ok(nodes),
                 Err(e) => {
                     self.rules.truncate(before);
+                    self.context.forget(mark);
                     why.get_or_insert(e);
                 }
             }
         }
         Err(why.unwrap_or_else(|| {
+            let never = NEVER.iter().filter(|_| domain.is_empty());
+            let mut never = never.filter(|(o, _)| *o == node.op_type());
+            if let Some((_, reason)) = never.next() {
+                return Decline((*reason).to_owned());
+            }
             Decline(format!(
                 "there is no rule that replaces \"{}\"",
                 operator(node)
@@ -262,6 +310,9 @@ impl Driver<'_> {
         self.connect(node, &site, &results, &mut nodes)?;
         let mut out = Vec::with_capacity(nodes.len());
         for n in nodes {
+            if out.len() > MAX_NODES {
+                return Decline::because(format!("it would become more than {MAX_NODES} nodes"));
+            }
             if (self.native)(&self.context.site(&n, true)) {
                 out.push(n);
                 continue;

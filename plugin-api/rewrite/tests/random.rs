@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Jobs, python};
+use common::{Jobs, python, run_script};
 use dsperse_onnx::{
     AttributeProto, DataType, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, Tensor,
     TensorProto, ValueInfoProto, Values,
@@ -303,5 +303,41 @@ fn rewritten_nodes_compute_the_same() {
     trees(&mut jobs, folder.path(), &mut r);
     resizes(&mut jobs, folder.path(), &mut r);
     let failed = jobs.check(&python, folder.path());
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+/// What tests/reference/generate.py makes: most operators, with random attributes.
+fn generated(jobs: &mut Jobs, folder: &std::path::Path, python: &std::path::Path) {
+    let seed = std::env::var("DSPERSE_SEED").unwrap_or_else(|_| "11".into());
+    run_script(python, "generate.py", &[folder.as_ref(), seed.as_ref()]);
+    let list = std::fs::read(folder.join("cases.json")).unwrap();
+    let list: Vec<serde_json::Value> = serde_json::from_slice(&list).unwrap();
+    assert!(list.len() > 500);
+    let mut declined = Vec::new();
+    for case in list {
+        let file = std::path::PathBuf::from(case["file"].as_str().unwrap());
+        let mut model = ModelProto::parse(std::fs::read(&file).unwrap()).unwrap();
+        let outcome = jobs.rewritten(&mut model);
+        for d in outcome.declined {
+            declined.push(format!("{}: {}", case["name"], d.reason));
+        }
+        let new = file.with_extension("rewritten");
+        std::fs::write(&new, model.to_bytes()).unwrap();
+        let mut job = case.clone();
+        job["model"] = serde_json::json!(new);
+        job["original"] = case["file"].clone();
+        jobs.jobs.push(job);
+    }
+    assert!(declined.is_empty(), "{}", declined.join("\n"));
+}
+
+#[test]
+fn generated_nodes_compute_the_same() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let mut jobs = Jobs::default();
+    generated(&mut jobs, folder.path(), &python);
+    let failed = jobs.check(&python, folder.path());
+    println!("{} nodes, {} rules", jobs.jobs.len(), jobs.rules.len());
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }

@@ -15,19 +15,20 @@ use crate::rule::Rule;
 /// All rules. Where several fit an operator, the first that leads to native operators is
 /// taken.
 pub static RULES: &[Rule] = &{
-    use attention::{rotary, scaled};
-    use classical::{linear, simple as ml, trees};
-    use convolution::{einsum, gemm, global_pool, spatial, transposed};
+    use attention::{contributed, rotary, scaled};
+    use classical::{encoder, linear, simple as ml, svm, trees};
+    use convolution::{einsum, gemm, global_pool, groups, pools, spatial, transposed};
     use elementwise::{
-        elu, extremum, gelu, hard_sigmoid, hyperbolic, mean, mish, modulo, pow, prelu, reciprocal,
-        round, select, shrink, sigmoid, simple, softmax, softplus, softsign, sum, thresholded_relu,
+        elu, extremum, gelu, hard_sigmoid, hyperbolic, logic, mean, mish, modulo, pow, prelu,
+        reciprocal, round, select, shrink, sigmoid, simple, softmax, softplus, softsign, sum,
+        thresholded_relu,
     };
     use movement::{
-        constants, cumsum, depth_space, indexing, one_hot, pad, reshaping, resize, scatter,
-        sequence, split, tile, trilu,
+        as_product, computed, constants, cumsum, depth_space, indexing, one_hot, pad, reshaping,
+        resize, scatter, sequence, split, tile, top_k, trilu,
     };
     use norm::{batch, group, layer, lp, rms};
-    use quantised::linear as quantised_linear;
+    use quantised::{between, integer, linear as quantised_linear};
     use recurrent::layers;
     use reduce::{arg, composed};
     [
@@ -50,10 +51,15 @@ pub static RULES: &[Rule] = &{
         hyperbolic::RULES[2],
         hyperbolic::RULES[3],
         hyperbolic::RULES[4],
+        logic::RULES[0],
+        logic::RULES[1],
+        logic::RULES[2],
+        logic::RULES[3],
         mean::RULE,
         mish::RULE,
         modulo::RULE,
         pow::RULE,
+        pow::GENERAL,
         prelu::PRELU,
         prelu::LEAKY,
         reciprocal::RULE,
@@ -105,8 +111,19 @@ pub static RULES: &[Rule] = &{
         global_pool::AVERAGE,
         global_pool::MAX,
         global_pool::LP,
+        pools::RULES[0],
+        pools::RULES[1],
+        pools::RULES[2],
+        pools::RULES[3],
+        pools::RULES[4],
+        pools::RULES[5],
+        pools::RULES[6],
+        pools::RULES[7],
+        pools::RULES[8],
         spatial::ONE,
         spatial::THREE,
+        groups::DENSE,
+        groups::FUSED,
         transposed::RULE,
         constants::RULES[0],
         constants::RULES[1],
@@ -119,6 +136,7 @@ pub static RULES: &[Rule] = &{
         indexing::ELEMENTS,
         indexing::ND,
         indexing::SLICE,
+        top_k::RULE,
         one_hot::RULE,
         pad::RULE,
         reshaping::RULES[0],
@@ -127,6 +145,11 @@ pub static RULES: &[Rule] = &{
         scatter::ND,
         scatter::ELEMENTS,
         scatter::OLD,
+        computed::RULES[0],
+        computed::RULES[1],
+        computed::RULES[2],
+        computed::RULES[3],
+        computed::RULES[4],
         sequence::RULE,
         split::RULE,
         tile::TILE,
@@ -141,9 +164,30 @@ pub static RULES: &[Rule] = &{
         resize::UPSAMPLE,
         quantised_linear::QUANTIZE,
         quantised_linear::DEQUANTIZE,
-        quantised_linear::MATMUL,
+        integer::MATMUL,
+        integer::CONV,
+        integer::DYNAMIC,
+        between::RULES[0],
+        between::RULES[1],
+        between::RULES[2],
+        between::RULES[3],
+        between::RULES[4],
+        between::RULES[5],
+        between::RULES[6],
+        between::RULES[7],
+        between::RULES[8],
+        between::RULES[9],
+        between::RULES[10],
+        between::RULES[11],
+        between::RULES[12],
+        between::RULES[13],
+        between::RULES[14],
         rotary::RULE,
+        rotary::MS,
         scaled::RULE,
+        contributed::MULTI_HEAD,
+        contributed::ATTENTION,
+        contributed::EMBED,
         ml::RULES[0],
         ml::RULES[1],
         ml::RULES[2],
@@ -153,10 +197,22 @@ pub static RULES: &[Rule] = &{
         linear::CLASSIFIER,
         trees::REGRESSOR,
         trees::CLASSIFIER,
+        trees::ENSEMBLE,
+        svm::CLASSIFIER,
+        svm::REGRESSOR,
+        encoder::LABEL,
+        encoder::ONE_HOT,
+        encoder::IMPUTER,
         layers::RULES[0],
         layers::RULES[1],
         layers::RULES[2],
         arg::MAX,
         arg::MIN,
+        as_product::RULES[0],
+        as_product::RULES[1],
+        as_product::RULES[2],
+        as_product::RULES[3],
+        as_product::RULES[4],
+        as_product::RULES[5],
     ]
 };

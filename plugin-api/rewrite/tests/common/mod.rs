@@ -77,26 +77,38 @@ pub fn primitive(site: &Site<'_>) -> bool {
     }
 }
 
-/// The reference Python, or `None` with a note where none is installed.
-pub fn python() -> Option<PathBuf> {
-    let found = std::env::var_os("DSPERSE_PYTHON")
+/// What a test says where the reference Python is missing.
+pub const MISSING: &str = "no reference Python: run \"scripts/install-backends.sh reference\"";
+
+/// The reference Python, where one is installed.
+pub fn find_python() -> Option<PathBuf> {
+    std::env::var_os("DSPERSE_PYTHON")
         .map(PathBuf::from)
         .or_else(|| Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.venv/bin/python")))
-        .filter(|p| p.exists());
+        .filter(|p| p.exists())
+}
+
+/// The same, or `None` with a note.
+pub fn python() -> Option<PathBuf> {
+    let found = find_python();
     if found.is_none() {
-        assert!(
-            std::env::var("DSPERSE_REQUIRE_TOOLS").as_deref() != Ok("1"),
-            "no reference Python: run \"scripts/install-backends.sh reference\""
-        );
-        println!("skipped: no reference Python (scripts/install-backends.sh reference)");
+        let required = std::env::var("DSPERSE_REQUIRE_TOOLS").as_deref() == Ok("1");
+        assert!(!required, "{MISSING}");
+        println!("skipped: {MISSING}");
     }
     found
 }
 
-/// Runs the script; returns what it printed.
+/// Runs `run.py`; returns what it printed.
 pub fn script(python: &Path, arguments: &[&std::ffi::OsStr]) -> String {
+    run_script(python, "run.py", arguments)
+}
+
+/// Runs a script of `tests/reference`; returns what it printed.
+pub fn run_script(python: &Path, name: &str, arguments: &[&std::ffi::OsStr]) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference");
     let out = Command::new(python)
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/run.py"))
+        .arg(folder.join(name))
         .args(arguments)
         .output()
         .unwrap();
@@ -127,6 +139,12 @@ impl Jobs {
 
     /// Runs all comparisons. Returns a line for each that failed.
     pub fn check(&self, python: &Path, folder: &Path) -> Vec<String> {
+        let results = self.results(python, folder);
+        results.into_iter().filter_map(Result::err).collect()
+    }
+
+    /// The same, in the order of the jobs.
+    pub fn results(&self, python: &Path, folder: &Path) -> Vec<Result<(), String>> {
         let list = folder.join("jobs.json");
         std::fs::write(&list, serde_json::to_vec(&self.jobs).unwrap()).unwrap();
         let text = script(python, &["check".as_ref(), list.as_ref()]);
@@ -138,12 +156,12 @@ impl Jobs {
         results
             .iter()
             .zip(&self.jobs)
-            .filter_map(|(r, job)| {
+            .map(|(r, job)| {
                 let tolerance = job["tolerance"].as_f64().unwrap();
                 match r["error"].as_f64() {
-                    Some(e) if e <= tolerance => None,
-                    Some(e) => Some(format!("{}: off by {e:.2e}", job["name"])),
-                    None => Some(format!("{}: {}", job["name"], r["failed"])),
+                    Some(e) if e <= tolerance => Ok(()),
+                    Some(e) => Err(format!("{}: off by {e:.2e}", job["name"])),
+                    None => Err(format!("{}: {}", job["name"], r["failed"])),
                 }
             })
             .collect()

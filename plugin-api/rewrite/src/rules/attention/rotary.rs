@@ -1,20 +1,61 @@
 //! RotaryEmbedding (ONNX RotaryEmbedding-23): in each head, pairs `(a, b)` of the first
 //! `rotary_embedding_dim` elements become `(a·cos − b·sin, a·sin + b·cos)`; pairs are the two
-//! halves, or neighbours when `interleaved`. Positions must be constant, or the caches given
-//! for each sample.
+//! halves, or neighbours when `interleaved`. The caches are given for each sample, or their
+//! rows gathered by positions. ONNX Runtime's own has its inputs in another order, and a
+//! single position that is where a sample starts.
 
 use crate::builder::Builder;
-use crate::rule::{Decline, Done, Rule, Site};
+use crate::operand::Operand;
+use crate::rule::{Decline, Done, MICROSOFT, Rule, Site};
+use dsperse_onnx::AttributeProto;
 
+pub(crate) const MS: Rule = Rule::of(MICROSOFT, "ms-rotary-embedding", "RotaryEmbedding", ms);
 pub(crate) const RULE: Rule = Rule::new("rotary-embedding", "RotaryEmbedding", rotary);
 
 fn rotary(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
-    let (given, mut cos, mut sin) = (n.input(0)?, n.input(1)?, n.input(2)?);
+    let positions = n.optional(3)?;
+    turned(b, n, [1, 2], positions)
+}
+
+fn ms(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
+    if n.flag("is_packed_batching", false)? || n.float("scale", 1.0)? != 1.0 {
+        return Decline::because("it is packed or scaled");
+    }
+    let (x, given) = (n.input(0)?, n.input(1)?);
+    let (batch, length) = match x.shape.as_slice() {
+        [batch, length, _] => (*batch, *length),
+        [batch, _, length, _] => (*batch, *length),
+        _ => return Decline::because("its input is neither 3-D nor 4-D"),
+    };
+    let positions = if given.elements() == 1 && length != 1 {
+        let start = b.reshape(&given, &[1, 1])?;
+        #[allow(clippy::cast_precision_loss)] // positions of a text
+        let along: Vec<f64> = (0..batch * length).map(|i| (i % length) as f64).collect();
+        let along = b.numbers(given.dtype, &[batch, length], &along)?;
+        b.add(&along, &start)?
+    } else {
+        b.reshape(&given, &[batch, length])?
+    };
+    turned(b, n, [2, 3], Some(positions))
+}
+
+fn turned(
+    b: &mut Builder<'_>,
+    n: &Site<'_>,
+    caches: [usize; 2],
+    positions: Option<Operand>,
+) -> Done {
+    let given = n.input(0)?;
+    let (mut cos, mut sin) = (n.input(caches[0])?, n.input(caches[1])?);
     // [batch, length, heads, size]
     let x = match given.shape.as_slice() {
         [_, _, _, _] => b.transpose(&given, &[0, 2, 1, 3])?,
         [batch, length, width] => {
-            let heads = usize::try_from(n.int("num_heads", 0)?).unwrap_or(0);
+            let heads = match usize::try_from(n.int("num_heads", 0)?).unwrap_or(0) {
+                // ONNX Runtime tells them from its caches then.
+                0 if n.node().domain() == MICROSOFT => width / (2 * cos.size(1)).max(1),
+                heads => heads,
+            };
             if heads == 0 || !width.is_multiple_of(heads) {
                 return Decline::because("its number of heads does not fit its input");
             }
@@ -31,19 +72,25 @@ fn rotary(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
     if turned == 0 || turned % 2 == 1 || turned > size {
         return Decline::because("the part that it rotates does not fit its heads");
     }
-    if n.has(3) {
-        let positions = n.input(3)?;
-        let places: Vec<usize> = b
-            .ints_of(&positions)?
-            .into_iter()
-            .map(|p| usize::try_from(p).ok().filter(|p| *p < cos.size(0)))
-            .collect::<Option<_>>()
-            .ok_or_else(|| Decline("its positions are out of range".into()))?;
+    if let Some(positions) = positions {
         let mut shape = positions.shape.clone();
         shape.push(cos.size(1));
         for cache in [&mut cos, &mut sin] {
-            let rows = b.gather(cache, &places, 0)?;
-            *cache = b.reshape(&rows, &shape)?;
+            *cache = match b.ints_of(&positions) {
+                Ok(list) => {
+                    let places: Vec<usize> = list
+                        .into_iter()
+                        .map(|p| usize::try_from(p).ok().filter(|p| *p < cache.size(0)))
+                        .collect::<Option<_>>()
+                        .ok_or_else(|| Decline("its positions are out of range".into()))?;
+                    let rows = b.gather(cache, &places, 0)?;
+                    b.reshape(&rows, &shape)?
+                }
+                Err(_) => {
+                    let axis = AttributeProto::from_int("axis", 0);
+                    b.node("Gather", &[cache, &positions], vec![axis])?
+                }
+            };
         }
     }
     for cache in [&mut cos, &mut sin] {

@@ -15,7 +15,7 @@ pub(crate) const RULE: Rule = Rule::new("attention", "Attention", attention);
 const OUT: f64 = -1e4;
 
 /// `[batch, heads, length, size]` from that or from `[batch, length, heads·size]`.
-fn heads(b: &mut Builder<'_>, x: &Operand, count: i64) -> Done<Operand> {
+pub(super) fn heads(b: &mut Builder<'_>, x: &Operand, count: i64) -> Done<Operand> {
     match (x.shape.as_slice(), usize::try_from(count)) {
         ([..], _) if x.rank() == 4 => Ok(x.clone()),
         ([batch, length, width], Ok(count)) if count > 0 && width.is_multiple_of(count) => {
@@ -24,6 +24,93 @@ fn heads(b: &mut Builder<'_>, x: &Operand, count: i64) -> Done<Operand> {
         }
         _ => Decline::because("its heads do not fit its inputs"),
     }
+}
+
+/// What becomes of the scores.
+#[derive(Debug, Default)]
+pub(super) struct Terms {
+    /// 0 for one over the root of the size of a head.
+    pub scale: f64,
+    /// Bound of the scores; 0 for none.
+    pub cap: f64,
+    /// Row `i` sees keys up to `i` plus this.
+    pub causal: Option<usize>,
+    /// Booleans, or numbers of which 1 says true: the keys that count.
+    pub kept: Option<Operand>,
+    /// Numbers that are added.
+    pub added: Option<Operand>,
+}
+
+/// `softmax(scale·Q·Kᵀ + mask)·V` of `[batch, heads, length, size]`.
+pub(super) fn weighted(
+    b: &mut Builder<'_>,
+    q: &Operand,
+    k: &Operand,
+    v: &Operand,
+    terms: &Terms,
+) -> Done<Operand> {
+    let (mut k, mut v) = (k.clone(), v.clone());
+    let (rows, columns) = (q.size(2), k.size(2));
+    let groups = q.size(1) / k.size(1).max(1);
+    if groups * k.size(1) != q.size(1) || k.size(2) != v.size(2) {
+        return Decline::because("its keys and values do not fit its queries");
+    }
+    if groups > 1 {
+        let repeated: Vec<usize> = (0..q.size(1)).map(|h| h / groups).collect();
+        k = b.gather(&k, &repeated, 1)?;
+        v = b.gather(&v, &repeated, 1)?;
+    }
+    #[allow(clippy::cast_precision_loss)] // the size of a head
+    let default = 1.0 / (q.size(3) as f64).sqrt();
+    let scale = if terms.scale == 0.0 {
+        default
+    } else {
+        terms.scale
+    };
+    let q = b.scale(q, scale)?;
+    let k = b.transpose_last(&k)?;
+    let mut scores = b.matmul(&q, &k)?;
+    // The order of cap and mask does not matter for what is left out, and numbers are added
+    // after it.
+    if terms.cap > 0.0 {
+        scores = b.scale(&scores, 1.0 / terms.cap)?;
+        scores = b.tanh(&scores)?;
+        scores = b.scale(&scores, terms.cap)?;
+    }
+    // 1 where a key counts, 0 where it is left out.
+    let mut kept = None;
+    if let Some(shift) = terms.causal {
+        let mask: Vec<f64> = (0..rows)
+            .flat_map(|i| (0..columns).map(move |j| f64::from(u8::from(j <= i + shift))))
+            .collect();
+        kept = Some(b.numbers(scores.dtype, &[rows, columns], &mask)?);
+    }
+    if let Some(mask) = &terms.kept {
+        let mask = b.cast(mask, scores.dtype)?;
+        kept = Some(match kept {
+            Some(causal) => b.mul(&causal, &mask)?,
+            None => mask,
+        });
+    }
+    if let Some(added) = &terms.added {
+        scores = b.add(&scores, added)?;
+    }
+    let mut valid = None;
+    if let Some(kept) = kept {
+        let added = b.add_number(&kept, -1.0)?;
+        let added = b.scale(&added, -OUT)?;
+        scores = b.add(&scores, &added)?;
+        // A row without any key gives zeros.
+        let some = b.reduce("ReduceMax", &kept, &[kept.rank() - 1], true)?;
+        let all = b.floats_of(&some).is_ok_and(|v| v.iter().all(|v| *v > 0.0));
+        valid = (!all).then_some(some);
+    }
+    let weights = b.softmax(&scores, 3)?;
+    let mut y = b.matmul(&weights, &v)?;
+    if let Some(valid) = valid {
+        y = b.mul(&y, &valid)?;
+    }
+    Ok(y)
 }
 
 fn attention(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
@@ -44,72 +131,27 @@ fn attention(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
         v = b.concat(&[pv, v], 2)?;
     }
     let present = (k.clone(), v.clone());
-    let (rows, columns) = (q.size(2), k.size(2));
-    let groups = q.size(1) / k.size(1).max(1);
-    if groups * k.size(1) != q.size(1) || k.size(2) != v.size(2) {
-        return Decline::because("its keys and values do not fit its queries");
-    }
-    if groups > 1 {
-        let repeated: Vec<usize> = (0..q.size(1)).map(|h| h / groups).collect();
-        k = b.gather(&k, &repeated, 1)?;
-        v = b.gather(&v, &repeated, 1)?;
-    }
-    #[allow(clippy::cast_precision_loss)] // the size of a head
-    let default = 1.0 / (q.size(3) as f64).sqrt();
-    let scale = match n.node().float("scale")? {
-        Some(s) if s != 0.0 => f64::from(s),
-        _ => default,
-    };
-    let q = b.scale(&q, scale)?;
-    let k = b.transpose_last(&k)?;
-    let mut scores = b.matmul(&q, &k)?;
-    let cap = n.float("softcap", 0.0)?;
-    // The order of cap and mask does not matter for what is left out, and numbers are added
-    // after it.
-    if cap > 0.0 {
-        scores = b.scale(&scores, 1.0 / cap)?;
-        scores = b.tanh(&scores)?;
-        scores = b.scale(&scores, cap)?;
-    }
-    // 1 where a key counts, 0 where it is left out.
-    let mut kept = None;
-    if n.flag("is_causal", false)? {
-        // Version 23 counts rows from the first key on, later ones from the end of the past.
-        let shift = if n.version() >= 24 { past } else { 0 };
-        let mask: Vec<f64> = (0..rows)
-            .flat_map(|i| (0..columns).map(move |j| f64::from(u8::from(j <= i + shift))))
-            .collect();
-        kept = Some(b.numbers(scores.dtype, &[rows, columns], &mask)?);
-    }
+    let scale = n.node().float("scale")?.map_or(0.0, f64::from);
+    // Version 23 counts rows from the first key on, later ones from the end of the past.
+    let shift = if n.version() >= 24 { past } else { 0 };
+    let (mut kept, mut added) = (None, None);
     if let Some(mask) = n.optional(3)? {
-        if mask.size(mask.rank().saturating_sub(1)) != columns {
+        if mask.size(mask.rank().saturating_sub(1)) != k.size(2) {
             return Decline::because("its mask is shorter than its keys");
         }
-        if mask.dtype == DataType::Bool {
-            let mask = b.cast(&mask, scores.dtype)?;
-            kept = Some(match kept {
-                Some(causal) => b.mul(&causal, &mask)?,
-                None => mask,
-            });
-        } else {
-            scores = b.add(&scores, &mask)?;
+        match mask.dtype {
+            DataType::Bool => kept = Some(mask),
+            _ => added = Some(mask),
         }
     }
-    let mut valid = None;
-    if let Some(kept) = kept {
-        let added = b.add_number(&kept, -1.0)?;
-        let added = b.scale(&added, -OUT)?;
-        scores = b.add(&scores, &added)?;
-        // A row without any key gives zeros.
-        let some = b.reduce("ReduceMax", &kept, &[kept.rank() - 1], true)?;
-        let all = b.floats_of(&some).is_ok_and(|v| v.iter().all(|v| *v > 0.0));
-        valid = (!all).then_some(some);
-    }
-    let weights = b.softmax(&scores, 3)?;
-    let mut y = b.matmul(&weights, &v)?;
-    if let Some(valid) = valid {
-        y = b.mul(&y, &valid)?;
-    }
+    let terms = Terms {
+        scale,
+        cap: n.float("softcap", 0.0)?,
+        causal: n.flag("is_causal", false)?.then_some(shift),
+        kept,
+        added,
+    };
+    let mut y = weighted(b, &q, &k, &v, &terms)?;
     if x.rank() == 3 {
         y = b.transpose(&y, &[0, 2, 1, 3])?;
         let width = y.size(2) * y.size(3);

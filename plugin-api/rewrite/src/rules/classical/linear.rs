@@ -1,13 +1,13 @@
 //! LinearRegressor and LinearClassifier (ai.onnx.ml 1): `X·Wᵀ + b`, the classifier's label
-//! is that of the largest score. Classifiers with one row of weights for two labels are
-//! declined.
+//! is that of the largest score. One row of weights for two labels makes one score, whose
+//! sign decides.
 
 use crate::builder::Builder;
 use crate::operand::Operand;
 use crate::rule::{Decline, Done, ML, Rule, Site};
 use dsperse_onnx::{AttributeProto, DataType};
 
-use super::simple::{single, vector};
+use super::simple::{matrix, vector};
 
 pub(crate) const REGRESSOR: Rule =
     Rule::of(ML, "ml-linear-regressor", "LinearRegressor", regressor);
@@ -16,14 +16,9 @@ pub(crate) const CLASSIFIER: Rule =
 
 /// `X·Wᵀ + b` for this many targets.
 fn scores(b: &mut Builder<'_>, n: &Site<'_>, targets: usize) -> Done<Operand> {
-    let mut x = single(b, n)?;
-    if x.rank() == 1 {
-        x = b.reshape(&x, &[1, x.size(0)])?;
-    }
+    let x = matrix(b, n)?;
     let list = n.floats("coefficients")?;
-    let [_, features] = *x.shape.as_slice() else {
-        return Decline::because("its input is no matrix");
-    };
+    let features = x.size(1);
     if targets.checked_mul(features) != Some(list.len()) {
         return Decline::because("its weights do not fit its input");
     }
@@ -42,12 +37,34 @@ fn scores(b: &mut Builder<'_>, n: &Site<'_>, targets: usize) -> Done<Operand> {
     b.add(&y, &v)
 }
 
-/// The standard's `post_transform` of several scores.
+/// The node's `post_transform` of its scores.
 pub(crate) fn transformed(b: &mut Builder<'_>, n: &Site<'_>, y: &Operand) -> Done<Operand> {
-    match n.text("post_transform", "NONE")? {
+    post_transform(b, n.text("post_transform", "NONE")?, y)
+}
+
+/// A `post_transform` of scores `[rows, targets]`. `SOFTMAX_ZERO` leaves zeros zero.
+pub(crate) fn post_transform(b: &mut Builder<'_>, name: &str, y: &Operand) -> Done<Operand> {
+    if y.size(1) == 1 && name != "NONE" {
+        return Decline::because(format!(
+            "it has one score and the post_transform \"{name}\", which ONNX Runtime does not do"
+        ));
+    }
+    match name {
         "NONE" => Ok(y.clone()),
         "LOGISTIC" => b.sigmoid(y),
         "SOFTMAX" => b.softmax(y, 1),
+        "SOFTMAX_ZERO" => {
+            let max = b.reduce("ReduceMax", y, &[1], true)?;
+            let e = b.sub(y, &max)?;
+            let e = b.exp(&e)?;
+            let size = b.abs(y)?;
+            let least = b.scalar(y, 1e-7)?;
+            let counts = b.compare("Greater", &size, &least)?;
+            let counts = b.cast(&counts, y.dtype)?;
+            let e = b.mul(&e, &counts)?;
+            let sum = b.sum(&e, &[1], true)?;
+            b.div(&e, &sum)
+        }
         other => Decline::because(format!("its post_transform is \"{other}\"")),
     }
 }
@@ -58,8 +75,12 @@ fn regressor(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
     Ok(vec![transformed(b, n, &y)?])
 }
 
-/// The labels that belong to scores, when someone reads them.
+/// The labels that belong to places, when someone reads them.
 pub(crate) fn labels(b: &mut Builder<'_>, n: &Site<'_>, index: &Operand) -> Done<Operand> {
+    if !n.output_is_used(0) {
+        // Its name is empty or unread, so any tensor of the right kind does.
+        return Ok(index.clone());
+    }
     let Some(list) = n
         .ints("classlabels_ints")?
         .or(n.ints("classlabels_int64s")?)
@@ -77,26 +98,60 @@ pub(crate) fn labels(b: &mut Builder<'_>, n: &Site<'_>, index: &Operand) -> Done
     )
 }
 
-/// Label and scores, as the classifiers of `ai.onnx.ml` give them.
+/// Label and scores, as the classifiers of `ai.onnx.ml` give them: the label is that of the
+/// largest of `raw`.
 pub(crate) fn classified(
     b: &mut Builder<'_>,
     n: &Site<'_>,
     raw: &Operand,
     scores: Operand,
 ) -> Done {
-    let label = if n.output_is_used(0) {
-        let attributes = vec![
-            AttributeProto::from_int("axis", 1),
-            AttributeProto::from_int("keepdims", 0),
-        ];
-        let index = b.node("ArgMax", &[raw], attributes)?;
-        labels(b, n, &index)?
+    let index = if n.output_is_used(0) {
+        largest(b, raw)?
     } else {
-        // Its name is empty or unread, so any tensor of the right kind does.
         let zeros = vec![0.0; raw.size(0)];
         b.numbers(DataType::I64, &[raw.size(0)], &zeros)?
     };
-    Ok(vec![label, scores])
+    Ok(vec![labels(b, n, &index)?, scores])
+}
+
+/// The place of the largest of each row.
+pub(crate) fn largest(b: &mut Builder<'_>, raw: &Operand) -> Done<Operand> {
+    let attributes = vec![
+        AttributeProto::from_int("axis", 1),
+        AttributeProto::from_int("keepdims", 0),
+    ];
+    b.node("ArgMax", &[raw], attributes)
+}
+
+/// Label and scores of two classes with one score `[rows, 1]`: the second label above
+/// `half`; the scores are `1 − s` and `s`, or `−s` and `s`; with LOGISTIC their sigmoids.
+pub(crate) fn binary(
+    b: &mut Builder<'_>,
+    n: &Site<'_>,
+    s: &Operand,
+    half: f64,
+    probability: bool,
+) -> Done {
+    let half = b.scalar(s, half)?;
+    let index = b.compare("Greater", s, &half)?;
+    let index = b.cast(&index, DataType::I64)?;
+    let index = b.reshape(&index, &[s.size(0)])?;
+    let label = labels(b, n, &index)?;
+    let logistic = match n.text("post_transform", "NONE")? {
+        "LOGISTIC" => true,
+        "NONE" | "SOFTMAX" | "SOFTMAX_ZERO" => false,
+        other => return Decline::because(format!("its post_transform is \"{other}\"")),
+    };
+    let other = if probability && !logistic {
+        let one = b.scalar(s, 1.0)?;
+        b.sub(&one, s)?
+    } else {
+        b.neg(s)?
+    };
+    let both = b.concat(&[other, s.clone()], 1)?;
+    let both = if logistic { b.sigmoid(&both)? } else { both };
+    Ok(vec![label, both])
 }
 
 fn classifier(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
@@ -104,6 +159,10 @@ fn classifier(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
     let count = n
         .ints("classlabels_ints")?
         .map_or(strings.len(), <[i64]>::len);
+    if count == 2 && n.floats("intercepts")?.len() == 1 {
+        let s = scores(b, n, 1)?;
+        return binary(b, n, &s, 0.0, true);
+    }
     let raw = scores(b, n, count)?;
     let y = transformed(b, n, &raw)?;
     classified(b, n, &raw, y)

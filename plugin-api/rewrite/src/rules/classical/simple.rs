@@ -1,5 +1,5 @@
 //! Small operators of `ai.onnx.ml`: Scaler `(x − offset)·scale`, Normalizer (rows divided by
-//! their 1- or 2-norm), Binarizer `[x > threshold]`, ArrayFeatureExtractor (a Gather along
+//! their 1- or 2-norm, or by their greatest element), Binarizer `[x > threshold]`, ArrayFeatureExtractor (a Gather along
 //! the last axis), FeatureVectorizer (Concat of columns).
 
 use crate::builder::Builder;
@@ -24,6 +24,16 @@ pub(crate) const RULES: [Rule; 5] = [
 pub(crate) fn single(b: &mut Builder<'_>, n: &Site<'_>) -> Done<Operand> {
     let x = n.input(0)?;
     b.cast(&x, DataType::F32)
+}
+
+/// The same as a matrix: a vector is one row.
+pub(crate) fn matrix(b: &mut Builder<'_>, n: &Site<'_>) -> Done<Operand> {
+    let x = single(b, n)?;
+    match *x.shape.as_slice() {
+        [_, _] => Ok(x),
+        [columns] => b.reshape(&x, &[1, columns]),
+        _ => Decline::because("its input is no matrix"),
+    }
 }
 
 /// A list of floats as a vector that broadcasts along the last axis.
@@ -53,6 +63,15 @@ fn normalizer(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
     let x = single(b, n)?;
     let last = x.rank().saturating_sub(1);
     let operator = match n.text("norm", "MAX")? {
+        "MAX" => {
+            // By the greatest with its sign; zero divides nothing.
+            let max = b.reduce("ReduceMax", &x, &[last], true)?;
+            let zero = b.scalar(&max, 0.0)?;
+            let none = b.compare("Equal", &max, &zero)?;
+            let none = b.cast(&none, max.dtype)?;
+            let max = b.add(&max, &none)?;
+            return Ok(vec![b.div(&x, &max)?]);
+        }
         "L1" => "ReduceL1",
         "L2" => "ReduceL2",
         other => return Decline::because(format!("its norm is \"{other}\"")),

@@ -1,10 +1,13 @@
 //! Einsum (ONNX Einsum-12) of up to many operands, pair by pair: axes that only one operand
 //! has and nobody needs are summed, then both become `[batch, left, inner]` and
-//! `[batch, inner, right]` and are multiplied.
+//! `[batch, inner, right]` and are multiplied. A label that comes twice in one operand takes
+//! its diagonal; an axis of size 1 against a longer one is left out.
 
 use crate::builder::Builder;
-use crate::operand::Operand;
+use crate::operand::{Operand, strides};
 use crate::rule::{Decline, Done, Rule, Site};
+
+use super::super::movement::indexing::from_flat;
 
 pub(crate) const RULE: Rule = Rule::new("einsum", "Einsum", einsum);
 
@@ -65,15 +68,7 @@ fn einsum(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
     for (x, text) in inputs.iter().zip(&texts) {
         let list = labels(text, x.rank())?;
         widest = widest.max(list.iter().filter(|c| !c.is_ascii()).count());
-        for (i, l) in list.iter().enumerate() {
-            if list[..i].contains(l) {
-                return Decline::because("it takes a diagonal");
-            }
-        }
-        terms.push(Term {
-            x: x.clone(),
-            labels: list,
-        });
+        terms.push(diagonal(b, x, list)?);
     }
     let output: Vec<char> = match &right {
         Some(text) => {
@@ -122,6 +117,57 @@ fn einsum(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
     Ok(vec![b.transpose(&sum.x, &perm)?])
 }
 
+/// Each label once: where it comes twice, only elements with the same place on both axes.
+fn diagonal(b: &mut Builder<'_>, x: &Operand, labels: Vec<char>) -> Done<Term> {
+    let mut once: Vec<(char, usize)> = Vec::new();
+    for (i, l) in labels.iter().enumerate() {
+        match once.iter().find(|(o, _)| o == l) {
+            Some((_, size)) if *size != x.size(i) => {
+                return Decline::because("it takes a diagonal of no square");
+            }
+            Some(_) => {}
+            None => once.push((*l, x.size(i))),
+        }
+    }
+    if once.len() == labels.len() {
+        return Ok(Term {
+            x: x.clone(),
+            labels,
+        });
+    }
+    let steps = strides(&x.shape);
+    let mut places = vec![0];
+    for (label, size) in &once {
+        let own = labels.iter().zip(&steps).filter(|(l, _)| *l == label);
+        let step: usize = own.map(|(_, s)| s).sum();
+        places = places
+            .iter()
+            .flat_map(|base| (0..*size).map(move |i| base + i * step))
+            .collect();
+    }
+    let shape: Vec<usize> = once.iter().map(|(_, size)| *size).collect();
+    Ok(Term {
+        x: from_flat(b, x, &places, &shape)?,
+        labels: once.into_iter().map(|(l, _)| l).collect(),
+    })
+}
+
+/// Without the axes of size 1 that the other operand has longer.
+fn widened(b: &mut Builder<'_>, t: Term, other: &Term) -> Done<Term> {
+    let longer = |l: char| {
+        let at = other.labels.iter().position(|o| *o == l);
+        at.is_some_and(|i| other.x.size(i) > 1)
+    };
+    let kept: Vec<usize> = (0..t.labels.len())
+        .filter(|i| t.x.size(*i) != 1 || !longer(t.labels[*i]))
+        .collect();
+    let shape: Vec<usize> = kept.iter().map(|i| t.x.size(*i)).collect();
+    Ok(Term {
+        x: b.reshape(&t.x, &shape)?,
+        labels: kept.into_iter().map(|i| t.labels[i]).collect(),
+    })
+}
+
 /// Without the axes that nobody needs.
 fn summed(b: &mut Builder<'_>, t: Term, needed: &[char]) -> Done<Term> {
     let over: Vec<usize> = (0..t.labels.len())
@@ -140,6 +186,8 @@ fn summed(b: &mut Builder<'_>, t: Term, needed: &[char]) -> Done<Term> {
 fn pair(b: &mut Builder<'_>, p: Term, q: Term, later: &[char]) -> Done<Term> {
     let mine: Vec<char> = later.iter().chain(&p.labels).copied().collect();
     let q = summed(b, q, &mine)?;
+    let p = widened(b, p, &q)?;
+    let q = widened(b, q, &p)?;
     let size = |t: &Term, l: char| {
         let i = t.labels.iter().position(|s| *s == l);
         i.map_or(1, |i| t.x.size(i))
@@ -151,7 +199,7 @@ fn pair(b: &mut Builder<'_>, p: Term, q: Term, later: &[char]) -> Done<Term> {
         .filter(|l| q.labels.contains(l))
         .collect();
     if both.iter().any(|l| size(&p, *l) != size(&q, *l)) {
-        return Decline::because("it broadcasts an axis of size 1");
+        return Decline::because("an axis has different sizes in its operands");
     }
     let batch: Vec<char> = both.iter().copied().filter(|l| later.contains(l)).collect();
     let inner: Vec<char> = both

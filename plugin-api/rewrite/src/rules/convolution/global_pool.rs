@@ -7,6 +7,8 @@ use crate::builder::Builder;
 use crate::rule::{Decline, Done, Rule, Site};
 use dsperse_onnx::AttributeProto;
 
+use super::pools::{sums, window};
+
 pub(crate) const AVERAGE: Rule = Rule::new("global-average-pool", "GlobalAveragePool", global);
 pub(crate) const MAX: Rule = Rule::new("global-max-pool", "GlobalMaxPool", global);
 pub(crate) const LP: Rule = Rule::new("lp-pool", "LpPool", lp);
@@ -22,33 +24,43 @@ fn global(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
 
 fn lp(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
     let x = n.input(0)?;
-    let size: i64 = n.ints("kernel_shape")?.unwrap_or(&[1]).iter().product();
-    let power = match n.int("p", 2)? {
+    let p = n.int("p", 2)?;
+    let power = match p {
         1 => b.abs(&x)?,
         2 => b.mul(&x, &x)?,
-        p => return Decline::because(format!("its p is {p}, neither 1 nor 2")),
+        3..=16 => {
+            let size = b.abs(&x)?;
+            #[allow(clippy::cast_precision_loss)] // at most 16
+            let p = b.scalar(&size, p as f64)?;
+            b.node("Pow", &[&size, &p], vec![])?
+        }
+        p => return Decline::because(format!("its p is {p}, expected is 1 to 16")),
     };
-    if n.flag("ceil_mode", false)?
-        || n.ints("dilations")?
-            .is_some_and(|d| d.iter().any(|d| *d > 1))
-    {
-        return Decline::because(
-            "it has ceil_mode or dilations, which AveragePool takes otherwise",
-        );
-    }
-    let mut attributes: Vec<AttributeProto> = n
-        .node()
-        .attribute
-        .iter()
-        .filter(|a| matches!(a.name(), "kernel_shape" | "strides" | "pads" | "auto_pad"))
-        .cloned()
-        .collect();
-    attributes.push(AttributeProto::from_int("count_include_pad", 1));
-    let y = b.node("AveragePool", &[&power], attributes)?;
-    #[allow(clippy::cast_precision_loss)] // the size of a window
-    let y = b.scale(&y, size as f64)?;
-    Ok(vec![match n.int("p", 2)? {
+    let w = window(n, &x)?;
+    let dilated = w.dilations.iter().any(|d| *d > 1);
+    let y = if dilated || n.flag("ceil_mode", false)? {
+        // AveragePool takes these otherwise.
+        sums(b, &power, &w, &|_, _| 1.0)?
+    } else {
+        let mut attributes: Vec<AttributeProto> = n
+            .node()
+            .attribute
+            .iter()
+            .filter(|a| matches!(a.name(), "kernel_shape" | "strides" | "pads" | "auto_pad"))
+            .cloned()
+            .collect();
+        attributes.push(AttributeProto::from_int("count_include_pad", 1));
+        let y = b.node("AveragePool", &[&power], attributes)?;
+        #[allow(clippy::cast_precision_loss)] // the size of a window
+        b.scale(&y, w.kernel.iter().product::<usize>() as f64)?
+    };
+    Ok(vec![match p {
         1 => y,
-        _ => b.sqrt(&y)?,
+        2 => b.sqrt(&y)?,
+        #[allow(clippy::cast_precision_loss)] // at most 16
+        p => {
+            let root = b.scalar(&y, 1.0 / p as f64)?;
+            b.node("Pow", &[&y, &root], vec![])?
+        }
     }])
 }

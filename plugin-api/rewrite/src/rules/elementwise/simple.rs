@@ -1,7 +1,7 @@
 //! Operators that are one line of others (ONNX's definitions): `|x| = relu(x) + relu(−x)`,
 //! `−x = (−1)·x`, `sign(x) = [x > 0] − [x < 0]`, `⌈x⌉ = −⌊−x⌋`, `relu(x) = max(x, 0)`,
 //! Clip as `min(max(x, low), high)`, `cos(x) = sin(x + π/2)`, `tan = sin / cos`,
-//! `a ≥ b = ¬(a < b)`, `a ≤ b = ¬(a > b)`, `a xor b = (a ∧ ¬b) ∨ (¬a ∧ b)`.
+//! `a ≥ b = ¬(a < b)`, `a ≤ b = ¬(a > b)` for numbers, `a xor b = (a ∧ ¬b) ∨ (¬a ∧ b)`.
 
 use crate::builder::Builder;
 use crate::rule::{Decline, Done, Rule, Site};

@@ -80,17 +80,7 @@ fn resize(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
         } else {
             let weights = weights(mode, &places, input, a)?;
             let w = b.numbers(x.dtype, &[input, out], &weights)?;
-            let mut perm: Vec<usize> = (0..x.rank()).collect();
-            perm.swap(*at, x.rank() - 1);
-            let t = b.transpose(&x, &perm)?;
-            let rows = b.reshape(&t, &[t.elements() / input, input])?;
-            let y = b.matmul(&rows, &w)?;
-            let mut shape = t.shape.clone();
-            if let Some(last) = shape.last_mut() {
-                *last = out;
-            }
-            let y = b.reshape(&y, &shape)?;
-            b.transpose(&y, &perm)?
+            b.along(&x, *at, &w)?
         };
     }
     Ok(vec![x])

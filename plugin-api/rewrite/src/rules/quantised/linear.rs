@@ -1,19 +1,19 @@
 //! QuantizeLinear `saturate(round(x / scale) + zero_point)` and DequantizeLinear
 //! `(x − zero_point)·scale` (ONNX QuantizeLinear-21, DequantizeLinear-21), per tensor or along
-//! an axis, for 8- and 16-bit integers; MatMulInteger and ConvInteger as products of
-//! `x − zero_point` in floats (exact below 2²⁴), cast to 32 bits.
+//! an axis, for 8- and 16-bit integers.
 
 use crate::builder::Builder;
 use crate::operand::Operand;
 use crate::rule::{Decline, Done, Rule, Site, axis};
 use dsperse_onnx::DataType;
 
+use super::super::elementwise::round::half_even;
+
 pub(crate) const QUANTIZE: Rule = Rule::new("quantize-linear", "QuantizeLinear", quantize);
 pub(crate) const DEQUANTIZE: Rule = Rule::new("dequantize-linear", "DequantizeLinear", dequantize);
-pub(crate) const MATMUL: Rule = Rule::new("matmul-integer", "MatMulInteger", integer);
 
 /// The least and greatest number of a type.
-fn range(dtype: DataType) -> Done<(f64, f64)> {
+pub(super) fn range(dtype: DataType) -> Done<(f64, f64)> {
     Ok(match dtype {
         DataType::U8 => (0.0, 255.0),
         DataType::I8 => (-128.0, 127.0),
@@ -50,7 +50,7 @@ fn quantize(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
     let scale = b.cast(&scale, DataType::F32)?;
     let scale = parameter(b, n, &scale, &x)?;
     let y = b.div(&x, &scale)?;
-    let mut y = b.unary("Round", &y)?;
+    let mut y = half_even(b, &y)?;
     if let Some(zero) = zero {
         let zero = b.cast(&zero, DataType::F32)?;
         let zero = parameter(b, n, &zero, &x)?;
@@ -73,28 +73,4 @@ fn dequantize(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
     }
     let scale = parameter(b, n, &scale, &x)?;
     Ok(vec![b.mul(&y, &scale)?])
-}
-
-fn integer(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
-    let mut sides = Vec::new();
-    for i in 0..2 {
-        let x = n.input(i)?;
-        let mut y = b.cast(&x, DataType::F32)?;
-        if let Some(zero) = n.optional(2 + i)? {
-            if zero.elements() != 1 {
-                return Decline::because("it has more than one zero point");
-            }
-            let zero = b.cast(&zero, DataType::F32)?;
-            let zero = b.reshape(&zero, &[])?;
-            y = b.sub(&y, &zero)?;
-        }
-        sides.push(y);
-    }
-    let depth = sides[0].size(sides[0].rank().saturating_sub(1));
-    // Each product is below 2¹⁶, and sums below 2²⁴ are exact.
-    if depth > 256 {
-        return Decline::because(format!("sums of {depth} products are not exact in floats"));
-    }
-    let y = b.matmul(&sides[0], &sides[1])?;
-    Ok(vec![b.cast(&y, DataType::I32)?])
 }

@@ -6,12 +6,13 @@
 //! `h = (1 − z)·ĥ + z·h`. LSTM, gates i, o, f, c: `i = f(… + Pi·c)`, `f = f(… + Pf·c)`,
 //! `c = f·c + i·g(…)`, `o = f(… + Po·c)`, `h = o·h(c)`.
 //!
-//! `sequence_lens` must name the full length; `clip` and activations with parameters are
-//! declined.
+//! `sequence_lens` must name the full length. With `clip`, what enters an activation is cut to
+//! `±clip` first.
 
 use crate::builder::Builder;
 use crate::operand::Operand;
 use crate::rule::{Decline, Done, Rule, Site};
+use dsperse_onnx::AttributeProto;
 
 pub(crate) const RULES: [Rule; 3] = [
     Rule::new("rnn", "RNN", unrolled),
@@ -25,21 +26,110 @@ struct Cell {
     /// The recurrent bias, where it is not added to the input's part.
     rb: Option<Operand>,
     peepholes: Option<[Operand; 3]>,
-    activations: Vec<String>,
+    activations: Vec<Activation>,
     hidden: usize,
     linear_before_reset: bool,
     input_forget: bool,
 }
 
-fn activation(b: &mut Builder<'_>, name: &str, x: &Operand) -> Done<Operand> {
-    match name.to_lowercase().as_str() {
-        "sigmoid" => b.sigmoid(x),
-        "tanh" => b.tanh(x),
-        "relu" => b.relu(x),
-        "softsign" => b.unary("Softsign", x),
-        "softplus" => b.unary("Softplus", x),
-        _ => Decline::because(format!("its activation \"{name}\" is not supported")),
+/// One of the activations by name, with its parameters and what cuts its input.
+#[derive(Debug, Clone)]
+struct Activation {
+    name: String,
+    alpha: Option<f64>,
+    beta: Option<f64>,
+    clip: Option<f64>,
+}
+
+impl Activation {
+    /// Whether it takes this many of the listed parameters, by the standard's table.
+    fn parameters(name: &str) -> (bool, bool) {
+        match name {
+            "affine" | "hardsigmoid" | "scaledtanh" => (true, true),
+            "leakyrelu" | "thresholdedrelu" | "elu" => (true, false),
+            _ => (false, false),
+        }
     }
+
+    fn apply(&self, b: &mut Builder<'_>, x: &Operand) -> Done<Operand> {
+        let cut = match self.clip {
+            Some(c) => b.clip(x, -c, c)?,
+            None => x.clone(),
+        };
+        let x = &cut;
+        let alpha = |default: f64| self.alpha.unwrap_or(default);
+        let beta = |default: f64| self.beta.unwrap_or(default);
+        // Of these, the standard gives no values, or engines others.
+        let named = ["affine", "scaledtanh", "thresholdedrelu"].contains(&self.name.as_str());
+        if named && self.alpha.is_none() {
+            return Decline::because(format!(
+                "its activation \"{}\" has no parameters",
+                self.name
+            ));
+        }
+        #[allow(clippy::cast_possible_truncation)] // it was one
+        let attribute = |v: f64| vec![AttributeProto::from_float("alpha", v as f32)];
+        match self.name.as_str() {
+            "sigmoid" => b.sigmoid(x),
+            "tanh" => b.tanh(x),
+            "relu" => b.relu(x),
+            "softsign" => b.unary("Softsign", x),
+            "softplus" => b.unary("Softplus", x),
+            "affine" => {
+                let t = b.scale(x, alpha(1.0))?;
+                b.add_number(&t, beta(0.0))
+            }
+            "scaledtanh" => {
+                let t = b.scale(x, beta(1.0))?;
+                let t = b.tanh(&t)?;
+                b.scale(&t, alpha(1.0))
+            }
+            "hardsigmoid" => {
+                super::super::elementwise::hard_sigmoid::line(b, x, alpha(0.2), beta(0.5))
+            }
+            "leakyrelu" => b.node("LeakyRelu", &[x], attribute(alpha(0.01))),
+            "thresholdedrelu" => b.node("ThresholdedRelu", &[x], attribute(alpha(1.0))),
+            "elu" => b.node("Elu", &[x], attribute(alpha(1.0))),
+            name => Decline::because(format!("its activation \"{name}\" is not supported")),
+        }
+    }
+}
+
+/// The activations of all directions, one after the other.
+fn activations(n: &Site<'_>, standard: &[&str], directions: usize) -> Done<Vec<Activation>> {
+    let given = n.node().strings("activations")?.unwrap_or_default();
+    let names: Vec<&str> = match given.len() {
+        l if l == standard.len() * directions => given,
+        0 => standard.repeat(directions),
+        _ => return Decline::because("its activations do not fit its directions"),
+    };
+    let clip = n.node().float("clip")?.map(f64::from).filter(|c| *c > 0.0);
+    let (mut alphas, mut betas) = (
+        n.floats("activation_alpha")?.iter(),
+        n.floats("activation_beta")?.iter(),
+    );
+    let mut place = 0;
+    Ok(names
+        .into_iter()
+        .map(|name| {
+            place += 1;
+            // As in ONNX Runtime, the cell's state is not cut before it becomes the output.
+            let last = standard.len() == 3 && place % 3 == 0;
+            let name = name.to_lowercase();
+            let (alpha, beta) = Activation::parameters(&name);
+            // Only activations that have parameters take one from the lists.
+            Activation {
+                alpha: alpha
+                    .then(|| alphas.next())
+                    .flatten()
+                    .copied()
+                    .map(f64::from),
+                beta: beta.then(|| betas.next()).flatten().copied().map(f64::from),
+                clip: clip.filter(|_| !last),
+                name,
+            }
+        })
+        .collect())
 }
 
 fn unrolled(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
@@ -66,12 +156,6 @@ fn unrolled(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
     if *rows != gates * hidden || inputs != x.size(2) {
         return Decline::because("its weights do not fit its input");
     }
-    if n.node().attr("clip").is_some() {
-        return Decline::because("it has the attribute \"clip\"");
-    }
-    if n.node().attr("activation_alpha").is_some() || n.node().attr("activation_beta").is_some() {
-        return Decline::because("its activations have parameters");
-    }
     if let Some(lengths) = n.optional_list(b, 4)?
         && lengths.iter().any(|l| usize::try_from(*l) != Ok(length))
     {
@@ -89,7 +173,7 @@ fn unrolled(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
         3 => &["Sigmoid", "Tanh"],
         _ => &["Tanh"],
     };
-    let given = n.node().strings("activations")?.unwrap_or_default();
+    let functions = activations(n, standard, directions)?;
     let bias = n.optional(3)?;
     let (h0, c0, p) = (n.optional(5)?, n.optional(6)?, n.optional(7)?);
     let (mut all, mut last_h, mut last_c) = (Vec::new(), Vec::new(), Vec::new());
@@ -121,10 +205,6 @@ fn unrolled(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
             }
         }
         let part = b.reshape(&part, &[length, batch, gates * hidden])?;
-        let names = match given.chunks(standard.len()).nth(d) {
-            Some(names) if names.len() == standard.len() => names.to_vec(),
-            _ => standard.to_vec(),
-        };
         let cell = Cell {
             r,
             rb,
@@ -136,7 +216,11 @@ fn unrolled(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
                 }
                 None => None,
             },
-            activations: names.into_iter().map(str::to_owned).collect(),
+            activations: functions
+                .chunks(standard.len())
+                .nth(d)
+                .unwrap_or_default()
+                .to_vec(),
             hidden,
             linear_before_reset,
             input_forget: n.flag("input_forget", false)?,
@@ -168,7 +252,7 @@ fn unrolled(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
                 _ => {
                     let s = b.matmul(&h, &cell.r)?;
                     let s = b.add(&xt, &s)?;
-                    activation(b, &cell.activations[0], &s)?
+                    cell.activations[0].apply(b, &s)?
                 }
             };
             steps.push(b.reshape(&h, &[1, 1, batch, hidden])?);
@@ -208,7 +292,7 @@ fn gru(b: &mut Builder<'_>, cell: &Cell, xt: &Operand, h: &Operand) -> Done<Oper
         s = b.add(&s, &rb[0])?;
     }
     let s = b.add(&xs[0], &s)?;
-    let s = activation(b, &cell.activations[0], &s)?;
+    let s = cell.activations[0].apply(b, &s)?;
     let zr = b.split(&s, 1, &[k, k])?;
     let new = if cell.linear_before_reset {
         let mut s = b.matmul(h, &rs[1])?;
@@ -221,7 +305,7 @@ fn gru(b: &mut Builder<'_>, cell: &Cell, xt: &Operand, h: &Operand) -> Done<Oper
         b.matmul(&s, &rs[1])?
     };
     let new = b.add(&xs[1], &new)?;
-    let new = activation(b, &cell.activations[1], &new)?;
+    let new = cell.activations[1].apply(b, &new)?;
     // (1 − z)·ĥ + z·h = ĥ + z·(h − ĥ)
     let d = b.sub(h, &new)?;
     let d = b.mul(&zr[0], &d)?;
@@ -246,23 +330,23 @@ fn lstm(
         // The gates are i, o, f, c, so three neighbours have the same function.
         None => {
             let parts = b.split(&s, 1, &[3 * k, k])?;
-            let gates = activation(b, f, &parts[0])?;
+            let gates = f.apply(b, &parts[0])?;
             let gates = b.split(&gates, 1, &[k, k, k])?;
             i = gates[0].clone();
             o = Some(gates[1].clone());
             forget = gates[2].clone();
-            new = activation(b, g, &parts[1])?;
+            new = g.apply(b, &parts[1])?;
         }
         Some([pi, _, pf]) => {
             let parts = b.split(&s, 1, &[k; 4])?;
             let t = b.mul(pi, c)?;
             let t = b.add(&parts[0], &t)?;
-            i = activation(b, f, &t)?;
+            i = f.apply(b, &t)?;
             let t = b.mul(pf, c)?;
             let t = b.add(&parts[2], &t)?;
-            forget = activation(b, f, &t)?;
+            forget = f.apply(b, &t)?;
             o = None;
-            new = activation(b, g, &parts[3])?;
+            new = g.apply(b, &parts[3])?;
         }
     }
     let forget = if cell.input_forget {
@@ -280,10 +364,10 @@ fn lstm(
             let part = b.slice(&s, 1, k, 2 * k)?;
             let t = b.mul(po, c)?;
             let t = b.add(&part, &t)?;
-            activation(b, f, &t)?
+            f.apply(b, &t)?
         }
         (None, None) => return Decline::because("it has no output gate"),
     };
-    let t = activation(b, out, c)?;
+    let t = out.apply(b, c)?;
     b.mul(&o, &t)
 }
