@@ -69,8 +69,9 @@ fn in_good_hands(site: &Site<'_>) -> bool {
     }
 }
 
-/// Outputs that are no tensors can't be carried: in place of a `ZipMap`'s map its matrix
-/// becomes the output, and others go, as long as one is left. Returns a sentence for each.
+/// Outputs that are no tensors of numbers can't be carried: in place of a `ZipMap`'s map its
+/// matrix becomes the output, and others (sequences, maps, names of classes) go, as long as
+/// one is left. Returns a sentence for each.
 pub(crate) fn drop_maps(graph: &mut GraphProto) -> Vec<String> {
     let zipped: HashMap<String, String> = graph
         .node
@@ -83,7 +84,7 @@ pub(crate) fn drop_maps(graph: &mut GraphProto) -> Vec<String> {
     let outputs = std::mem::take(&mut graph.output);
     let tensors = outputs
         .iter()
-        .filter(|o| o.is_tensor() || zipped.contains_key(o.name()))
+        .filter(|o| carried(o) || zipped.contains_key(o.name()))
         .count();
     for output in outputs {
         match zipped.get(output.name()) {
@@ -100,15 +101,25 @@ pub(crate) fn drop_maps(graph: &mut GraphProto) -> Vec<String> {
                     }
                 }
             }
-            _ if output.is_tensor() || tensors == 0 => kept.push(output),
+            _ if carried(&output) || tensors == 0 => kept.push(output),
             _ => notes.push(format!(
-                "output \"{}\" is a sequence or a map and is left out",
-                output.name()
+                "output \"{}\" is {} and is left out",
+                output.name(),
+                if output.is_tensor() {
+                    "of strings"
+                } else {
+                    "a sequence or a map"
+                }
             )),
         }
     }
     graph.output = kept;
     notes
+}
+
+/// Whether an output is a tensor of numbers, or of a type that the file does not say.
+fn carried(output: &ValueInfoProto) -> bool {
+    output.is_tensor() && output.dtype() != DataType::String
 }
 
 #[cfg(test)]
@@ -144,6 +155,20 @@ mod tests {
         let names: Vec<&str> = g.output.iter().map(|o| o.name()).collect();
         assert_eq!(names, ["label", "scores"]);
         assert!(notes[0].contains("\"scores\"") && notes[1].contains("\"other\""));
+    }
+
+    #[test]
+    fn names_of_classes_are_left_out() {
+        let mut g = GraphProto {
+            output: vec![
+                ValueInfoProto::concrete("name", DataType::String, &[1]),
+                ValueInfoProto::concrete("score", DataType::F32, &[1, 3]),
+            ],
+            ..GraphProto::default()
+        };
+        let notes = drop_maps(&mut g);
+        assert_eq!(g.output.len(), 1);
+        assert!(notes[0].contains("\"name\" is of strings"));
     }
 
     #[test]

@@ -24,6 +24,9 @@ const GROWTH: usize = 16;
 /// Most nodes that take the place of one.
 const MAX_NODES: usize = 200_000;
 
+/// How the reason of a rule begins that applies, but whose result contains what is lacking.
+const LACKS: &str = "its part";
+
 /// Why there can be no rule for these.
 const NEVER: &[(&str, &str)] = &[
     (
@@ -277,7 +280,12 @@ impl Driver<'_> {
                 Err(e) => {
                     self.rules.truncate(before);
                     self.context.forget(mark);
-                    why.get_or_insert(e);
+                    // A rule that applies and lacks a part says more than one for other nodes.
+                    let better =
+                        |old: &Decline| e.0.starts_with(LACKS) && !old.0.starts_with(LACKS);
+                    if why.as_ref().is_none_or(better) {
+                        why = Some(e);
+                    }
                 }
             }
         }
@@ -321,7 +329,7 @@ impl Driver<'_> {
                 Ok(new) => out.extend(new),
                 Err(Decline(reason)) => {
                     return Decline::because(format!(
-                        "its part \"{}\" is not supported: {reason}",
+                        "{LACKS} \"{}\" is not supported: {reason}",
                         operator(&n)
                     ));
                 }

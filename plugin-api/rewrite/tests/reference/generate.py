@@ -77,7 +77,7 @@ def pools(m):
         rank = k % 3 + 1
         op = m.pick("MaxPool", "AveragePool", "LpPool")
         kernel = [m.n(1, 3) for _ in range(rank)]
-        size = [m.n(4, 8) for _ in range(rank)]
+        size = [m.n(5, 8) for _ in range(rank)]
         attributes = {"kernel_shape": kernel, "strides": [m.n(1, 3) for _ in range(rank)]}
         if m.n(0, 1):
             attributes["pads"] = [m.n(0, max(0, k - 1)) for k in kernel * 2]
