@@ -195,6 +195,22 @@ pub const API_VERSION: semver::Version = semver::Version::new(
 pub const API_VERSION_TEXT: &str = env!("CARGO_PKG_VERSION");
 
 impl Descriptor {
+    /// Whether the backend can use what this version of it compiled: its own, or one of
+    /// which it says so.
+    #[must_use]
+    pub fn takes_artefacts_of(&self, version: &str) -> bool {
+        self.version.to_string() == version || self.says_it_takes(version)
+    }
+
+    /// Whether the backend says of a version that it can use what that compiled.
+    #[must_use]
+    pub fn says_it_takes(&self, version: &str) -> bool {
+        let wanted = self.compatible_artefacts.as_deref();
+        let wanted = wanted.and_then(|r| semver::VersionReq::parse(r).ok());
+        let made_by = semver::Version::parse(version).ok();
+        wanted.zip(made_by).is_some_and(|(w, v)| w.matches(&v))
+    }
+
     /// A description with the API version filled in. Unparsable versions become 0.0.0,
     /// which `plugin test` reports.
     pub fn new(name: impl Into<String>, version: &str, summary: impl Into<String>) -> Self {

@@ -86,19 +86,27 @@
 //! - [`tool`]: external programs with cancellation and bounded output;
 //! - [`conformance`] and [`template`]: the checks, and the crate to start from;
 //! - [`abi`]: the binary interface, for hosts and for authors in other languages.
+//!
+//! On WebAssembly, where no library is loaded, there are the documents and the trait only.
 
+#[cfg(not(target_arch = "wasm32"))]
 pub mod abi;
 pub mod backend;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod conformance;
 pub mod context;
 pub mod descriptor;
 pub mod error;
+#[cfg(not(target_arch = "wasm32"))]
 mod export;
 pub mod job;
+#[cfg(not(target_arch = "wasm32"))]
 #[doc(hidden)]
 pub mod shim;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod template;
 pub mod tensor;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod tool;
 pub mod values;
 

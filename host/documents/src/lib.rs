@@ -12,7 +12,9 @@
 //! - [`tensors`]: `tensors/index.json`, the values of one run;
 //! - [`run`]: `run/metadata.json` and `run_results.json`;
 //! - [`verdict`]: the verifier's report and the receipt;
-//! - [`digest`]: how digests over structured data are computed.
+//! - [`packed`]: the mark of a packed proof;
+//! - [`digest`]: how digests over structured data are computed;
+//! - [`paths`]: which names of files in documents are refused.
 //!
 //! Types that plugins see too ([`TensorInfo`], [`Encoding`], [`Artefact`], [`Role`],
 //! [`ErrorKind`], [`ProofProperties`]) come from `dsperse-plugin-api`.
@@ -20,6 +22,8 @@
 pub mod digest;
 pub mod document;
 pub mod model;
+pub mod packed;
+pub mod paths;
 pub mod run;
 pub mod slice;
 pub mod tensors;
@@ -37,8 +41,8 @@ pub use model::{
     derive_edges,
 };
 pub use run::{
-    Claim, Engine, Fallback, Fidelity, RunMetadata, RunResults, RunSlice, SliceRun, StageOutcome,
-    Totals, Usage, WorstElement,
+    Claim, DEFAULT_MAX_ERROR, Engine, Fallback, Fidelity, RunMetadata, RunResults, RunSlice,
+    SliceRun, StageOutcome, Totals, Usage, WorstElement,
 };
 pub use slice::{Compilation, CompiledFidelity, InputRange, Payload, SliceMetadata};
 pub use tensors::{TensorIndex, TensorOrigin, TensorRecord};

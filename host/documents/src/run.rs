@@ -122,6 +122,9 @@ pub struct Claim {
     pub outputs: Vec<String>,
 }
 
+/// The largest error of a model's outputs that is allowed when nobody says anything.
+pub const DEFAULT_MAX_ERROR: f64 = 0.01;
+
 /// How far the computed values are from those of the float model.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Fidelity {

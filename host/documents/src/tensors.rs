@@ -7,6 +7,7 @@ use crate::digest::FieldHasher;
 use crate::document::{Extra, Schema, document};
 use dsperse_plugin_api::{Encoding, TensorInfo};
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 
 /// Where a tensor came from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +73,22 @@ impl TensorIndex {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&TensorRecord> {
         self.tensors.iter().find(|t| t.name == name)
+    }
+
+    /// Checks that the document doesn't contradict itself: each tensor once, of a size that
+    /// follows from its shape.
+    ///
+    /// # Errors
+    /// The first contradiction.
+    pub fn validate(&self) -> Result<(), String> {
+        let mut names = HashSet::new();
+        for t in &self.tensors {
+            if !names.insert(t.name.as_str()) {
+                return Err(format!("tensor \"{}\" is listed twice", t.name));
+            }
+            t.info().check_len(t.size).map_err(|e| e.to_string())?;
+        }
+        Ok(())
     }
 }
 

@@ -12,8 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The largest error of a model's outputs that is allowed when the user says nothing.
-pub const DEFAULT_MAX_ERROR: f64 = 0.01;
+pub use dsperse_documents::DEFAULT_MAX_ERROR;
 
 /// Bounds that the user sets.
 #[derive(Debug, Clone, Copy, Default)]
@@ -63,21 +62,14 @@ impl<'a> Loaded<'a> {
     /// so.
     #[must_use]
     pub fn takes_artefacts_of(&self, version: &str) -> bool {
-        self.descriptor.version.to_string() == version || self.says_it_takes(version)
-    }
-    /// Whether it says of a version that it can use what that compiled.
-    fn says_it_takes(&self, version: &str) -> bool {
-        let wanted = self.descriptor.compatible_artefacts.as_deref();
-        let wanted = wanted.and_then(|r| semver::VersionReq::parse(r).ok());
-        let made_by = semver::Version::parse(version).ok();
-        wanted.zip(made_by).is_some_and(|(w, v)| w.matches(&v))
+        self.descriptor.takes_artefacts_of(version)
     }
     /// Whether what was compiled by a version in a library with this digest is as good as what
     /// it would compile itself.
     #[must_use]
     pub fn would_compile_as(&self, version: &str, plugin_sha256: &str) -> bool {
         let same = self.descriptor.version.to_string() == version && self.digest == plugin_sha256;
-        same || self.says_it_takes(version)
+        same || self.descriptor.says_it_takes(version)
     }
     /// Whether it is a plain executor: runs slices in floats and proves nothing.
     #[must_use]

@@ -17,7 +17,6 @@ pub mod chain;
 pub mod compile;
 #[cfg(test)]
 mod fake;
-pub mod fidelity;
 pub mod page;
 pub mod prove;
 pub mod report;
@@ -27,6 +26,8 @@ pub mod slices;
 #[cfg(test)]
 mod stages_tests;
 pub mod verify;
+
+pub use dsperse_verify::fidelity;
 
 pub use dsperse_jobs::{attempt, config, error, event, job, local, schedule, session};
 

@@ -1,9 +1,9 @@
 //! Hostile archives: each must be refused with its reason, and nothing may be written
 //! outside the place that was chosen.
 
-use crate::archive::{Archive, Limits};
 use crate::fixture::{check, compile_at, create, listing};
 use crate::{Access, BundleError, ConvertOptions, Shape, SliceStore, convert};
+use dsperse_archive::{Archive, ArchiveError, Limits, Section};
 use proptest::prelude::*;
 use std::fs;
 use std::io::{Cursor, Write};
@@ -102,7 +102,13 @@ fn open(bytes: &[u8], limits: Limits) -> Result<Archive, BundleError> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.dslice");
     fs::write(&path, bytes).unwrap();
-    Archive::open(&path, limits)
+    let read = Archive::open(&path, limits);
+    // In memory the same rules hold.
+    let section = Section::bytes(bytes.into());
+    let words =
+        |a: &Result<Archive, ArchiveError>| a.as_ref().map(|_| ()).map_err(|e| e.to_string());
+    assert_eq!(words(&Archive::of(section, &path, limits)), words(&read));
+    Ok(read?)
 }
 
 fn refusal(bytes: &[u8]) -> String {
@@ -407,6 +413,7 @@ fn a_bundle_cut_anywhere_is_refused() {
                 Archive::open(&file, Limits::default())
                     .map(|_| ())
                     .unwrap_err()
+                    .into()
             };
             assert!(
                 matches!(&e, BundleError::Archive { reason, .. } if reason.contains("not a complete ZIP")),

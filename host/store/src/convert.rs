@@ -4,7 +4,6 @@
 //! digest on the way; the result is prepared beside its target and swapped in when it is
 //! complete and synced. Only then is the source removed, where that was asked for.
 
-use crate::archive::CHUNK;
 use crate::atomic::{crash_point, document_bytes, parent_of, remove, sync_dir};
 use crate::create::{foreign_entries, prepare_target, staging, write_target};
 use crate::error::{BundleError, IoContext, Result};
@@ -14,6 +13,7 @@ use crate::pack::Packer;
 use crate::paths;
 use crate::store::{Access, SliceStore, Source, lock};
 use crate::{Limits, atomic};
+use dsperse_archive::CHUNK;
 use dsperse_documents::SliceMetadata;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashSet};
@@ -381,7 +381,7 @@ fn file_size(store: &SliceStore, i: usize, name: &str) -> Result<u64> {
             let path = dir.join(name);
             Ok(fs::metadata(&path).at("read", &path)?.len())
         }
-        (Source::Packed(a), None) => lock(a).size(name),
+        (Source::Packed(a), None) => Ok(lock(a).size(name)?),
     }
 }
 

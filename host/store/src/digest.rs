@@ -21,7 +21,7 @@ const SETTLED: Duration = Duration::from_secs(2);
 pub fn file_digest(path: &Path) -> Result<(u64, String)> {
     let mut file = File::open(path).at("read", path)?;
     let mut hash = Sha256::new();
-    let mut buf = vec![0u8; crate::archive::CHUNK];
+    let mut buf = vec![0u8; dsperse_archive::CHUNK];
     let mut size = 0u64;
     loop {
         let n = file.read(&mut buf).at("read", path)?;

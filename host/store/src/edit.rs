@@ -252,7 +252,7 @@ impl SliceStore {
                     (Source::Packed(archive), None) => {
                         let mut whole = lock(archive).section().clone();
                         whole.rewind().at("read", target)?;
-                        zip.stream(&name, whole.len(), whole, target)?;
+                        zip.stream(&name, whole.size(), whole, target)?;
                     }
                     (Source::Dir(dir), None) | (_, Some(dir)) => {
                         let tmp = self.work_dir().join(format!("slice_{i}.packed"));

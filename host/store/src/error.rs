@@ -1,5 +1,6 @@
 //! Why files can't be read or written.
 
+use dsperse_archive::ArchiveError;
 use dsperse_documents::{DocumentError, ModelError};
 use dsperse_tensor::TensorError;
 use std::io;
@@ -162,6 +163,23 @@ impl BundleError {
             Self::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
             Self::Locked { .. } | Self::Request(_) | Self::Usage(_) | Self::Tensor(_) => false,
             _ => true,
+        }
+    }
+}
+
+impl From<ArchiveError> for BundleError {
+    fn from(e: ArchiveError) -> Self {
+        match e {
+            ArchiveError::Io {
+                action,
+                path,
+                source,
+            } => Self::Io {
+                action,
+                path,
+                source,
+            },
+            ArchiveError::Refused { path, reason } => Self::Archive { path, reason },
         }
     }
 }

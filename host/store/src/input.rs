@@ -9,9 +9,9 @@
 //! when it is flat and has the right number of elements. Values must be finite and in the
 //! range of the tensor's type.
 
-use crate::archive::{Archive, Limits};
 use crate::error::BundleError;
 use crate::output::Direction;
+use dsperse_archive::{Archive, Limits};
 use dsperse_tensor::npy::Npy;
 use dsperse_tensor::{Encoding, Number, Tensor, TensorInfo};
 use serde_json::{Map, Value};
@@ -535,7 +535,7 @@ impl Reader<'_> {
             document_bytes: if self.large { LARGE } else { most },
             ..Limits::default()
         };
-        let mut archive = Archive::open(self.path, limits).map_err(Box::new)?;
+        let mut archive = Archive::open(self.path, limits).map_err(|e| Box::new(e.into()))?;
         let names: Vec<String> = archive
             .names()
             .filter_map(|n| n.strip_suffix(".npy"))
@@ -558,7 +558,9 @@ impl Reader<'_> {
             .zip(chosen)
             .map(|(w, name)| {
                 let entry = format!("{name}.npy");
-                let bytes = archive.read_document(&entry).map_err(Box::new)?;
+                let bytes = archive
+                    .read_document(&entry)
+                    .map_err(|e| Box::new(e.into()))?;
                 self.npy_array(w, &bytes, &entry)
             })
             .collect()

@@ -11,11 +11,11 @@
 //! - [`create`] and [`convert`](mod@convert): new slices, and from one shape to another;
 //! - [`run_dir`], [`tensors`], [`output`]: a run, its values, and their JSON
 //!   views;
+//! - [`packed`]: slices and a run for a verifier, in one file;
 //! - [`input`]: what users give as model input;
-//! - [`atomic`], `transaction`, [`lock`], `archive`, `pack`, [`paths`]: what all of
+//! - [`atomic`], `transaction`, [`lock`], [`dsperse_archive`], `pack`, [`paths`]: what all of
 //!   these are built on.
 
-mod archive;
 pub mod atomic;
 pub mod convert;
 pub mod create;
@@ -27,6 +27,7 @@ pub mod location;
 pub mod lock;
 pub mod output;
 mod pack;
+pub mod packed;
 pub mod paths;
 mod recovery;
 pub mod run_dir;
@@ -49,10 +50,10 @@ mod run_dir_tests;
 #[cfg(test)]
 mod store_tests;
 
-pub use archive::Limits;
 pub use convert::{ConvertOptions, Converted, convert, remove_slices};
 pub use create::{Created, NewSlices};
 pub use digest::{file_digest, known_digest};
+pub use dsperse_archive::Limits;
 pub use dsperse_tensor::{Number, Tensor};
 pub use error::{BundleError, Result};
 pub use input::{InputError, read_inputs, read_outputs, read_samples};

@@ -5,9 +5,9 @@
 //! and stored entries can be read in place). Content is streamed, so memory stays flat;
 //! ZIP64 is used where sizes need it.
 
-use crate::archive::CHUNK;
 use crate::error::{BundleError, IoContext, Result};
 use crate::paths::{Names, objection};
+use dsperse_archive::CHUNK;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::path::Path;

@@ -5,48 +5,11 @@
 //! differently.
 
 use crate::error::{BundleError, IoContext, Result};
-use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Beginning of the program's own temporary names.
-pub(crate) const RESERVED: &str = ".dsperse-";
-
-/// Why a relative path can't be used, or `None` when it can.
-#[must_use]
-pub fn objection(path: &str) -> Option<&'static str> {
-    if path.is_empty() {
-        return Some("it is empty");
-    }
-    if path.len() > 1024 {
-        return Some("it is longer than 1024 bytes");
-    }
-    if path.starts_with('/') {
-        return Some("it is absolute");
-    }
-    if path.as_bytes().get(1) == Some(&b':') {
-        return Some("it begins with a drive letter");
-    }
-    if path.contains('\\') {
-        return Some("it contains a backslash");
-    }
-    if path.chars().any(char::is_control) {
-        return Some("it contains a control character");
-    }
-    for part in path.split('/') {
-        match part {
-            "" => return Some("it has an empty component"),
-            "." | ".." => return Some("it climbs out of its directory"),
-            _ if part.ends_with('.') || part.ends_with(' ') => {
-                return Some("a component ends in a dot or a space");
-            }
-            _ if part.starts_with(RESERVED) => return Some("a component has a reserved name"),
-            _ if part.len() > 255 => return Some("a component is longer than 255 bytes"),
-            _ => {}
-        }
-    }
-    None
-}
+pub(crate) use dsperse_archive::Names;
+pub use dsperse_documents::paths::{RESERVED, objection};
 
 /// Joins a path of a document to the directory that holds the document.
 ///
@@ -139,36 +102,6 @@ pub(crate) fn files_below(dir: &Path) -> Result<Vec<String>> {
     walk(dir, "", &mut out)?;
     out.sort();
     Ok(out)
-}
-
-/// Names that live together, on systems that ignore case too.
-#[derive(Debug, Default)]
-pub(crate) struct Names(HashMap<String, (String, bool)>);
-
-impl Names {
-    /// Notes a path and the directories above it. `Err` is the path that it collides
-    /// with: the same file, one that differs in case only, or a directory of that name.
-    pub(crate) fn add(&mut self, path: &str, is_dir: bool) -> Result<(), String> {
-        let ends = path
-            .match_indices('/')
-            .map(|(i, _)| (i, true))
-            .chain([(path.len(), is_dir)]);
-        for (end, dir) in ends {
-            let part = path.get(..end).unwrap_or(path);
-            let key = part.to_lowercase();
-            match self.0.get(&key) {
-                None => {
-                    self.0.insert(key, (part.to_owned(), dir));
-                }
-                Some((spelled, was_dir)) => {
-                    if spelled != part || *was_dir != dir || !dir {
-                        return Err(spelled.clone());
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Index of a slice's directory or file name: `slice_3` with the suffix `""`,

@@ -7,7 +7,6 @@
 //! lies in an archive is unpacked to a work directory beside the archive first, and
 //! [`SliceStore::commit`] packs it again and replaces the archive in one step.
 
-use crate::archive::{Archive, Limits};
 use crate::atomic::{parse_document, read_document};
 use crate::digest::known_digest;
 use crate::error::{BundleError, IoContext, Result};
@@ -15,6 +14,7 @@ use crate::location::{Kind, Location, Shape, resolve, slices_in};
 use crate::lock::{Lock, LockMode};
 use crate::paths;
 use crate::recovery::{interrupted, recover};
+use dsperse_archive::{Archive, Limits};
 use dsperse_documents::{ModelMetadata, SliceMetadata};
 use dsperse_plugin_api::{Artefact, ArtefactRef, Role};
 use std::collections::{BTreeMap, HashSet};

@@ -91,18 +91,9 @@ impl TensorStore {
         } else {
             TensorIndex::default()
         };
-        let mut names = HashSet::new();
-        for t in &index.tensors {
-            if !names.insert(t.name.as_str()) {
-                return Err(BundleError::inconsistent(
-                    &path,
-                    format!("tensor \"{}\" is listed twice", t.name),
-                ));
-            }
-            t.info()
-                .check_len(t.size)
-                .map_err(|e| BundleError::inconsistent(&path, e.to_string()))?;
-        }
+        index
+            .validate()
+            .map_err(|e| BundleError::inconsistent(&path, e))?;
         Ok(Self {
             dir: dir.to_owned(),
             index: Mutex::new(index),

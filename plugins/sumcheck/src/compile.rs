@@ -1,11 +1,12 @@
 //! Calibration, lowering and keys.
 
-use crate::claim::digest;
-use crate::key::{PortName, SliceKey};
 use crate::{slice, weights};
 use dsperse_plugin_api::{
     Artefact, CompileJob, Cx, Done, Error, Result, Role, SliceInfo, TensorFile,
 };
+use dsperse_sumcheck_judge::VERIFYING_KEY;
+use dsperse_sumcheck_judge::claim::digest;
+use dsperse_sumcheck_judge::key::{PortName, SliceKey};
 use dsperse_sumcheck_lowering::array::Array;
 use dsperse_sumcheck_lowering::quantise::Port;
 use dsperse_sumcheck_lowering::{
@@ -15,8 +16,6 @@ use dsperse_sumcheck_verifier::security::soundness;
 use dsperse_sumcheck_verifier::verify::PROTOCOL;
 use serde_json::{Map, Value, json};
 
-/// Name of the verifying artefact.
-pub const VERIFYING_KEY: &str = "verifying_key";
 /// Name of the proving artefact.
 pub const WEIGHTS: &str = "weights";
 

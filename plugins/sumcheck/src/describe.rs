@@ -1,9 +1,7 @@
 //! What the backend says of itself.
 
-use dsperse_plugin_api::{
-    BindsPublicIo, Capabilities, Descriptor, OperatorSupport, OptionSpec, ProofProperties, Setup,
-    Stage,
-};
+use dsperse_plugin_api::{Capabilities, Descriptor, OperatorSupport, OptionSpec, Stage};
+use dsperse_sumcheck_judge::{NAME, VERSION, properties};
 use dsperse_sumcheck_lowering::Settings;
 use dsperse_sumcheck_lowering::quantise::scale::{BOUNDARY_BITS, HEADROOM};
 use dsperse_sumcheck_verifier::security::info;
@@ -67,8 +65,8 @@ const CONSTANT_OPERATORS: &[&str] = &["Cast", "ConstantOfShape", "Shape"];
 #[must_use]
 pub fn descriptor() -> Descriptor {
     let mut d = Descriptor::new(
-        "sumcheck",
-        env!("CARGO_PKG_VERSION"),
+        NAME,
+        VERSION,
         "Embedded prover: sumcheck and WHIR over Goldilocks, no external tool, no trusted setup.",
     );
     d.licence = env!("CARGO_PKG_LICENSE").into();
@@ -84,7 +82,6 @@ pub fn descriptor() -> Descriptor {
         dtypes: vec!["float".into(), "int64".into()],
         ..operator(op, "on constants only")
     };
-    // Computed by the proof system's own account; without one nothing is claimed.
     let info = info().ok();
     d.capabilities = Capabilities {
         stages: vec![Stage::Compile, Stage::Witness, Stage::Prove, Stage::Verify],
@@ -93,23 +90,7 @@ pub fn descriptor() -> Descriptor {
             .map(|(op, limits)| operator(op, limits))
             .chain(CONSTANT_OPERATORS.iter().map(constant))
             .collect(),
-        proof: Some(ProofProperties {
-            zero_knowledge: false,
-            succinct: true,
-            hides_weights: false,
-            setup: Setup::None,
-            binds_public_io: BindsPublicIo::Strong,
-            post_quantum: true,
-            reproducible_compile: true,
-            security_bits: info.as_ref().map(|i| i.security_bits.floor() as u32),
-            caveats: vec![
-                "proofs are not zero-knowledge: they reveal something of weights and activations"
-                    .into(),
-                "a proof speaks of the quantised slice; see the fidelity figures for its distance \
-                 from the float model"
-                    .into(),
-            ],
-        }),
+        proof: Some(properties()),
         tools: Vec::new(),
         reusable_worker: false,
         verify_needs_payload: false,
@@ -158,6 +139,12 @@ pub fn descriptor() -> Descriptor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dsperse_plugin_api::BindsPublicIo;
+
+    #[test]
+    fn the_version_is_that_of_the_judge() {
+        assert_eq!(VERSION, env!("CARGO_PKG_VERSION"));
+    }
 
     #[test]
     fn security_is_computed_and_at_least_a_hundred_bits() {

@@ -2,25 +2,22 @@
 //! and without a trusted setup.
 //!
 //! The work is done by three crates that know nothing of plugins: the lowering (ONNX to
-//! integers), the prover and the verifier. This crate connects them to the plugin API.
+//! integers), the prover and the verifier. The verdict on a claim, keys and the claim's
+//! integers are in [`dsperse_sumcheck_judge`], which needs no files. This crate connects
+//! them to the plugin API.
 //! The modules, in the order in which a slice meets them:
 //!
 //! - [`describe`]: name, capabilities, operators, facts;
 //! - [`slice`](mod@slice): reads a slice's model, and answers `supports`;
 //! - [`compile`]: calibration, lowering, keys;
-//! - [`key`]: the verifying artefact: names, exponents, program, commitment;
 //! - [`weights`]: the proving artefact: quantised weights;
-//! - [`claim`]: a claim's tensors as integers, and the digest that binds a proof to its
-//!   slice;
 //! - [`prove`]: witness and proof;
 //! - [`verify`]: the verdict;
 //! - [`backend`]: the [`Backend`](dsperse_plugin_api::Backend) itself.
 
 pub mod backend;
-pub mod claim;
 pub mod compile;
 pub mod describe;
-pub mod key;
 pub mod prove;
 pub mod slice;
 pub mod verify;

@@ -1,21 +1,19 @@
 //! Witness and proof.
 
-use crate::compile::{VERIFYING_KEY, WEIGHTS};
-use crate::key::SliceKey;
-use crate::{claim, verify, weights};
+use crate::compile::WEIGHTS;
+use crate::{verify, weights};
 use dsperse_plugin_api::job::SATURATED_INPUTS;
 use dsperse_plugin_api::job::artefact;
 use dsperse_plugin_api::{
     Artefact, ArtefactRef, Cx, Done, Encoding, Error, ProveJob, Result, Role, TensorFile,
     TensorInfo, Verdict, VerifyJob, WitnessJob,
 };
+use dsperse_sumcheck_judge::key::SliceKey;
+use dsperse_sumcheck_judge::{PROOF, VERIFYING_KEY, claim};
 use dsperse_sumcheck_prover::{ProvingKey, prove_once};
 use dsperse_sumcheck_verifier::eval;
 use dsperse_sumcheck_verifier::program::Tensor;
 use serde_json::{Map, Value};
-
-/// Name of the proof.
-pub const PROOF: &str = "proof";
 
 /// The artefacts of `compile`.
 struct Compiled {

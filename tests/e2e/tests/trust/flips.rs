@@ -120,7 +120,7 @@ fn campaign(backend: &'static str, packed: bool, flips: u64, seed: u64) {
     // In this very process: a crash of a backend would end the test.
     let lab = Lab::new(&super::world::plugins_of(backend), Isolation::None);
     let options = VerifyOptions::default();
-    let verify = || lab.verify_paths(&world, &world.run(), &slices, &options, None);
+    let verify = || lab.verify_paths(&world, &world.run(), &slices, &options);
     let usual = claimed(&verify().report());
     let files = targets(&world, &slices);
     let mut random = Random(seed);

@@ -47,7 +47,7 @@ fn a_bundle_without_weights_and_one_plugin_are_enough() {
             expect_keys: before.keys_sha256.clone(),
             ..VerifyOptions::default()
         };
-        let report = accepts(lab.verify_paths(&world, &world.run(), &bundle, &options, None));
+        let report = accepts(lab.verify_paths(&world, &world.run(), &bundle, &options));
         assert!(
             report
                 .slices
@@ -61,7 +61,7 @@ fn a_bundle_without_weights_and_one_plugin_are_enough() {
             expect_keys: None,
             ..options
         };
-        let outcome = lab.verify_paths(&world, &world.run(), &bundle, &options, None);
+        let outcome = lab.verify_paths(&world, &world.run(), &bundle, &options);
         assert!(!outcome.accepted());
         assert_eq!(outcome.verdicts(), [Verdict::Unchecked; 3]);
         assert!(
@@ -82,7 +82,7 @@ fn a_missing_plugin_is_named_for_every_slice() {
             require,
             ..VerifyOptions::default()
         };
-        let outcome = lab.verify_paths(&world, &world.run(), &bundle, &options, None);
+        let outcome = lab.verify_paths(&world, &world.run(), &bundle, &options);
         assert_eq!(outcome.exit(), 1);
         let report = outcome.report();
         assert_eq!(report.counts.unchecked, 3);
@@ -105,13 +105,7 @@ fn keys_that_are_missing_give_no_verdict() {
     m.compilations.clear();
     write_document(&path, &m).expect("a write");
     let lab = Lab::of("sumcheck");
-    let outcome = lab.verify_paths(
-        &world,
-        &world.run(),
-        &bundle,
-        &VerifyOptions::default(),
-        None,
-    );
+    let outcome = lab.verify_paths(&world, &world.run(), &bundle, &VerifyOptions::default());
     assert_eq!(
         outcome.verdicts(),
         [Verdict::Proven, Verdict::Unchecked, Verdict::Proven]
@@ -158,7 +152,7 @@ fn keys_of_another_input_are_made_again_with_its_calibration() {
             calibration,
             ..VerifyOptions::default()
         };
-        lab.verify_paths(&world, &run, &world.slices(), &options, None)
+        lab.verify_paths(&world, &run, &world.slices(), &options)
     };
     let report = accepts(verify(Some(calibration)));
     assert!(
@@ -183,11 +177,6 @@ fn against(path: PathBuf) -> VerifyOptions {
         expect_receipt: Some(path),
         ..VerifyOptions::default()
     }
-}
-
-/// A receipt that is right in everything but the output.
-pub fn receipt_of_another_output(_: &Lab, world: &World) -> VerifyOptions {
-    against(receipt(world, |r| r.output_sha256 = "0".repeat(64)))
 }
 
 #[test]

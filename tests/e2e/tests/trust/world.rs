@@ -14,8 +14,7 @@ use dsperse_plugin_host::{
     CallOptions, CancelToken, HostOptions, Isolation, PluginHost, Reply, Request,
 };
 use dsperse_stages::local::LocalExecutor;
-use dsperse_stages::verify::checks::Check;
-use dsperse_stages::verify::{VerifyOptions, verify_without};
+use dsperse_stages::verify::{VerifyOptions, verify};
 use dsperse_stages::{Config, Error, ErrorClass, Limits, Session};
 use dsperse_store::{Access, RunDir, SliceStore, file_digest};
 use std::collections::BTreeMap;
@@ -372,22 +371,7 @@ impl Lab {
     }
 
     pub fn verify(&self, world: &World, options: &VerifyOptions) -> Outcome {
-        self.verify_paths(world, &world.run(), &world.slices(), options, None)
-    }
-
-    pub fn verify_without(
-        &self,
-        world: &World,
-        options: &VerifyOptions,
-        left_out: Check,
-    ) -> Outcome {
-        self.verify_paths(
-            world,
-            &world.run(),
-            &world.slices(),
-            options,
-            Some(left_out),
-        )
+        self.verify_paths(world, &world.run(), &world.slices(), options)
     }
 
     pub fn verify_paths(
@@ -396,7 +380,6 @@ impl Lab {
         run: &Path,
         slices: &Path,
         options: &VerifyOptions,
-        left_out: Option<Check>,
     ) -> Outcome {
         let executor = LocalExecutor::new(&self.host);
         let config = Config::read(&world.root().join("dsperse.toml")).expect("a configuration");
@@ -415,7 +398,7 @@ impl Lab {
         let judged = || {
             let store = SliceStore::open(slices, Access::Read)?;
             let run = RunDir::open(run, Access::Read)?;
-            verify_without(&session, &store, &run, options, left_out)
+            verify(&session, &store, &run, options)
         };
         match judged() {
             Ok(report) => Outcome::Judged(Box::new(report)),

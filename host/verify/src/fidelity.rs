@@ -1,8 +1,7 @@
 //! How far computed values are from those of the float model.
 
 use dsperse_documents::{Fidelity, WorstElement};
-use dsperse_plugin_api::TensorInfo;
-use dsperse_store::Tensor;
+use dsperse_tensor::{Tensor, TensorInfo};
 
 /// An output that varies by less than its magnitude divided by this is judged as if it
 /// varied by so much: a tensor that is nearly constant has no range to speak of.
@@ -184,7 +183,7 @@ fn top_agreement(info: &TensorInfo, a: &[f64], b: &[f64]) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dsperse_plugin_api::Encoding;
+    use dsperse_tensor::Encoding;
 
     fn f32s(values: &[f32]) -> Tensor {
         Tensor {

@@ -5,12 +5,21 @@
 //! collide when case is folded or that are a file and a directory at once, entries that
 //! share bytes, methods and encryption. Sizes are counted while inflating; what the
 //! headers promise is only ever an upper bound.
+//!
+//! An archive is read from a file, or from memory: the same rules hold where there are no
+//! files, in a browser.
 
-use crate::error::{BundleError, IoContext, Result};
-use crate::paths::{Names, objection};
+mod error;
+mod names;
+mod source;
+
+pub use error::{ArchiveError, Result};
+pub use names::Names;
+pub use source::{ReadAt, Section};
+
+use dsperse_documents::paths::objection;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,73 +53,12 @@ impl Default for Limits {
 }
 
 const RATIO_FLOOR: u64 = 1 << 20;
-pub(crate) const CHUNK: usize = 256 << 10;
-
-/// A range of a file, read at positions of its own: several sections of one file can be
-/// read at the same time.
-#[derive(Debug, Clone)]
-pub(crate) struct Section {
-    file: Arc<File>,
-    start: u64,
-    len: u64,
-    at: u64,
-}
-
-impl Section {
-    pub(crate) fn whole(path: &Path) -> Result<Self> {
-        let file = File::open(path).at("open", path)?;
-        let len = file.metadata().at("read", path)?.len();
-        Ok(Self {
-            file: Arc::new(file),
-            start: 0,
-            len,
-            at: 0,
-        })
-    }
-
-    pub(crate) fn len(&self) -> u64 {
-        self.len
-    }
-}
-
-impl Read for Section {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let left = self.len.saturating_sub(self.at);
-        let want = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
-        let buf = buf.get_mut(..want).unwrap_or_default();
-        #[cfg(unix)]
-        let n = std::os::unix::fs::FileExt::read_at(&*self.file, buf, self.start + self.at)?;
-        #[cfg(windows)]
-        let n = std::os::windows::fs::FileExt::seek_read(&*self.file, buf, self.start + self.at)?;
-        self.at += n as u64;
-        Ok(n)
-    }
-}
-
-impl Seek for Section {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let target = match to {
-            SeekFrom::Start(n) => Some(n),
-            SeekFrom::End(d) => self.len.checked_add_signed(d),
-            SeekFrom::Current(d) => self.at.checked_add_signed(d),
-        };
-        // Far positions come from hostile headers; a plain bound keeps sums in range.
-        match target {
-            Some(n) if n <= i64::MAX as u64 / 2 => {
-                self.at = n;
-                Ok(n)
-            }
-            _ => Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "position outside of the archive",
-            )),
-        }
-    }
-}
+/// Bytes that are read at a time.
+pub const CHUNK: usize = 256 << 10;
 
 /// An archive whose directory was checked.
 #[derive(Debug)]
-pub(crate) struct Archive {
+pub struct Archive {
     zip: ZipArchive<Section>,
     section: Section,
     entries: BTreeMap<String, usize>,
@@ -121,13 +69,20 @@ pub(crate) struct Archive {
 
 impl Archive {
     /// Opens an archive file.
-    pub(crate) fn open(path: &Path, limits: Limits) -> Result<Self> {
-        Self::over(
-            Section::whole(path)?,
-            path.to_owned(),
-            limits,
-            Arc::new(AtomicU64::new(0)),
-        )
+    ///
+    /// # Errors
+    /// When it can't be read, is damaged, or is refused.
+    pub fn open(path: &Path, limits: Limits) -> Result<Self> {
+        Self::of(Section::whole(path)?, path, limits)
+    }
+
+    /// Opens an archive; `label` is what it is called in messages.
+    ///
+    /// # Errors
+    /// As [`Archive::open`].
+    pub fn of(section: Section, label: &Path, limits: Limits) -> Result<Self> {
+        let inflated = Arc::new(AtomicU64::new(0));
+        Self::over(section, label.to_owned(), limits, inflated)
     }
 
     fn over(
@@ -136,7 +91,7 @@ impl Archive {
         limits: Limits,
         inflated: Arc<AtomicU64>,
     ) -> Result<Self> {
-        let refuse = |reason: String| BundleError::archive(&label, reason);
+        let refuse = |reason: String| ArchiveError::refused(&label, reason);
         let damaged = |e: &dyn std::fmt::Display| {
             refuse(format!(
                 "it is not a complete ZIP archive ({e}); copy or download it again"
@@ -214,33 +169,41 @@ impl Archive {
     }
 
     /// Names of the files, sorted.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+    pub fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str)
     }
 
-    pub(crate) fn contains(&self, name: &str) -> bool {
+    /// Whether there is such an entry.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
         self.entries.contains_key(name)
     }
 
     /// The archive's own bytes.
-    pub(crate) fn section(&self) -> &Section {
+    #[must_use]
+    pub fn section(&self) -> &Section {
         &self.section
     }
 
     /// The size that an entry promises.
-    pub(crate) fn size(&self, name: &str) -> Result<u64> {
+    ///
+    /// # Errors
+    /// When there is no such entry.
+    pub fn size(&self, name: &str) -> Result<u64> {
         let entry = self.zip.by_index_data(self.index(name)?);
-        let entry = entry.map_err(|e| BundleError::archive(&self.label, e.to_string()))?;
+        let entry = entry.map_err(|e| ArchiveError::refused(&self.label, e.to_string()))?;
         Ok(entry.size())
     }
 
-    pub(crate) fn label(&self) -> &Path {
+    /// What it is called in messages.
+    #[must_use]
+    pub fn label(&self) -> &Path {
         &self.label
     }
 
     fn index(&self, name: &str) -> Result<usize> {
         self.entries.get(name).copied().ok_or_else(|| {
-            BundleError::archive(
+            ArchiveError::refused(
                 &self.label,
                 format!("entry \"{}\" is missing", printable(name)),
             )
@@ -248,12 +211,18 @@ impl Archive {
     }
 
     /// Writes an entry's content to `out`; returns its size and SHA-256.
-    pub(crate) fn extract(&mut self, name: &str, out: &mut dyn Write) -> Result<(u64, String)> {
+    ///
+    /// # Errors
+    /// When it is damaged, or beyond the limits.
+    pub fn extract(&mut self, name: &str, out: &mut dyn Write) -> Result<(u64, String)> {
         self.extract_limited(name, out, u64::MAX)
     }
 
     /// An entry's content in memory, for documents.
-    pub(crate) fn read_document(&mut self, name: &str) -> Result<Vec<u8>> {
+    ///
+    /// # Errors
+    /// As [`Archive::extract`].
+    pub fn read_document(&mut self, name: &str) -> Result<Vec<u8>> {
         let mut out = Vec::new();
         self.extract_limited(name, &mut out, self.limits.document_bytes)?;
         Ok(out)
@@ -268,7 +237,7 @@ impl Archive {
         let index = self.index(name)?;
         let label = self.label.clone();
         let no = |why: String| {
-            BundleError::archive(&label, format!("entry \"{}\": {why}", printable(name)))
+            ArchiveError::refused(&label, format!("entry \"{}\": {why}", printable(name)))
         };
         let mut entry = self
             .zip
@@ -310,7 +279,7 @@ impl Archive {
             let chunk = buf.get(..n).unwrap_or_default();
             hash.update(chunk);
             out.write_all(chunk)
-                .map_err(|e| BundleError::io("write what is unpacked from", &label, e))?;
+                .map_err(|e| ArchiveError::io("write what is unpacked from", &label, e))?;
         }
         if size != promised {
             return Err(no(format!(
@@ -322,7 +291,10 @@ impl Archive {
 
     /// Opens an archive inside this one, in place. It must be stored without compression,
     /// as all our own are, and nothing is opened inside it in turn.
-    pub(crate) fn nested(&mut self, name: &str) -> Result<Self> {
+    ///
+    /// # Errors
+    /// As [`Archive::open`].
+    pub fn nested(&mut self, name: &str) -> Result<Self> {
         let section = self.stored(name)?;
         Self::over(
             section,
@@ -333,11 +305,14 @@ impl Archive {
     }
 
     /// The bytes of an entry that is stored without compression.
-    pub(crate) fn stored(&mut self, name: &str) -> Result<Section> {
+    ///
+    /// # Errors
+    /// When it is compressed, or reaches over the end.
+    pub fn stored(&mut self, name: &str) -> Result<Section> {
         let index = self.index(name)?;
         let label = self.label.clone();
         let no = |why: String| {
-            BundleError::archive(&label, format!("entry \"{}\": {why}", printable(name)))
+            ArchiveError::refused(&label, format!("entry \"{}\": {why}", printable(name)))
         };
         let entry = self
             .zip
@@ -357,14 +332,9 @@ impl Archive {
             Some(start)
                 if start
                     .checked_add(len)
-                    .is_some_and(|end| end <= self.section.len()) =>
+                    .is_some_and(|end| end <= self.section.size()) =>
             {
-                Ok(Section {
-                    file: Arc::clone(&self.section.file),
-                    start: self.section.start + start,
-                    len,
-                    at: 0,
-                })
+                Ok(self.section.part(start, len))
             }
             _ => Err(no("it reaches over the end of the archive".into())),
         }
@@ -379,14 +349,14 @@ fn entry_count(section: &mut Section) -> Result<u64, String> {
     const END: u64 = 22;
     const LOCATOR: u64 = 20;
     let missing = || "its end record is not at its end".to_owned();
-    let end: [u8; 22] = read_at(section, section.len().checked_sub(END)).ok_or_else(missing)?;
+    let end: [u8; 22] = read_at(section, section.size().checked_sub(END)).ok_or_else(missing)?;
     if !end.starts_with(b"PK\x05\x06") || !end.ends_with(&[0, 0]) {
         return Err(missing());
     }
     let [.., low, high, _, _, _, _, _, _, _, _, _, _] = end;
     let count = u64::from(u16::from_le_bytes([low, high]));
     // ZIP64 has a locator before the end record, which points to a larger one.
-    let before = section.len().checked_sub(END + LOCATOR);
+    let before = section.size().checked_sub(END + LOCATOR);
     let Some(locator) = read_at::<20>(section, before).filter(|l| l.starts_with(b"PK\x06\x07"))
     else {
         return Ok(count);

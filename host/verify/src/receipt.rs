@@ -3,22 +3,11 @@
 //! The receipt pins model, keys and claim, and no slice may have a weaker verdict than it
 //! had then. Nothing in it makes a verdict: the whole verification is done again.
 
-use crate::error::Result;
 use dsperse_documents::{Receipt, SliceVerdict, Verdict, VerificationReport};
-use dsperse_store::atomic::read_document;
-use std::path::Path;
-
-/// Reads the receipt.
-///
-/// # Errors
-/// When it is none, or of a newer version.
-pub(super) fn read(path: &Path) -> Result<Receipt> {
-    Ok(read_document(path)?)
-}
 
 /// What the report has to be blamed for when it is held against the receipt. The model
 /// and the keys are pinned elsewhere.
-pub(super) fn differences(receipt: &Receipt, report: &VerificationReport) -> Vec<String> {
+pub(crate) fn differences(receipt: &Receipt, report: &VerificationReport) -> Vec<String> {
     let mut out = Vec::new();
     for (what, expected, found) in [
         ("input", &receipt.input_sha256, &report.input_sha256),

@@ -1,11 +1,32 @@
 //! A claim's tensors as integers, and the digest that binds a proof to its slice.
 
 use crate::key::SliceKey;
+use dsperse_plugin_api::SliceInfo;
 use dsperse_plugin_api::values::shift_round;
-use dsperse_plugin_api::{Encoding, SliceInfo, TensorFile, TensorInfo, Values};
 use dsperse_sumcheck_verifier::program::Tensor;
 use dsperse_sumcheck_verifier::validate::Bounds;
+use dsperse_tensor::{Encoding, TensorFile, TensorInfo, Values};
 use sha2::{Digest, Sha256};
+
+/// A tensor of a claim, wherever its elements are.
+pub trait Claimed {
+    /// Name, encoding and shape.
+    fn info(&self) -> &TensorInfo;
+    /// The elements.
+    ///
+    /// # Errors
+    /// When they can't be read, or their number does not follow from the shape.
+    fn values(&self) -> Result<Values, String>;
+}
+
+impl Claimed for TensorFile {
+    fn info(&self) -> &TensorInfo {
+        &self.info
+    }
+    fn values(&self) -> Result<Values, String> {
+        self.read_values().map_err(|e| e.to_string())
+    }
+}
 
 /// First bytes of the context's preimage: name and version of this binding.
 const CONTEXT_TAG: &[u8] = b"dsperse-sumcheck/context/1";
@@ -45,13 +66,13 @@ pub fn digest(text: &str) -> Result<[u8; 32], String> {
 ///
 /// # Errors
 /// A sentence that says which tensor does not fit the key.
-pub fn inputs(key: &SliceKey, claimed: &[TensorFile]) -> Result<(Vec<Tensor>, usize), String> {
+pub fn inputs<T: Claimed>(key: &SliceKey, claimed: &[T]) -> Result<(Vec<Tensor>, usize), String> {
     count("inputs", key.inputs.len(), claimed.len())?;
     let (mut out, mut saturated) = (Vec::new(), 0);
     for (i, (file, port)) in claimed.iter().zip(&key.inputs).enumerate() {
         let (shape, bounds) = key.input(i).ok_or("the verifying key lacks an input")?;
-        named(&file.info, &port.name, shape)?;
-        let values = file.read_values().map_err(|e| e.to_string())?;
+        named(file.info(), &port.name, shape)?;
+        let values = file.values()?;
         let (data, n) = quantise(&values, port.exponent, bounds)
             .map_err(|e| format!("input \"{}\": {e}", port.name))?;
         saturated += n;
@@ -67,22 +88,23 @@ pub fn inputs(key: &SliceKey, claimed: &[TensorFile]) -> Result<(Vec<Tensor>, us
 ///
 /// # Errors
 /// A sentence that says which tensor does not fit the key.
-pub fn outputs(key: &SliceKey, claimed: &[TensorFile]) -> Result<Vec<Tensor>, String> {
+pub fn outputs<T: Claimed>(key: &SliceKey, claimed: &[T]) -> Result<Vec<Tensor>, String> {
     count("outputs", key.outputs.len(), claimed.len())?;
     let mut out = Vec::new();
     for (i, (file, port)) in claimed.iter().zip(&key.outputs).enumerate() {
         let (shape, _) = key.output(i).ok_or("the verifying key lacks an output")?;
-        named(&file.info, &port.name, shape)?;
+        named(file.info(), &port.name, shape)?;
         let wanted = Encoding::Fixed {
             exponent: port.exponent,
         };
-        if file.info.encoding != wanted {
+        if file.info().encoding != wanted {
             return Err(format!(
                 "output \"{}\" is claimed as {:?}, the key proves {wanted:?}",
-                port.name, file.info.encoding
+                port.name,
+                file.info().encoding
             ));
         }
-        match file.read_values().map_err(|e| e.to_string())? {
+        match file.values()? {
             Values::Fixed { integers, .. } => out.push(Tensor {
                 shape: shape.to_vec(),
                 data: integers,
