@@ -126,6 +126,8 @@ pub enum Command {
     /// Judge a run: is this the model's output on this input
     #[command(visible_alias = "v")]
     Verify(stages::Verify),
+    /// Pack what a verifier needs of a run into one file
+    Export(stages::Export),
     /// Slice, compile, run, prove and verify
     #[command(visible_alias = "fr")]
     FullRun(stages::FullRun),

@@ -59,7 +59,7 @@ pub struct Run {
 /// A run and the slices that it is of.
 #[derive(Debug, Clone, clap::Args)]
 pub struct RunOf {
-    /// Run directory, or a run/ directory from which the newest run is offered
+    /// Run directory, or a run/ directory from which the newest run is offered; "verify" also takes a .dsproof file
     #[arg(value_name = "RUN_DIR")]
     pub run: Option<PathBuf>,
     /// Slices directory, slice_* directory, .dslice or .dsperse [default: the slices that the run was made with]
@@ -97,7 +97,7 @@ pub struct Prove {
 /// Arguments of `verify`.
 #[derive(Debug, Clone, clap::Args)]
 #[command(
-    after_help = "Examples:\n  dsperse verify models/lenet/run/run_20260131_120000 models/lenet/slices\n  dsperse verify --run-dir models/lenet/run --require proven --input input.json --output claimed.json"
+    after_help = "Examples:\n  dsperse verify models/lenet/run/run_20260131_120000 models/lenet/slices\n  dsperse verify --run-dir models/lenet/run --require proven --input input.json --output claimed.json\n  dsperse verify lenet.dsproof --require proven"
 )]
 pub struct Verify {
     #[command(flatten)]
@@ -151,6 +151,19 @@ pub struct Verify {
     pub receipt: Option<PathBuf>,
     #[command(flatten)]
     pub limits: Limits,
+}
+
+/// Arguments of `export`.
+#[derive(Debug, Clone, clap::Args)]
+#[command(
+    after_help = "Examples:\n  dsperse export models/lenet/run/run_20260131_120000 -o lenet.dsproof\n  dsperse verify lenet.dsproof --require proven"
+)]
+pub struct Export {
+    #[command(flatten)]
+    pub of: RunOf,
+    /// The file to write
+    #[arg(short, long, value_name = "FILE.dsproof")]
+    pub output: Option<PathBuf>,
 }
 
 /// What every slice must be.

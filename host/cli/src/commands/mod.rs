@@ -3,6 +3,7 @@
 mod analyze;
 mod compile;
 mod convert;
+mod export;
 mod full_run;
 mod paths;
 mod plugin;
@@ -31,6 +32,7 @@ pub fn execute(app: &App, command: Command) -> Result<Exit> {
         Command::Run(args) => run::execute(app, &args),
         Command::Prove(args) => prove::execute(app, &args),
         Command::Verify(args) => verify::execute(app, &args),
+        Command::Export(args) => export::execute(app, &args),
         Command::FullRun(args) => full_run::execute(app, &args),
         Command::Analyze(args) => analyze::execute(app, &args),
         Command::Report(args) => report::execute(app, &args),

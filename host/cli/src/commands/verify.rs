@@ -3,7 +3,7 @@
 use super::{paths, policy, run::fidelity};
 use crate::app::App;
 use crate::args::Isolation;
-use crate::args::stages::{Require, Verify};
+use crate::args::stages::{Require, RunOf, Verify};
 use crate::console::foreign::field;
 use crate::console::numbers;
 use crate::console::table::Table;
@@ -15,12 +15,17 @@ use dsperse_documents::{
 };
 use dsperse_stages::verify::{self, VerifyOptions};
 use dsperse_stages::{Session, slices};
-use dsperse_store::{Access, RunDir, atomic};
+use dsperse_store::packed::{self, Unpacked};
+use dsperse_store::{Access, Limits, RunDir, atomic};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 pub fn execute(app: &App, args: &Verify) -> Result<Exit> {
-    let (run, data) = paths::run_and_slices(app, &args.of)?;
+    let packed = unpacked(&args.of)?;
+    let (run, data) = match &packed {
+        Some(unpacked) => (unpacked.run(), unpacked.slices()),
+        None => paths::run_and_slices(app, &args.of)?,
+    };
     if app.global.isolation == Isolation::None {
         return Err(UserError::usage(
             "verify does not run plugins inside its own process: one that ends the process would end it without a verdict",
@@ -29,13 +34,54 @@ pub fn execute(app: &App, args: &Verify) -> Result<Exit> {
     }
     let options = policy::options(args)?;
     let report = app.with_session(Some(&args.limits), |session| {
-        carry_out(session, &run, &data, &options, args.receipt.as_deref())
+        let report = judge(session, &run, &data, &options)?;
+        // What was unpacked goes away; only a receipt that was asked for stays.
+        if packed.is_none() || args.receipt.is_some() {
+            write_receipt(&report, &run, args.receipt.as_deref())?;
+        }
+        if packed.is_none() {
+            note(&run, &report);
+        }
+        Ok(report)
     })?;
     if let Some(file) = &args.output_file {
         output::file(file, &report)?;
     }
     app.print(&text(&report), &report);
     Ok(exit(&report))
+}
+
+/// The packed proof that is named in place of a run.
+fn unpacked(of: &RunOf) -> Result<Option<Unpacked>> {
+    let Some(path) = of.run_dir.as_ref().or(of.run.as_ref()) else {
+        return Ok(None);
+    };
+    if !packed::is_packed(path) {
+        return Ok(None);
+    }
+    let more = match &of.run_dir {
+        Some(_) => of.run.as_ref(),
+        None => of.data.as_ref(),
+    };
+    if let Some(more) = more {
+        return Err(UserError::usage(
+            format!("\"{}\" is one path too many", more.display()),
+            "a .dsproof file holds run and slices",
+        ));
+    }
+    let unpacked = packed::unpack(path, Limits::default());
+    Ok(Some(unpacked.map_err(dsperse_stages::Error::from)?))
+}
+
+fn judge(
+    session: &Session<'_>,
+    run: &Path,
+    data: &Path,
+    options: &VerifyOptions,
+) -> Result<VerificationReport> {
+    let store = slices::open(data, Access::Read)?;
+    let opened = RunDir::open(run, Access::Read).map_err(dsperse_stages::Error::from)?;
+    Ok(verify::verify(session, &store, &opened, options)?)
 }
 
 /// Judges, writes the receipt, and notes the verdicts in the run.
@@ -46,10 +92,7 @@ pub fn carry_out(
     options: &VerifyOptions,
     receipt: Option<&Path>,
 ) -> Result<VerificationReport> {
-    let store = slices::open(data, Access::Read)?;
-    let opened = RunDir::open(run, Access::Read).map_err(dsperse_stages::Error::from)?;
-    let report = verify::verify(session, &store, &opened, options)?;
-    drop(opened);
+    let report = judge(session, run, data, options)?;
     write_receipt(&report, run, receipt)?;
     note(run, &report);
     Ok(report)

@@ -7,6 +7,7 @@ mod errors;
 mod fallbacks;
 mod files;
 mod full_run;
+mod handover;
 mod interrupt;
 mod kills;
 mod plugins;
