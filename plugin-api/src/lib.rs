@@ -122,4 +122,4 @@ pub use job::{
     Support, SupportsJob, ToolStatus, Verdict, VerifyJob, WitnessJob,
 };
 pub use tensor::{Encoding, TensorFile, TensorInfo};
-pub use values::Values;
+pub use values::{Number, Values};

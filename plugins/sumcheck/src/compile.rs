@@ -2,16 +2,14 @@
 
 use crate::{slice, weights};
 use dsperse_plugin_api::{
-    Artefact, CompileJob, Cx, Done, Error, Result, Role, SliceInfo, TensorFile,
+    Artefact, CompileJob, Cx, Done, Encoding, Error, Result, Role, SliceInfo, TensorFile,
 };
 use dsperse_sumcheck_judge::VERIFYING_KEY;
 use dsperse_sumcheck_judge::claim::digest;
 use dsperse_sumcheck_judge::key::{PortName, SliceKey};
 use dsperse_sumcheck_lowering::array::Array;
 use dsperse_sumcheck_lowering::quantise::Port;
-use dsperse_sumcheck_lowering::{
-    Calibration, DEFAULT_RANGE, LowerError, Lowered, default_samples, lower,
-};
+use dsperse_sumcheck_lowering::{Calibration, DEFAULT_RANGE, LowerError, Lowered, lower};
 use dsperse_sumcheck_verifier::security::soundness;
 use dsperse_sumcheck_verifier::verify::PROTOCOL;
 use serde_json::{Map, Value, json};
@@ -29,7 +27,7 @@ pub fn compile(job: &CompileJob, cx: &Cx) -> Result<Done> {
     let model = slice::read(&job.slice)?;
     let shapes = slice::input_shapes(&job.slice)?;
     let mut done = Done::default();
-    let mut calibration = Calibration {
+    let calibration = Calibration {
         inputs: read_samples(&job.calibration)?,
         outputs: read_samples(&job.calibration_outputs)?,
     };
@@ -41,7 +39,6 @@ pub fn compile(job: &CompileJob, cx: &Cx) -> Result<Done> {
              saturate",
             job.slice.index
         ));
-        calibration.inputs = default_samples(&shapes);
         // Guessed ranges are wide; only the most bits make up for it.
         settings.least_bits = settings.most_bits;
         settings.wide = false;
@@ -172,9 +169,28 @@ fn names(slice: &SliceInfo, inputs: bool, ports: &[Port]) -> Result<Vec<PortName
     Ok(named
         .map(|(info, port)| PortName {
             name: info.name.clone(),
-            exponent: port.exponent,
+            encoding: encoding_of(port),
         })
         .collect())
+}
+
+/// How the port's tensor is claimed: floats as fixed point, integers as they are.
+fn encoding_of(port: &Port) -> Encoding {
+    use dsperse_onnx::DataType as D;
+    match port.dtype {
+        D::Bool => Encoding::Bool,
+        D::I8 => Encoding::I8,
+        D::U8 => Encoding::U8,
+        D::I16 => Encoding::I16,
+        D::U16 => Encoding::U16,
+        D::I32 => Encoding::I32,
+        D::U32 => Encoding::U32,
+        D::I64 => Encoding::I64,
+        D::U64 => Encoding::U64,
+        _ => Encoding::Fixed {
+            exponent: port.exponent,
+        },
+    }
 }
 
 /// What a reader of the settings file and of the report wants to know.
@@ -184,7 +200,8 @@ fn facts(lowered: &Lowered, key: &SliceKey, target: f64) -> Map<String, Value> {
         let both = names.iter().zip(ports);
         both.map(|(n, p)| {
             json!({
-                "name": n.name, "shape": p.shape, "exponent": p.exponent, "lo": p.lo, "hi": p.hi,
+                "name": n.name, "dtype": n.encoding.name(), "shape": p.shape,
+                "exponent": p.exponent, "lo": p.lo, "hi": p.hi,
             })
         })
         .collect()

@@ -7,45 +7,75 @@ use dsperse_sumcheck_lowering::quantise::scale::{BOUNDARY_BITS, HEADROOM};
 use dsperse_sumcheck_verifier::security::info;
 use serde_json::json;
 
-/// Operators with their limits in words.
+/// Operators that the importer reads itself, with their limits in words.
 const OPERATORS: &[(&str, &str)] = &[
+    ("Abs", ""),
     ("Add", ""),
+    ("And", ""),
     ("AveragePool", ""),
     (
         "BatchNormalization",
         "inference only; folded into the layer before where possible",
     ),
-    ("Clip", "constant limits"),
+    ("Cast", ""),
+    ("Ceil", ""),
+    ("Clip", ""),
     ("Concat", ""),
     ("Constant", ""),
-    ("Conv", "one or two spatial dimensions, constant weights"),
     (
-        "Div",
-        "by constants, and by a computed tensor in a layer normalisation",
+        "Conv",
+        "one to three spatial dimensions, constant weights; three without groups",
     ),
+    ("Cos", "by table"),
+    ("Div", "floats"),
     ("Dropout", "inference only, one output"),
+    ("Equal", "exact on integers"),
     ("Erf", "by table"),
     ("Exp", "by table"),
+    ("Expand", "constant shape"),
     ("Flatten", ""),
-    ("Gather", "constant indices"),
+    ("Floor", ""),
+    (
+        "Gather",
+        "indices that are constant or an input; others up to 2^20 comparisons",
+    ),
     ("Gelu", "by table"),
     ("Gemm", ""),
     ("GlobalAveragePool", ""),
+    ("GlobalMaxPool", ""),
+    ("Greater", ""),
+    ("GreaterOrEqual", ""),
     ("Identity", ""),
     ("LRN", ""),
     ("LayerNormalization", "one output"),
     ("LeakyRelu", ""),
+    ("Less", ""),
+    ("LessOrEqual", ""),
+    ("Log", "by table"),
     ("MatMul", "constant or computed operands"),
+    ("Max", ""),
     ("MaxPool", "one output"),
+    ("Min", ""),
     ("Mul", ""),
     ("Neg", ""),
+    ("Not", ""),
+    ("Or", ""),
     ("Pad", "constant, edge, reflect and wrap modes"),
-    ("Pow", "constant exponent"),
+    (
+        "Pow",
+        "one constant exponent by table, others as exp(b log a)",
+    ),
+    ("RMSNormalization", ""),
+    ("Reciprocal", ""),
+    ("ReduceMax", "constant axes"),
     ("ReduceMean", "constant axes"),
+    ("ReduceMin", "constant axes"),
     ("ReduceSum", "constant axes"),
     ("Relu", ""),
     ("Reshape", "constant shape"),
     ("Sigmoid", "by table"),
+    ("Sign", ""),
+    ("Sin", "by table"),
     ("Slice", "constant parameters"),
     ("Softmax", ""),
     ("Split", "constant sizes"),
@@ -56,10 +86,47 @@ const OPERATORS: &[(&str, &str)] = &[
     ("Tanh", "by table"),
     ("Transpose", ""),
     ("Unsqueeze", ""),
+    ("Where", ""),
+    ("Xor", ""),
 ];
 
 /// Operators that are computed at compile time, on constants only.
-const CONSTANT_OPERATORS: &[&str] = &["Cast", "ConstantOfShape", "Shape"];
+const CONSTANT_OPERATORS: &[&str] = &["ConstantOfShape", "Shape"];
+
+/// Element types of tensors, in the standard's words.
+const TYPES: [&str; 13] = [
+    "float", "double", "float16", "bfloat16", "bool", "int8", "uint8", "int16", "uint16", "int32",
+    "uint32", "int64", "uint64",
+];
+
+/// All operators: those that the importer reads, and those that it rewrites by them.
+fn operators() -> Vec<OperatorSupport> {
+    let operator = |domain: &str, op: &str, limits: &str| OperatorSupport {
+        op: op.into(),
+        domain: domain.into(),
+        since_opset: if domain.is_empty() { 7 } else { 1 },
+        until_opset: None,
+        dtypes: TYPES.map(String::from).to_vec(),
+        limits: limits.into(),
+    };
+    let mut all: Vec<OperatorSupport> = OPERATORS
+        .iter()
+        .map(|(op, limits)| operator("", op, limits))
+        .chain(
+            CONSTANT_OPERATORS
+                .iter()
+                .map(|op| operator("", op, "on constants only")),
+        )
+        .collect();
+    for rule in dsperse_rewrite::RULES {
+        let known = |o: &OperatorSupport| o.op == rule.operator && o.domain == rule.domain;
+        if !all.iter().any(known) {
+            all.push(operator(rule.domain, rule.operator, "by simpler operators"));
+        }
+    }
+    all.sort_by(|a, b| (&a.domain, &a.op).cmp(&(&b.domain, &b.op)));
+    all
+}
 
 /// The descriptor.
 #[must_use]
@@ -70,26 +137,10 @@ pub fn descriptor() -> Descriptor {
         "Embedded prover: sumcheck and WHIR over Goldilocks, no external tool, no trusted setup.",
     );
     d.licence = env!("CARGO_PKG_LICENSE").into();
-    let operator = |op: &str, limits: &str| OperatorSupport {
-        op: op.into(),
-        domain: String::new(),
-        since_opset: 7,
-        until_opset: None,
-        dtypes: vec!["float".into(), "double".into(), "float16".into()],
-        limits: limits.into(),
-    };
-    let constant = |op: &&str| OperatorSupport {
-        dtypes: vec!["float".into(), "int64".into()],
-        ..operator(op, "on constants only")
-    };
     let info = info().ok();
     d.capabilities = Capabilities {
         stages: vec![Stage::Compile, Stage::Witness, Stage::Prove, Stage::Verify],
-        operators: OPERATORS
-            .iter()
-            .map(|(op, limits)| operator(op, limits))
-            .chain(CONSTANT_OPERATORS.iter().map(constant))
-            .collect(),
+        operators: operators(),
         proof: Some(properties()),
         tools: Vec::new(),
         reusable_worker: false,
@@ -163,8 +214,8 @@ mod tests {
     #[test]
     fn operators_are_named_once() {
         let ops = descriptor().capabilities.operators;
-        let names: std::collections::BTreeSet<_> = ops.iter().map(|o| &o.op).collect();
+        let names: std::collections::BTreeSet<_> = ops.iter().map(|o| (&o.domain, &o.op)).collect();
         assert_eq!(names.len(), ops.len());
-        assert!(ops.len() >= 40);
+        assert!(ops.len() >= 150);
     }
 }

@@ -5,8 +5,8 @@ use crate::{verify, weights};
 use dsperse_plugin_api::job::SATURATED_INPUTS;
 use dsperse_plugin_api::job::artefact;
 use dsperse_plugin_api::{
-    Artefact, ArtefactRef, Cx, Done, Encoding, Error, ProveJob, Result, Role, TensorFile,
-    TensorInfo, Verdict, VerifyJob, WitnessJob,
+    Artefact, ArtefactRef, Cx, Done, Error, Number, ProveJob, Result, Role, TensorFile, TensorInfo,
+    Verdict, VerifyJob, WitnessJob,
 };
 use dsperse_sumcheck_judge::key::SliceKey;
 use dsperse_sumcheck_judge::{PROOF, VERIFYING_KEY, claim};
@@ -70,15 +70,18 @@ pub fn witness(job: &WitnessJob, cx: &Cx) -> Result<Done> {
         let tensor = all
             .get(id as usize)
             .ok_or_else(|| Error::internal("an output was not computed"))?;
-        let bytes: Vec<u8> = tensor.data.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let mut bytes = Vec::new();
+        for &v in &tensor.data {
+            Number::Int(v.into())
+                .write(port.encoding, &mut bytes)
+                .map_err(|e| Error::unsupported(format!("output \"{}\": {e}", port.name)))?;
+        }
         let path = format!("output_{i}.bin");
         std::fs::write(cx.dir().join(&path), bytes)?;
         done.outputs.push(TensorFile {
             info: TensorInfo {
                 name: port.name.clone(),
-                encoding: Encoding::Fixed {
-                    exponent: port.exponent,
-                },
+                encoding: port.encoding,
                 shape: tensor.shape.iter().map(|&d| d as u64).collect(),
             },
             path,

@@ -73,8 +73,15 @@ pub fn inputs<T: Claimed>(key: &SliceKey, claimed: &[T]) -> Result<(Vec<Tensor>,
         let (shape, bounds) = key.input(i).ok_or("the verifying key lacks an input")?;
         named(file.info(), &port.name, shape)?;
         let values = file.values()?;
-        let (data, n) = quantise(&values, port.exponent, bounds)
-            .map_err(|e| format!("input \"{}\": {e}", port.name))?;
+        let (data, n) = match port.encoding {
+            Encoding::Fixed { exponent } => quantise(&values, exponent, bounds),
+            encoding if encoding == file.info().encoding => integers(values, bounds),
+            encoding => Err(format!(
+                "it is {}, the key takes {encoding}",
+                file.info().encoding
+            )),
+        }
+        .map_err(|e| format!("input \"{}\": {e}", port.name))?;
         saturated += n;
         out.push(Tensor {
             shape: shape.to_vec(),
@@ -94,25 +101,36 @@ pub fn outputs<T: Claimed>(key: &SliceKey, claimed: &[T]) -> Result<Vec<Tensor>,
     for (i, (file, port)) in claimed.iter().zip(&key.outputs).enumerate() {
         let (shape, _) = key.output(i).ok_or("the verifying key lacks an output")?;
         named(file.info(), &port.name, shape)?;
-        let wanted = Encoding::Fixed {
-            exponent: port.exponent,
-        };
+        let wanted = port.encoding;
         if file.info().encoding != wanted {
             return Err(format!(
-                "output \"{}\" is claimed as {:?}, the key proves {wanted:?}",
-                port.name,
-                file.info().encoding
+                "output \"{}\" is claimed as {}, the key proves {wanted}",
+                port.name, file.info().encoding
             ));
         }
         match file.values()? {
-            Values::Fixed { integers, .. } => out.push(Tensor {
+            Values::Fixed { integers, .. } | Values::Int(integers) => out.push(Tensor {
                 shape: shape.to_vec(),
                 data: integers,
             }),
-            _ => return Err(format!("output \"{}\" is not fixed point", port.name)),
+            _ => return Err(format!("output \"{}\" holds floats", port.name)),
         }
     }
     Ok(out)
+}
+
+/// Plain integers, which must be within the bounds: nothing saturates.
+fn integers(values: Values, bounds: Bounds) -> Result<(Vec<i64>, usize), String> {
+    let Values::Int(data) = values else {
+        return Err("it does not hold plain integers".into());
+    };
+    match data.iter().position(|v| *v < bounds.lo || *v > bounds.hi) {
+        None => Ok((data, 0)),
+        Some(i) => Err(format!(
+            "element {i} is {}, the key takes {} to {}; calibrate with inputs that reach as far",
+            data[i], bounds.lo, bounds.hi
+        )),
+    }
 }
 
 /// Integers for values: nearest, ties to even, saturating at the bounds; and how many

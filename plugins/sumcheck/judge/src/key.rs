@@ -5,12 +5,25 @@
 //! exponents of inputs and outputs. Its digest goes into every proof's context, so a
 //! proof speaks of exactly these bytes.
 
+use dsperse_plugin_api::Encoding;
 use dsperse_sumcheck_verifier::bytes::{ByteReader, Writer};
 use dsperse_sumcheck_verifier::key::VerifyingKey;
 use dsperse_sumcheck_verifier::validate::Bounds;
 
 /// First bytes of the artefact; the last one is the version.
-const MAGIC: &[u8; 8] = b"DSPSCK\0\x02";
+const MAGIC: &[u8; 8] = b"DSPSCK\0\x03";
+/// Encodings of plain integers, by their code in the key less 1; code 0 is fixed point.
+const INTEGERS: [Encoding; 9] = [
+    Encoding::Bool,
+    Encoding::I8,
+    Encoding::U8,
+    Encoding::I16,
+    Encoding::U16,
+    Encoding::I32,
+    Encoding::U32,
+    Encoding::I64,
+    Encoding::U64,
+];
 /// Most inputs or outputs, and most bytes of a name.
 const MAX_PORTS: usize = 1 << 12;
 const MAX_NAME: usize = 1 << 12;
@@ -22,8 +35,19 @@ const MAX_EXPONENT: i64 = 128;
 pub struct PortName {
     /// The tensor's name in the model's graph.
     pub name: String,
-    /// The integers stand for `integer · 2^exponent`.
-    pub exponent: i32,
+    /// Fixed point, or plain integers.
+    pub encoding: Encoding,
+}
+
+impl PortName {
+    /// The integers stand for `integer · 2^exponent`; 0 for plain integers.
+    #[must_use]
+    pub fn exponent(&self) -> i32 {
+        match self.encoding {
+            Encoding::Fixed { exponent } => exponent,
+            _ => 0,
+        }
+    }
 }
 
 /// The verifying artefact.
@@ -49,7 +73,9 @@ impl SliceKey {
         for ports in [&self.inputs, &self.outputs] {
             w.list(ports, |w, port| {
                 w.list(port.name.as_bytes(), |w, b| w.u8(*b));
-                w.i64(i64::from(port.exponent));
+                let code = INTEGERS.iter().position(|e| *e == port.encoding);
+                w.u8(code.map_or(0, |c| c as u8 + 1));
+                w.i64(i64::from(port.exponent()));
             });
         }
         w.out.extend(self.key.to_bytes());
@@ -73,8 +99,8 @@ impl SliceKey {
             return Err("the verifying key does not start with its mark".into());
         }
         let slice = r.array::<32>()?;
-        let inputs = r.list(MAX_PORTS, 12, port)?;
-        let outputs = r.list(MAX_PORTS, 12, port)?;
+        let inputs = r.list(MAX_PORTS, 13, port)?;
+        let outputs = r.list(MAX_PORTS, 13, port)?;
         let header = 8 + 32 + ports_len(&inputs) + ports_len(&outputs);
         let rest = bytes.get(header..).unwrap_or_default();
         let key = VerifyingKey::from_bytes(rest).map_err(|e| e.to_string())?;
@@ -116,17 +142,23 @@ impl SliceKey {
 fn port(r: &mut ByteReader<'_>) -> Result<PortName, String> {
     let name = r.list(MAX_NAME, 1, |r| r.u8())?;
     let name = String::from_utf8(name).map_err(|_| "a tensor's name is not UTF-8")?;
+    let code = r.u8()?;
     let exponent = r.i64()?;
-    if exponent.abs() > MAX_EXPONENT {
+    if exponent.abs() > MAX_EXPONENT || (code != 0 && exponent != 0) {
         return Err(format!("the exponent {exponent} is out of range"));
     }
-    Ok(PortName {
-        name,
-        exponent: exponent as i32,
-    })
+    let encoding = match usize::from(code).checked_sub(1) {
+        None => Encoding::Fixed {
+            exponent: exponent as i32,
+        },
+        Some(i) => *INTEGERS
+            .get(i)
+            .ok_or_else(|| format!("there is no element type {code}"))?,
+    };
+    Ok(PortName { name, encoding })
 }
 
 /// Bytes that a list of ports takes.
 fn ports_len(ports: &[PortName]) -> usize {
-    4 + ports.iter().map(|p| 4 + p.name.len() + 8).sum::<usize>()
+    4 + ports.iter().map(|p| 4 + p.name.len() + 9).sum::<usize>()
 }

@@ -114,7 +114,7 @@ pub struct Lowered {
 /// Tensors of a slice, computed by the float model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Calibration {
-    /// For each sample, the input tensors. Must not be empty (see [`default_samples`]).
+    /// For each sample, the input tensors; or nothing, then [`default_samples`] serve.
     pub inputs: Vec<Vec<Array>>,
     /// For each sample, the output tensors; or nothing, then they are computed here.
     pub outputs: Vec<Vec<Array>>,
@@ -131,7 +131,11 @@ pub fn lower(
     settings: Settings,
 ) -> Result<Lowered> {
     let graph = import(model, shapes)?;
-    let samples = &calibration.inputs;
+    let guessed = calibration
+        .inputs
+        .is_empty()
+        .then(|| default_samples(&graph));
+    let samples = guessed.as_ref().unwrap_or(&calibration.inputs);
     let (mut ranges, reference) = Ranges::measure(&graph, samples)?;
     if !calibration.outputs.is_empty() {
         ranges.set_outputs(&graph, &calibration.outputs)?;
@@ -299,11 +303,11 @@ impl Port {
 pub const DEFAULT_RANGE: f64 = 16.0;
 
 /// Samples for a slice that comes without calibration data: four of numbers spread evenly
-/// over `-16..=16` in a fixed pseudo-random order. That is wider than most activations,
+/// over `-16..=16` in a fixed pseudo-random order (integers: 0 and 1). That is wider than most activations,
 /// because what is too wide loses a few bits and what is too narrow saturates; take the
 /// most bits for it.
 #[must_use]
-pub fn default_samples(shapes: &[Vec<usize>]) -> Vec<Vec<Array>> {
+pub fn default_samples(graph: &Graph) -> Vec<Vec<Array>> {
     let mut state = 0x9e37_79b9_7f4a_7c15u64;
     let mut next = || {
         // SplitMix64 (Steele, Lea, Flood 2014).
@@ -312,17 +316,24 @@ pub fn default_samples(shapes: &[Vec<usize>]) -> Vec<Vec<Array>> {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         let unit = ((z ^ (z >> 31)) >> 11) as f64 / 2f64.powi(53);
-        (2.0 * unit - 1.0) * DEFAULT_RANGE
+        2.0 * unit - 1.0
     };
     (0..4)
         .map(|_| {
-            shapes
+            graph
+                .inputs
                 .iter()
-                .map(|shape| {
+                .map(|&id| {
+                    let shape = graph.shape(id).to_vec();
                     let n: usize = shape.iter().product();
+                    // Integers are 0 or 1: valid booleans, masks and ids.
+                    let value = |x: f64| match graph.nodes[id].integral {
+                        true => f64::from(u8::from(x > 0.0)),
+                        false => x * DEFAULT_RANGE,
+                    };
                     Array {
-                        shape: shape.clone(),
-                        data: (0..n).map(|_| next()).collect(),
+                        shape,
+                        data: (0..n).map(|_| value(next())).collect(),
                     }
                 })
                 .collect()

@@ -2,7 +2,7 @@
 
 use dsperse_onnx::ModelProto;
 use dsperse_sumcheck_lowering::array::Array;
-use dsperse_sumcheck_lowering::{Calibration, Settings, default_samples, graph, lower, measure};
+use dsperse_sumcheck_lowering::{Calibration, Settings, graph, lower, measure};
 use std::path::{Path, PathBuf};
 
 fn folder(name: &str) -> PathBuf {
@@ -70,7 +70,7 @@ fn digits_mlp_without_calibration() {
         ..Settings::default()
     };
     let calibration = Calibration {
-        inputs: default_samples(&[vec![1, 64]]),
+        inputs: Vec::new(),
         outputs: Vec::new(),
     };
     let lowered = lower(&model, None, &calibration, settings).expect("lowers");

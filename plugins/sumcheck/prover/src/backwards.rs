@@ -11,6 +11,7 @@ use dsperse_sumcheck_verifier::mle::{
 };
 use dsperse_sumcheck_verifier::program::*;
 use dsperse_sumcheck_verifier::verify::PublicTensors;
+use dsperse_sumcheck_verifier::wire::select_factors;
 use p3_field::{Field, PrimeCharacteristicRing};
 
 use crate::contract::{arrange, contract};
@@ -66,6 +67,12 @@ impl Walk<'_, '_> {
                     }
                 }
                 Op::Wire { input, factors } => self.wire(*input, factors, &open)?,
+                Op::Select { input, dim, ids } => {
+                    let ids = self.public.get(*ids);
+                    let ids = ids.ok_or("the ids of a selection are not public")?;
+                    let rank = shapes[*input as usize].len();
+                    self.wire(*input, &select_factors(rank, *dim, &ids.data), &open)?;
+                }
                 Op::Einsum { .. } => self.einsum(node, &open)?,
                 _ => {
                     for c in open {

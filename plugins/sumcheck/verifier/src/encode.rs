@@ -63,6 +63,12 @@ fn write_op(w: &mut Writer, op: &Op) {
             w.u32(*input);
             w.list(factors, write_factor);
         }
+        Op::Select { input, dim, ids } => {
+            w.u8(10);
+            w.u32(*input);
+            w.size(*dim);
+            w.u32(*ids);
+        }
         Op::Einsum {
             a,
             b,
@@ -170,6 +176,11 @@ fn read_op(r: &mut ByteReader<'_>) -> Result<Op, String> {
             hi: r.i64()?,
         },
         9 => Op::Sqrt { input: r.u32()? },
+        10 => Op::Select {
+            input: r.u32()?,
+            dim: r.size()?,
+            ids: r.u32()?,
+        },
         tag => return Err(format!("there is no operation {tag}")),
     })
 }

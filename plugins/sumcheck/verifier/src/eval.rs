@@ -76,6 +76,9 @@ pub fn evaluate(
             Op::Input { lo, hi, .. } => given(node, op, shape, inputs.next(), *lo, *hi)?,
             Op::Weight { lo, hi, .. } => given(node, op, shape, weights.next(), *lo, *hi)?,
             Op::Wire { input, factors } => wire(&all[*input as usize], factors),
+            Op::Select { input, dim, ids } => {
+                select(&all[*input as usize], *dim, &all[*ids as usize].data)
+            }
             Op::Einsum {
                 a,
                 b,
@@ -184,6 +187,20 @@ fn given(
             found,
         }),
     }
+}
+
+/// Picks along a dimension. The ids are within it: an input's bounds are checked.
+fn select(input: &Tensor, dim: usize, ids: &[i64]) -> Vec<i64> {
+    let row: usize = input.shape[dim + 1..].iter().product();
+    let block = row * input.shape[dim];
+    let mut out = Vec::with_capacity(input.data.len() / input.shape[dim] * ids.len());
+    for part in input.data.chunks(block) {
+        for &id in ids {
+            let at = id as usize * row;
+            out.extend_from_slice(&part[at..at + row]);
+        }
+    }
+    out
 }
 
 /// Row-major strides of a shape.

@@ -242,7 +242,11 @@ pub struct Layout {
 pub fn is_committed(op: &Op) -> bool {
     !matches!(
         op,
-        Op::Input { .. } | Op::Wire { .. } | Op::Einsum { .. } | Op::Affine { .. }
+        Op::Input { .. }
+            | Op::Wire { .. }
+            | Op::Select { .. }
+            | Op::Einsum { .. }
+            | Op::Affine { .. }
     )
 }
 
@@ -422,7 +426,11 @@ impl Builder<'_> {
         };
         let mut cs = vec![];
         match &program.nodes[node as usize] {
-            Op::Input { .. } | Op::Wire { .. } | Op::Einsum { .. } | Op::Affine { .. } => {}
+            Op::Input { .. }
+            | Op::Wire { .. }
+            | Op::Select { .. }
+            | Op::Einsum { .. }
+            | Op::Affine { .. } => {}
             Op::Weight { lo, hi, .. } => {
                 self.result(
                     node,

@@ -6,6 +6,7 @@
 //! * `Wire`: `out(p) = sum_y prod_f M_f(p_f, y_f) in(y)`, a sumcheck of degree 2
 //!   over the dimensions that do not pass through; the matrices are evaluated
 //!   here.
+//! * `Select`: a `Wire` whose matrix `[y = ids[z]]` is written down from the public ids.
 //! * `Einsum`: `out(p) = sum_x w(x) a(p, x) b(p, x)` over the labels that both
 //!   operands have, a sumcheck of degree 3 (Thaler, CRYPTO 2013, section 5),
 //!   with `w` the equality to `p` on batch labels and "not padding" on summed ones.
@@ -24,6 +25,7 @@ use crate::mle::{bits, field, mask, num_vars, suffix};
 use crate::program::*;
 use crate::transcript::{Reader, verify_sumcheck};
 use crate::verify::PublicTensors;
+use crate::wire::select_factors;
 
 /// The walk from the last node to the first.
 pub fn backwards(
@@ -71,6 +73,14 @@ pub fn backwards(
             Op::Wire { input, factors } => {
                 let in_shape = &checked.shapes[*input as usize];
                 wire(reader, claims, *input, factors, in_shape, &open)?;
+            }
+            Op::Select { input, dim, ids } => {
+                let in_shape = &checked.shapes[*input as usize];
+                let ids = public
+                    .get(*ids)
+                    .ok_or("the ids of a selection are not public")?;
+                let factors = select_factors(in_shape.len(), *dim, &ids.data);
+                wire(reader, claims, *input, &factors, in_shape, &open)?;
             }
             Op::Einsum { .. } => einsum(reader, claims, key, node, &open)?,
             _ => {

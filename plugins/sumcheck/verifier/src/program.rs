@@ -10,7 +10,7 @@
 //! Tensors are of three sorts. *Public* ones are inputs and outputs. *Committed*
 //! ones cost a commitment and a range check per element: weights, and the
 //! results of `Requant`, `Lookup`, `Max`, `Div` and `Sqrt`. All others
-//! (`Wire`, `Einsum`, `Affine`) are *virtual*: they exist only as claims that
+//! (`Wire`, `Select`, `Einsum`, `Affine`) are *virtual*: they exist only as claims that
 //! a sumcheck reduces to their operands, so they are nearly free.
 //!
 //! # How to lower typical operators
@@ -42,7 +42,7 @@
 //!   `Affine(x - lo)`, pads read as 0, which is then the least value.
 //! * **Concat**: each part through [`Factor::Strided`] with a negative `start`
 //!   (zeros outside), then one `Affine` sum. **Slice/Split**: `Strided`;
-//!   **Gather**: [`Factor::Gather`]; **Pad**: `Strided`; **Transpose**: a
+//!   **Gather**: [`Factor::Gather`], by indices that are an input: [`Op::Select`]; **Pad**: `Strided`; **Transpose**: a
 //!   `Wire` of [`Factor::Keep`] in another order (free); **Reshape**:
 //!   [`Factor::Reshape`] over the affected dimensions only (verifier cost is
 //!   linear in their size, so keep it to small tensors, or give the next
@@ -123,6 +123,18 @@ pub enum Op {
         /// The factors.
         factors: Vec<Factor>,
     },
+    /// `out[.., k, ..] = input[.., ids[k], ..]`: picks along one dimension what a public
+    /// tensor names. `ids` is an `Input`; its elements, row-major, replace the dimension
+    /// by one of as many elements. The verifier reads the ids, so this is a wire with
+    /// entries that each claim brings along.
+    Select {
+        /// The tensor read.
+        input: TensorId,
+        /// The dimension picked from.
+        dim: usize,
+        /// An [`Op::Input`] whose bounds are within `0..size` of the dimension.
+        ids: TensorId,
+    },
     /// `out[..] = sum a[..] * b[..]`, with one label for each dimension, as in
     /// Einstein's notation. Labels in both operands and not in `out` are
     /// summed; every other label is in `out`. No label twice in one list.
@@ -201,6 +213,7 @@ impl Op {
             | Op::Requant { input, .. }
             | Op::Lookup { input, .. }
             | Op::Sqrt { input } => vec![*input],
+            Op::Select { input, ids, .. } => vec![*input, *ids],
             Op::Einsum { a, b, .. } => vec![*a, *b],
             Op::Affine { terms, .. } => terms.iter().map(|t| t.0).collect(),
             Op::Max { inputs } => inputs.clone(),
@@ -214,6 +227,7 @@ impl Op {
             Op::Input { .. } => "Input",
             Op::Weight { .. } => "Weight",
             Op::Wire { .. } => "Wire",
+            Op::Select { .. } => "Select",
             Op::Einsum { .. } => "Einsum",
             Op::Affine { .. } => "Affine",
             Op::Requant { .. } => "Requant",

@@ -83,7 +83,7 @@ fn protocol_degree(key: &VerifyingKey, stacks: &[(usize, u8)]) -> f64 {
             .iter()
             .map(|&t| num_vars(&shapes[t as usize]))
             .sum();
-        if matches!(op, Op::Wire { .. } | Op::Einsum { .. }) {
+        if matches!(op, Op::Wire { .. } | Op::Select { .. } | Op::Einsum { .. }) {
             degree += (MAX_CLAIMS + 3 * vars) as f64;
         }
     }

@@ -8,9 +8,10 @@
 
 use thiserror::Error;
 
+use crate::layout::is_committed;
 use crate::linear::is_free;
 use crate::program::*;
-use crate::wire::MAX_PROGRAM_ENTRIES;
+use crate::wire::{MAX_FACTOR_ENTRIES, MAX_PROGRAM_ENTRIES};
 
 /// Why a program is refused.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -180,9 +181,16 @@ pub fn check_next(program: &Program, checked: &mut Checked) -> Result<(), Progra
             "it reads tensor {later}, which is not an earlier one"
         )));
     }
-    if let Op::Wire { input, factors } = op {
-        // Before any of them is listed.
-        checked.entries += wire_entries(&checked.shapes[*input as usize], factors).map_err(bad)?;
+    // Before any of them is listed.
+    let entries = match op {
+        Op::Wire { input, factors } => {
+            wire_entries(&checked.shapes[*input as usize], factors).map_err(bad)?
+        }
+        Op::Select { ids, .. } => checked.shapes[*ids as usize].iter().product::<usize>() as u64,
+        _ => 0,
+    };
+    if entries > 0 {
+        checked.entries = checked.entries.saturating_add(entries);
         if checked.entries > MAX_PROGRAM_ENTRIES {
             return Err(ProgramError::WireEntries {
                 node,
@@ -203,7 +211,8 @@ pub fn check_next(program: &Program, checked: &mut Checked) -> Result<(), Progra
             "its shape {shape:?} has an empty dimension or more than {MAX_RANK} dimensions"
         )));
     }
-    let is_virtual = matches!(op, Op::Wire { .. } | Op::Einsum { .. } | Op::Affine { .. })
+    let is_virtual = !is_committed(op)
+        && !matches!(op, Op::Input { .. })
         && !program.outputs.contains(&(node as TensorId));
     let most = if is_virtual {
         MAX_VIRTUAL_ELEMENTS
@@ -254,6 +263,32 @@ fn check_node(program: &Program, so_far: &Checked, op: &Op) -> Result<Range, Fau
             (shape.clone(), i128::from(*lo), i128::from(*hi))
         }
         Op::Wire { input, factors } => check_wire(shape(*input), bounds(*input), factors)?,
+        Op::Select { input, dim, ids } => {
+            if !matches!(program.nodes[*ids as usize], Op::Input { .. }) {
+                return Err(Fault::Bad(format!(
+                    "its ids are tensor {ids}, which is no input"
+                )));
+            }
+            let mut out = shape(*input).clone();
+            let n: usize = shape(*ids).iter().product();
+            let Some(size) = out.get_mut(*dim) else {
+                return Err(Fault::Bad(format!("its input has no dimension {dim}")));
+            };
+            let (lo, hi) = bounds(*ids);
+            if lo < 0 || hi >= *size as i128 {
+                return Err(Fault::Bad(format!(
+                    "its ids are in {lo}..={hi}, the dimension has {size} elements"
+                )));
+            }
+            if n > MAX_FACTOR_ENTRIES {
+                return Err(Fault::Bad(format!(
+                    "it has {n} ids; at most {MAX_FACTOR_ENTRIES} are supported"
+                )));
+            }
+            *size = n;
+            let (lo, hi) = bounds(*input);
+            (out, lo, hi)
+        }
         Op::Einsum {
             a,
             b,

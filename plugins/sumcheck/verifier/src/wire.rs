@@ -266,6 +266,22 @@ impl Factor {
     }
 }
 
+/// What [`crate::program::Op::Select`] is for given ids: a gather along `dim`, all other
+/// dimensions as they are.
+pub fn select_factors(rank: usize, dim: usize, ids: &[i64]) -> Vec<Factor> {
+    let factor = |d| {
+        if d == dim {
+            Factor::Gather {
+                dim,
+                indices: ids.to_vec(),
+            }
+        } else {
+            Factor::Keep { dim: d }
+        }
+    };
+    (0..rank).map(factor).collect()
+}
+
 fn check_window(
     kernel: usize,
     size: usize,

@@ -40,7 +40,7 @@ pub fn evaluate_with(
             continue;
         }
         let value = match &node.op {
-            Op::Input { shape } => values[id]
+            Op::Input { shape, .. } => values[id]
                 .take()
                 .unwrap_or_else(|| Array::filled(shape.clone(), 0.0)),
             op => {
@@ -94,11 +94,48 @@ pub(super) fn compute(op: &Op, operands: &[&Array], shape: &[usize]) -> Array {
         }
         Op::Clamp { lo, hi, .. } => map(&|v| v.max(*lo).min(*hi)),
         Op::Map { function, .. } => map(&|v| function.at(v)),
+        Op::Step { strict, .. } => map(&|v| step(v, *strict)),
+        Op::Floor { .. } => map(&f64::floor),
+        Op::Reciprocal { .. } => map(&|v| 1.0 / v),
+        Op::Rescale {
+            axis,
+            factors,
+            zero,
+            lo,
+            hi,
+            ..
+        } => {
+            let step = axis.map_or(1, |a| strides(&x.shape)[a]);
+            let factor = |i: usize| factors[i / step % factors.len()];
+            let values = x.data.iter().enumerate();
+            values
+                .map(|(i, &v)| rescale(v, factor(i), *zero, *lo, *hi))
+                .collect()
+        }
+        Op::Max { .. } => {
+            let mut data = x.data.clone();
+            for t in &operands[1..] {
+                data.iter_mut()
+                    .zip(&t.data)
+                    .for_each(|(d, v)| *d = d.max(*v));
+            }
+            data
+        }
+        Op::Div { .. } => {
+            let pairs = x.data.iter().zip(&operands[1].data);
+            pairs.map(|(n, d)| n / d).collect()
+        }
+        Op::Select { dim, .. } => select(x, *dim, &operands[1].data),
         Op::Sum { axes, .. } => sum(x, axes).data,
         Op::Expand { shape, .. } => x.expanded(shape).data,
         Op::MaxPool { windows, .. } => windows.iter().fold(x.clone(), |a, w| max_pool(&a, w)).data,
         Op::Softmax { axis, .. } => softmax(x, *axis),
-        Op::Normalise { axes, epsilon, .. } => normalise(x, axes, *epsilon),
+        Op::Normalise {
+            axes,
+            epsilon,
+            centred,
+            ..
+        } => normalise(x, axes, *epsilon, *centred),
     };
     Array {
         shape: shape.to_vec(),
@@ -299,7 +336,35 @@ fn softmax(x: &Array, axis: usize) -> Vec<f64> {
     out
 }
 
-fn normalise(x: &Array, axes: &[usize], epsilon: f64) -> Vec<f64> {
+/// One element of [`Op::Rescale`].
+pub(crate) fn rescale(x: f64, factor: f64, zero: f64, lo: f64, hi: f64) -> f64 {
+    ((x * factor).round_ties_even() + zero).max(lo).min(hi)
+}
+
+/// The step function, see [`Op::Step`].
+pub(crate) fn step(x: f64, strict: bool) -> f64 {
+    f64::from(u8::from(x > 0.0 || (x == 0.0 && !strict)))
+}
+
+/// Picks along a dimension; what is picked from outside is not a number.
+fn select(x: &Array, dim: usize, ids: &[f64]) -> Vec<f64> {
+    let row: usize = x.shape[dim + 1..].iter().product();
+    let size = x.shape[dim];
+    let mut out = Vec::new();
+    for block in x.data.chunks(row * size) {
+        for &id in ids {
+            if id >= 0.0 && id < size as f64 {
+                let at = id as usize * row;
+                out.extend_from_slice(&block[at..at + row]);
+            } else {
+                out.extend(std::iter::repeat_n(f64::NAN, row));
+            }
+        }
+    }
+    out
+}
+
+fn normalise(x: &Array, axes: &[usize], epsilon: f64, centred: bool) -> Vec<f64> {
     let n: usize = axes.iter().map(|&a| x.shape[a]).product();
     let n = n as f64;
     let mean = sum(x, axes).expanded(&x.shape);
@@ -309,7 +374,7 @@ fn normalise(x: &Array, axes: &[usize], epsilon: f64) -> Vec<f64> {
             .data
             .iter()
             .zip(&mean.data)
-            .map(|(v, m)| v - m / n)
+            .map(|(v, m)| if centred { v - m / n } else { *v })
             .collect(),
     };
     let squares = Array {

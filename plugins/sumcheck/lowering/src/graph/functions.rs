@@ -17,6 +17,12 @@ pub enum Function {
     Exp,
     /// Square root; 0 for negative numbers.
     Sqrt,
+    /// Natural logarithm; the least finite value is that of the least positive number.
+    Log,
+    /// Sine.
+    Sin,
+    /// Cosine.
+    Cos,
     /// `x` to a constant power.
     Power(f64),
 }
@@ -37,6 +43,9 @@ impl Function {
             }
             Self::Exp => libm::exp(x),
             Self::Sqrt => x.max(0.0).sqrt(),
+            Self::Log => libm::log(x),
+            Self::Sin => libm::sin(x),
+            Self::Cos => libm::cos(x),
             Self::Power(p) => libm::pow(x, p),
         }
     }

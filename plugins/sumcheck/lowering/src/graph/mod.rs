@@ -13,15 +13,20 @@ mod functions;
 mod shape;
 
 pub use evaluate::{evaluate, evaluate_with};
+pub(crate) use evaluate::{rescale, step};
 pub use functions::Function;
 pub(crate) use shape::check as check_shape;
 
 use crate::array::Array;
+use dsperse_onnx::DataType;
 use dsperse_sumcheck_verifier::wire::Factor;
 use std::rc::Rc;
 
 /// Index of a node.
 pub type Id = usize;
+
+/// Greatest magnitude of a constant that counts as a whole number.
+const MAX_WHOLE: f64 = 2_147_483_648.0;
 
 /// A window that slides over one dimension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +52,8 @@ pub enum Op {
     Input {
         /// Its shape.
         shape: Vec<usize>,
+        /// Least and greatest value, when it holds integers.
+        integers: Option<(i64, i64)>,
     },
     /// A constant.
     Const(Rc<Array>),
@@ -93,6 +100,61 @@ pub enum Op {
         /// The function.
         function: Function,
     },
+    /// Greatest of several arrays of the same shape, element by element.
+    Max {
+        /// What is read.
+        inputs: Vec<Id>,
+    },
+    /// 1 where `x > 0` (strict) or `x >= 0`, else 0.
+    Step {
+        /// What is read.
+        input: Id,
+        /// Whether 0 gives 0.
+        strict: bool,
+    },
+    /// Greatest integer that is not above.
+    Floor {
+        /// What is read.
+        input: Id,
+    },
+    /// `1 / x`.
+    Reciprocal {
+        /// What is read.
+        input: Id,
+    },
+    /// `num / den`, both of the same shape.
+    Div {
+        /// Numerator.
+        num: Id,
+        /// Denominator.
+        den: Id,
+    },
+    /// `out[.., k, ..] = input[.., ids[k], ..]` along one dimension, by the elements of
+    /// an input of the slice.
+    Select {
+        /// What is read.
+        input: Id,
+        /// The dimension.
+        dim: usize,
+        /// An [`Op::Input`] of integers.
+        ids: Id,
+    },
+    /// `clamp(round(x · factor) + zero, lo, hi)`, half to even: QuantizeLinear. Each index
+    /// along `axis` has a factor of its own, or there is one for all.
+    Rescale {
+        /// What is read.
+        input: Id,
+        /// The dimension of the factors.
+        axis: Option<usize>,
+        /// The factors, all positive.
+        factors: Vec<f64>,
+        /// Added after rounding; whole.
+        zero: f64,
+        /// Least result; whole.
+        lo: f64,
+        /// Greatest result; whole.
+        hi: f64,
+    },
     /// Sums over the axes, which keep size 1.
     Sum {
         /// What is read.
@@ -121,7 +183,8 @@ pub enum Op {
         /// The axis.
         axis: usize,
     },
-    /// `(x - mean) / sqrt(variance + epsilon)` over the axes.
+    /// `(x - mean) / sqrt(variance + epsilon)` over the axes; without centring
+    /// `x / sqrt(mean(x²) + epsilon)`.
     Normalise {
         /// What is read.
         input: Id,
@@ -129,6 +192,8 @@ pub enum Op {
         axes: Vec<usize>,
         /// Added to the variance.
         epsilon: f64,
+        /// Whether the mean is taken off.
+        centred: bool,
     },
 }
 
@@ -141,6 +206,10 @@ impl Op {
             Self::Wire { input, .. }
             | Self::Clamp { input, .. }
             | Self::Map { input, .. }
+            | Self::Step { input, .. }
+            | Self::Floor { input }
+            | Self::Rescale { input, .. }
+            | Self::Reciprocal { input }
             | Self::Sum { input, .. }
             | Self::Expand { input, .. }
             | Self::MaxPool { input, .. }
@@ -148,6 +217,9 @@ impl Op {
             | Self::Normalise { input, .. } => vec![*input],
             Self::Einsum { a, b, .. } => vec![*a, *b],
             Self::Affine { terms, .. } => terms.iter().map(|t| t.0).collect(),
+            Self::Max { inputs } => inputs.clone(),
+            Self::Div { num, den } => vec![*num, *den],
+            Self::Select { input, ids, .. } => vec![*input, *ids],
         }
     }
 }
@@ -161,6 +233,8 @@ pub struct Node {
     pub shape: Vec<usize>,
     /// Index into [`Graph::origins`].
     pub origin: usize,
+    /// Whether every value that it can have is an integer, which needs no rounding.
+    pub integral: bool,
 }
 
 /// The ONNX node that a node stems from, for messages.
@@ -181,6 +255,10 @@ pub struct Graph {
     pub inputs: Vec<Id>,
     /// The outputs in order.
     pub outputs: Vec<Id>,
+    /// Element types of the inputs.
+    pub input_types: Vec<DataType>,
+    /// Element types of the outputs.
+    pub output_types: Vec<DataType>,
     /// Where nodes come from.
     pub origins: Vec<Origin>,
 }
@@ -211,7 +289,13 @@ impl Graph {
         if matches!(op, Op::Input { .. }) {
             self.inputs.push(self.nodes.len());
         }
-        self.nodes.push(Node { op, shape, origin });
+        let integral = self.is_integral(&op);
+        self.nodes.push(Node {
+            op,
+            shape,
+            origin,
+            integral,
+        });
         Ok(self.nodes.len() - 1)
     }
 
@@ -223,9 +307,14 @@ impl Graph {
     /// Appends a constant that somebody else keeps as well.
     pub fn shared_constant(&mut self, array: Rc<Array>) -> Id {
         let origin = self.origins.len().saturating_sub(1);
+        let op = Op::Const(array);
         self.nodes.push(Node {
-            shape: array.shape.clone(),
-            op: Op::Const(array),
+            integral: self.is_integral(&op),
+            shape: match &op {
+                Op::Const(array) => array.shape.clone(),
+                _ => vec![],
+            },
+            op,
             origin,
         });
         self.nodes.len() - 1
@@ -237,6 +326,33 @@ impl Graph {
         match &self.nodes[id].op {
             Op::Const(array) => Some(array),
             _ => None,
+        }
+    }
+
+    /// Whether an operator on the nodes so far gives nothing but integers.
+    fn is_integral(&self, op: &Op) -> bool {
+        let whole = |x: f64| x.fract() == 0.0 && x.abs() <= MAX_WHOLE;
+        match op {
+            Op::Input { integers, .. } => integers.is_some(),
+            Op::Const(array) => array.data.iter().all(|&x| whole(x)),
+            Op::Step { .. } | Op::Floor { .. } | Op::Rescale { .. } => true,
+            Op::Affine { terms, constant } => {
+                whole(*constant)
+                    && terms
+                        .iter()
+                        .all(|&(t, c)| whole(c) && self.nodes[t].integral)
+            }
+            Op::Clamp { input, lo, hi } => {
+                self.nodes[*input].integral
+                    && [lo, hi].iter().all(|l| l.is_infinite() || whole(**l))
+            }
+            Op::Map { .. }
+            | Op::Reciprocal { .. }
+            | Op::Div { .. }
+            | Op::Softmax { .. }
+            | Op::Normalise { .. } => false,
+            Op::Select { input, .. } => self.nodes[*input].integral,
+            _ => op.operands().iter().all(|&o| self.nodes[o].integral),
         }
     }
 

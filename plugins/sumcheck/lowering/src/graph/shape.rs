@@ -26,7 +26,7 @@ pub(crate) fn check(shape: &[usize]) -> Result<(), String> {
 pub(super) fn infer(graph: &Graph, op: &Op) -> Result<Vec<usize>, String> {
     let of = |id: usize| graph.nodes[id].shape.as_slice();
     let shape = match op {
-        Op::Input { shape } => shape.clone(),
+        Op::Input { shape, .. } => shape.clone(),
         Op::Const(array) => array.shape.clone(),
         Op::Wire { input, factors } => wire(of(*input), factors)?,
         Op::Einsum {
@@ -47,6 +47,26 @@ pub(super) fn infer(graph: &Graph, op: &Op) -> Result<Vec<usize>, String> {
         | Op::Map { input, .. }
         | Op::Softmax { input, .. }
         | Op::Normalise { input, .. } => of(*input).to_vec(),
+        Op::Step { input, .. }
+        | Op::Floor { input }
+        | Op::Reciprocal { input }
+        | Op::Rescale { input, .. } => of(*input).to_vec(),
+        Op::Max { inputs } => {
+            let first = inputs.first().map(|&t| of(t)).unwrap_or_default();
+            for &t in inputs {
+                same(first, of(t))?;
+            }
+            first.to_vec()
+        }
+        Op::Div { num, den } => {
+            same(of(*num), of(*den))?;
+            of(*num).to_vec()
+        }
+        Op::Select { input, dim, ids } => {
+            let mut shape = of(*input).to_vec();
+            *shape.get_mut(*dim).ok_or("its axis is out of range")? = of(*ids).iter().product();
+            shape
+        }
         Op::Sum { input, axes } => {
             let mut shape = of(*input).to_vec();
             for &a in axes {

@@ -1,8 +1,14 @@
 //! Element-wise operators.
 
-use super::{Importer, Step};
+use super::{Importer, Kind, Step};
+use crate::array::Array;
 use crate::graph::{Function, Id, Op};
 use dsperse_onnx::NodeProto;
+
+/// Numbers beyond this stand for infinity.
+const WILD: f64 = 1e30;
+/// What stands in for infinity: a power of two, so that it is exact at every scale.
+pub(super) const FAR: f64 = 1_073_741_824.0;
 
 /// Labels for up to 26 dimensions.
 pub(super) fn label(i: usize) -> u8 {
@@ -30,6 +36,7 @@ impl Importer<'_> {
     /// the constant of the sum.
     pub(super) fn sum_of(&mut self, a: Id, ca: f64, b: Id, cb: f64) -> Step<Id> {
         let shape = self.broadcast_shape(a, b)?;
+        let (a, b) = (self.tamed(a), self.tamed(b));
         for (x, cx, y, cy) in [(a, ca, b, cb), (b, cb, a, ca)] {
             if let Some(value) = self.graph.constant(y).and_then(|c| c.uniform()) {
                 let x = self.broadcast_to(x, &shape)?;
@@ -48,6 +55,17 @@ impl Importer<'_> {
     /// Product, element by element, with broadcasting.
     pub(super) fn product(&mut self, a: Id, b: Id) -> Step<Id> {
         let shape = self.broadcast_shape(a, b)?;
+        for (x, y) in [(a, b), (b, a)] {
+            let broadcast = self.shape(x) == shape;
+            if let Some(id) = broadcast
+                .then(|| self.multiplied_normalisation(x, y))
+                .transpose()?
+                .flatten()
+            {
+                return Ok(id);
+            }
+        }
+        let (a, b) = (self.tamed(a), self.tamed(b));
         for (x, y) in [(a, b), (b, a)] {
             if let Some(value) = self.graph.constant(y).and_then(|c| c.uniform()) {
                 let x = self.broadcast_to(x, &shape)?;
@@ -81,6 +99,9 @@ impl Importer<'_> {
 
     pub(super) fn div(&mut self, node: &NodeProto) -> Step<Id> {
         let (a, b) = (self.input(node, 0)?, self.input(node, 1)?);
+        if self.value(node, 0)?.kind != Kind::Float {
+            return Err("a division of computed integers is not supported".into());
+        }
         if let Some(divisor) = self.graph.constant(b) {
             if divisor.data.contains(&0.0) {
                 return Err("it divides by zero".into());
@@ -93,11 +114,29 @@ impl Importer<'_> {
         if let Some(id) = self.decomposed_normalisation(a, b)? {
             return Ok(id);
         }
-        Err(
-            "it divides by a computed tensor, which is supported only in a layer normalisation \
-             (x - mean) / sqrt(variance + epsilon)"
-                .into(),
-        )
+        let shape = self.broadcast_shape(a, b)?;
+        if let Some(c) = self.graph.constant(a).and_then(Array::uniform) {
+            let inverse = self.graph.add(Op::Reciprocal { input: b })?;
+            let inverse = self.broadcast_to(inverse, &shape)?;
+            return self.affine(&[(inverse, c)], 0.0);
+        }
+        let (num, den) = (self.broadcast_to(a, &shape)?, self.broadcast_to(b, &shape)?);
+        self.graph.add(Op::Div { num, den })
+    }
+
+    /// A constant without numbers that stand for infinity: those of a mask, which only have
+    /// to be far below everything else.
+    pub(super) fn tamed(&mut self, id: Id) -> Id {
+        let wild = |x: f64| x.abs() > WILD;
+        match self.graph.constant(id) {
+            Some(array) if array.data.iter().any(|&x| wild(x)) => {
+                let mut array = array.clone();
+                let far = array.data.iter_mut().filter(|x| wild(**x));
+                far.for_each(|x| *x = FAR.copysign(*x));
+                self.graph.constant_node(array)
+            }
+            _ => id,
+        }
     }
 
     pub(super) fn pow(&mut self, node: &NodeProto) -> Step<Id> {
@@ -162,6 +201,9 @@ impl Importer<'_> {
             "Tanh" => Function::Tanh,
             "Erf" => Function::Erf,
             "Exp" => Function::Exp,
+            "Log" => Function::Log,
+            "Sin" => Function::Sin,
+            "Cos" => Function::Cos,
             "Sqrt" => Function::Sqrt,
             _ => match node
                 .string_or("approximate", "none")

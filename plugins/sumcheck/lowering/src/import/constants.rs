@@ -63,11 +63,7 @@ impl Importer<'_> {
                     None => (0.0, Kind::Float),
                     Some(t) => {
                         let t = Tensor::read(t).map_err(text)?;
-                        let kind = if t.values.dtype().is_float() {
-                            Kind::Float
-                        } else {
-                            Kind::Integer
-                        };
+                        let kind = Kind::of(t.values.dtype());
                         let first = t.values.to_f64().and_then(|v| v.first().copied());
                         (first.ok_or("its value has no number")?, kind)
                     }
@@ -77,19 +73,23 @@ impl Importer<'_> {
             ("Cast", Some([(x, kind)])) => {
                 let to = node.int_or("to", 1).map_err(text)?;
                 let to = DataType::from_number(i32::try_from(to).ok());
-                let to_kind = if to.is_float() {
-                    Kind::Float
-                } else {
-                    Kind::Integer
-                };
+                let to_kind = Kind::of(to);
                 let mut x = x.clone();
-                if *kind == Kind::Float && to_kind == Kind::Integer {
-                    x.data.iter_mut().for_each(|v| *v = v.trunc());
+                match (kind, to_kind) {
+                    (Kind::Float, Kind::Integer) => {
+                        x.data.iter_mut().for_each(|v| *v = v.trunc());
+                    }
+                    (_, Kind::Bool) => {
+                        x.data
+                            .iter_mut()
+                            .for_each(|v| *v = f64::from(u8::from(*v != 0.0)));
+                    }
+                    _ => {}
                 }
                 (Some(x), to_kind)
             }
             ("Add" | "Sub" | "Mul" | "Div", Some([(a, ka), (b, kb)])) => {
-                let integer = *ka == Kind::Integer && *kb == Kind::Integer;
+                let integer = *ka != Kind::Float && *kb != Kind::Float;
                 let op = node.op_type();
                 if op == "Div" && b.data.contains(&0.0) {
                     return Err("it divides by zero".into());
@@ -106,10 +106,10 @@ impl Importer<'_> {
                 let out = out.ok_or("its operands do not broadcast")?;
                 (Some(out), if integer { Kind::Integer } else { Kind::Float })
             }
-            ("Concat", Some(parts)) if parts.iter().all(|(_, k)| *k == Kind::Integer) => {
+            ("Concat", Some(parts)) if parts.iter().all(|(_, k)| *k != Kind::Float) => {
                 let flat = parts.iter().all(|(a, _)| a.shape.len() == 1);
                 if !flat {
-                    return Err("integers are concatenated in more than one dimension".into());
+                    return Ok(None);
                 }
                 let data: Vec<f64> = parts.iter().flat_map(|(a, _)| a.data.clone()).collect();
                 (Array::new(vec![data.len()], data), Kind::Integer)
@@ -118,13 +118,11 @@ impl Importer<'_> {
             (
                 "Gather" | "Slice" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Transpose"
                 | "Identity",
-                Some([(_, Kind::Integer), ..]),
+                Some([(_, kind @ (Kind::Integer | Kind::Bool)), ..]),
             ) => {
+                let kind = *kind;
                 let id = self.integers_moved(node)?;
-                return Ok(Some(Value {
-                    id,
-                    kind: Kind::Integer,
-                }));
+                return Ok(Some(Value { id, kind }));
             }
             _ => return Ok(None),
         };

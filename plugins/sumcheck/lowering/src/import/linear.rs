@@ -244,10 +244,10 @@ impl Importer<'_> {
         let bias = self.constant_input(node, 2)?.map(|b| b.data.clone());
         let shape = self.shape(x);
         let spatial = shape.len().saturating_sub(2);
-        if spatial == 0 || spatial > 2 || weight.shape.len() != shape.len() {
+        if spatial == 0 || spatial > 3 || weight.shape.len() != shape.len() {
             return Err(format!(
-                "its input has shape {shape:?} and its weights {:?}; one or two spatial \
-                 dimensions are supported",
+                "its input has shape {shape:?} and its weights {:?}; one to three \
+                 spatial dimensions are supported",
                 weight.shape
             ));
         }

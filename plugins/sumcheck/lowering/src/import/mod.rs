@@ -1,34 +1,53 @@
 //! From ONNX to the real-valued [`Graph`].
 //!
-//! One file for each family of operators. Every operator is checked completely here:
+//! What this module has no operator for is first [rewritten](dsperse_rewrite) by simpler
+//! operators ([`native`] says which it has). One file for each family of operators. Every operator is checked completely here:
 //! what this module accepts has static shapes, constant parameters and a meaning in the
 //! graph's vocabulary, so that later stages only have to care about numbers. A refusal
 //! is a sentence; [`import`] adds the node's name and operator to it.
 
 mod arithmetic;
+mod choice;
 mod constants;
 mod linear;
 mod movement;
+pub mod native;
 mod pool;
+mod quantised;
 mod reduce;
 
 use crate::array::{Array, broadcast};
 use crate::error::{LowerError, Result};
 use crate::graph::{Graph, Id, Op, Origin, check_shape};
 use dsperse_onnx::{DataType, Dim, ModelProto, NodeProto, OnnxError, Tensor};
+use dsperse_rewrite::{Declined, Known, TensorType, rewrite_with};
 use dsperse_sumcheck_verifier::program::{MAX_ELEMENTS, MAX_RANK};
 use dsperse_sumcheck_verifier::wire::Factor;
 use linear::Linear;
+use quantised::Scaled;
 use std::collections::HashMap;
 
 /// Result of one step; the error is the reason for which the node is refused.
 type Step<T> = std::result::Result<T, String>;
 
-/// What kind of numbers a value holds. Only floats may depend on the slice's inputs.
+/// What kind of numbers a value holds. Integers and booleans (0 and 1) are exact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Float,
     Integer,
+    Bool,
+}
+
+impl Kind {
+    fn of(dtype: DataType) -> Self {
+        if dtype.is_float() {
+            Self::Float
+        } else if dtype == DataType::Bool {
+            Self::Bool
+        } else {
+            Self::Integer
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +64,10 @@ struct Importer<'a> {
     /// Layers with constant weights, by their result: a BatchNormalization that follows
     /// is folded into them.
     linear: HashMap<Id, Linear>,
+    /// Element types of the model's constants.
+    dtypes: HashMap<&'a str, DataType>,
+    /// Floats that are integers times scales, by their node.
+    scaled: HashMap<Id, Scaled>,
     opset: i64,
 }
 
@@ -57,6 +80,56 @@ struct Importer<'a> {
 /// [`LowerError::Unsupported`] names the first node that can't be proven;
 /// [`LowerError::Model`] when the model contradicts itself.
 pub fn import(model: &ModelProto, shapes: Option<&[Vec<usize>]>) -> Result<Graph> {
+    let mut model = model.clone();
+    let declined = simplify(&mut model, shapes)?;
+    read(&model, shapes).map_err(|e| match e {
+        LowerError::Unsupported { node, op, reason } => {
+            let reason = with_others(reason, &node, &declined);
+            LowerError::Unsupported { node, op, reason }
+        }
+        e => e,
+    })
+}
+
+/// Rewrites what is not [`native`]; returns what could not be rewritten.
+fn simplify(model: &mut ModelProto, shapes: Option<&[Vec<usize>]>) -> Result<Vec<Declined>> {
+    let graph = model.main_graph().map_err(model_error)?;
+    let mut known = Known::default();
+    for (i, info) in graph.real_inputs().into_iter().enumerate() {
+        let shape = match shapes.and_then(|s| s.get(i)) {
+            Some(shape) => shape.clone(),
+            None => own_shape(info.name(), info.dims())?,
+        };
+        let dtype = info.dtype();
+        known
+            .types
+            .insert(info.name().to_owned(), TensorType { dtype, shape });
+    }
+    let outcome =
+        rewrite_with(model, &known, &|site| native::is_native(site)).map_err(model_error)?;
+    Ok(outcome.declined)
+}
+
+/// Completes the reason of the first node that is refused: why no rule replaces it, and
+/// which other operators are missing.
+fn with_others(reason: String, node: &str, declined: &[Declined]) -> String {
+    let mut out = reason;
+    if let Some(d) = declined.iter().find(|d| d.node == node) {
+        out = format!("{out}; {}", d.reason);
+    }
+    let mut others: Vec<&str> = Vec::new();
+    for d in declined.iter().filter(|d| d.node != node) {
+        if !others.contains(&d.operator.as_str()) {
+            others.push(&d.operator);
+        }
+    }
+    if !others.is_empty() {
+        out = format!("{out}; also missing here: {}", others.join(", "));
+    }
+    out
+}
+
+fn read(model: &ModelProto, shapes: Option<&[Vec<usize>]>) -> Result<Graph> {
     let proto = model.main_graph().map_err(model_error)?;
     let opset = model.opset("").unwrap_or(0);
     if opset < 7 {
@@ -69,6 +142,8 @@ pub fn import(model: &ModelProto, shapes: Option<&[Vec<usize>]>) -> Result<Graph
         values: HashMap::new(),
         uses: HashMap::new(),
         linear: HashMap::new(),
+        dtypes: HashMap::new(),
+        scaled: HashMap::new(),
         opset,
     };
     importer.graph.origins.push(Origin {
@@ -89,12 +164,17 @@ pub fn import(model: &ModelProto, shapes: Option<&[Vec<usize>]>) -> Result<Graph
     for tensor in &proto.initializer {
         let value = importer.constant(tensor)?;
         importer.values.insert(tensor.name(), value);
+        if let Ok(dtype) = dsperse_onnx::tensor::dtype(tensor) {
+            importer.dtypes.insert(tensor.name(), dtype);
+        }
     }
     for (i, info) in proto.real_inputs().into_iter().enumerate() {
         let dtype = info.dtype();
-        if !matches!(dtype, DataType::F32 | DataType::F64 | DataType::F16) {
+        let integers = integer_limits(dtype);
+        if !dtype.is_float() && integers.is_none() {
             return Err(LowerError::slice(format!(
-                "input \"{}\" has elements of type {dtype}; only f32, f64 and f16 are supported",
+                "input \"{}\" has elements of type {dtype}; floats, integers and booleans are \
+                 supported",
                 info.name()
             )));
         }
@@ -106,13 +186,11 @@ pub fn import(model: &ModelProto, shapes: Option<&[Vec<usize>]>) -> Result<Graph
         };
         let id = importer
             .graph
-            .add(Op::Input { shape })
+            .add(Op::Input { shape, integers })
             .map_err(|reason| LowerError::slice(format!("input \"{}\": {reason}", info.name())))?;
-        let value = Value {
-            id,
-            kind: Kind::Float,
-        };
-        importer.values.insert(info.name(), value);
+        importer.graph.input_types.push(dtype);
+        let kind = Kind::of(dtype);
+        importer.values.insert(info.name(), Value { id, kind });
     }
     for node in &proto.node {
         importer.graph.origins.push(Origin {
@@ -131,13 +209,15 @@ pub fn import(model: &ModelProto, shapes: Option<&[Vec<usize>]>) -> Result<Graph
         let value = importer.values.get(output.name()).ok_or_else(|| {
             LowerError::model(format!("output \"{}\" is computed nowhere", output.name()))
         })?;
-        if value.kind != Kind::Float {
-            return Err(LowerError::slice(format!(
-                "output \"{}\" holds integers",
-                output.name()
-            )));
-        }
+        let dtype = match (value.kind, output.dtype()) {
+            (Kind::Float, d) if d.is_float() => d,
+            (Kind::Float, _) => DataType::F32,
+            (Kind::Bool, _) => DataType::Bool,
+            (Kind::Integer, d) if integer_limits(d).is_some() => d,
+            (Kind::Integer, _) => DataType::I64,
+        };
         importer.graph.outputs.push(value.id);
+        importer.graph.output_types.push(dtype);
     }
     if importer.graph.outputs.is_empty() {
         return Err(LowerError::model("it has no outputs"));
@@ -145,6 +225,22 @@ pub fn import(model: &ModelProto, shapes: Option<&[Vec<usize>]>) -> Result<Graph
     let mut graph = importer.graph;
     graph.drop_unused_constants();
     Ok(graph)
+}
+
+/// Least and greatest value of a type of integers, as far as programs can hold them.
+fn integer_limits(dtype: DataType) -> Option<(i64, i64)> {
+    Some(match dtype {
+        DataType::Bool => (0, 1),
+        DataType::I8 => (i8::MIN.into(), i8::MAX.into()),
+        DataType::U8 => (0, u8::MAX.into()),
+        DataType::I16 => (i16::MIN.into(), i16::MAX.into()),
+        DataType::U16 => (0, u16::MAX.into()),
+        DataType::I32 => (i32::MIN.into(), i32::MAX.into()),
+        DataType::U32 => (0, u32::MAX.into()),
+        DataType::I64 => (i64::MIN, i64::MAX),
+        DataType::U64 => (0, i64::MAX),
+        _ => return None,
+    })
 }
 
 /// Refuses constants that no program can hold.
@@ -187,6 +283,11 @@ impl<'a> Importer<'a> {
                 .map_err(|e| e.to_string())?
                 .ok_or("its value is not a tensor")?;
             let value = self.constant(&tensor).map_err(|e| e.to_string())?;
+            if let (Some(name), Ok(dtype)) =
+                (node.output.first(), dsperse_onnx::tensor::dtype(&tensor))
+            {
+                self.dtypes.insert(name, dtype);
+            }
             return self.define(node, 0, value);
         }
         if let Some(value) = self.constant_only(node)? {
@@ -195,7 +296,13 @@ impl<'a> Importer<'a> {
         if node.op_type() == "Split" {
             return self.split(node);
         }
+        if let Some(id) = self.on_integers(node)? {
+            let kind = Kind::Float;
+            return self.define(node, 0, Value { id, kind });
+        }
         let id = match node.op_type() {
+            "QuantizeLinear" => self.quantize(node)?,
+            "DequantizeLinear" => self.dequantize(node)?,
             "Gemm" => self.gemm(node)?,
             "MatMul" => self.matmul(node)?,
             "Conv" => self.conv(node)?,
@@ -205,6 +312,10 @@ impl<'a> Importer<'a> {
             "Sum" => self.sum_of_all(node)?,
             "Mul" => self.mul(node)?,
             "Div" => self.div(node)?,
+            "Reciprocal" => {
+                let x = self.input(node, 0)?;
+                self.graph.add(Op::Reciprocal { input: x })?
+            }
             "Neg" => {
                 let x = self.input(node, 0)?;
                 self.affine(&[(x, -1.0)], 0.0)?
@@ -212,28 +323,54 @@ impl<'a> Importer<'a> {
             "Pow" => self.pow(node)?,
             "Relu" | "Clip" => self.clamp(node)?,
             "LeakyRelu" => self.leaky_relu(node)?,
-            "Sigmoid" | "Tanh" | "Erf" | "Gelu" | "Exp" | "Sqrt" => self.map(node)?,
+            "Sigmoid" | "Tanh" | "Erf" | "Gelu" | "Exp" | "Sqrt" | "Log" | "Sin" | "Cos" => {
+                self.map(node)?
+            }
+            "Abs" | "Sign" | "Floor" | "Ceil" => self.rounded(node)?,
+            "Max" | "Min" => self.extremum(node)?,
+            "Greater" | "Less" | "GreaterOrEqual" | "LessOrEqual" | "Equal" => {
+                self.compare(node)?
+            }
+            "And" | "Or" | "Xor" | "Not" => self.logic(node)?,
+            "Where" => self.choose(node)?,
+            "Cast" => self.cast(node)?,
             "MaxPool" => self.max_pool(node)?,
             "AveragePool" => self.average_pool(node)?,
             "GlobalAveragePool" => self.global_average_pool(node)?,
-            "ReduceMean" | "ReduceSum" => self.reduce(node)?,
+            "GlobalMaxPool" => self.global_max_pool(node)?,
+            "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" => self.reduce(node)?,
             "Softmax" => self.softmax(node)?,
             "LayerNormalization" => self.layer_normalization(node)?,
+            "RMSNormalization" => self.rms_normalization(node)?,
             "Concat" => self.concat(node)?,
             "Slice" => self.slice(node)?,
             "Gather" => self.gather(node)?,
             "Pad" => self.pad(node)?,
+            "Expand" => self.expand(node)?,
             "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => self.reshape_like(node)?,
             "Transpose" => self.transpose(node)?,
             // Outside of training, a Dropout drops nothing.
             "Identity" | "Dropout" => self.input(node, 0)?,
             other => return Err(format!("the operator \"{other}\" is not supported")),
         };
-        let value = Value {
-            id,
-            kind: Kind::Float,
-        };
-        self.define(node, 0, value)
+        let kind = self.kind_of(node)?;
+        self.define(node, 0, Value { id, kind })
+    }
+
+    /// What kind of numbers the node's first output holds.
+    fn kind_of(&self, node: &NodeProto) -> Step<Kind> {
+        Ok(match node.op_type() {
+            "Greater" | "Less" | "GreaterOrEqual" | "LessOrEqual" | "Equal" | "And" | "Or"
+            | "Xor" | "Not" => Kind::Bool,
+            "Cast" => {
+                let to = node.int_or("to", 1).map_err(|e| e.to_string())?;
+                Kind::of(DataType::from_number(i32::try_from(to).ok()))
+            }
+            "Where" => self.value(node, 1)?.kind,
+            "QuantizeLinear" => Kind::Integer,
+            "DequantizeLinear" => Kind::Float,
+            _ => self.value(node, 0)?.kind,
+        })
     }
 
     /// Gives the node's `i`-th output its value. Further outputs must be unused.
@@ -263,11 +400,7 @@ impl<'a> Importer<'a> {
             )));
         }
         let tensor = Tensor::read(proto).map_err(model_error)?;
-        let kind = if tensor.values.dtype().is_float() {
-            Kind::Float
-        } else {
-            Kind::Integer
-        };
+        let kind = Kind::of(tensor.values.dtype());
         let data = tensor.values.to_f64().ok_or_else(|| {
             LowerError::slice(format!("constant \"{}\" holds strings", proto.name()))
         })?;
@@ -296,14 +429,9 @@ impl<'a> Importer<'a> {
             .ok_or_else(|| format!("input \"{name}\" is computed nowhere before"))
     }
 
-    /// The node's `i`-th input, which holds floats.
+    /// The node's `i`-th input.
     fn input(&self, node: &NodeProto, i: usize) -> Step<Id> {
-        let value = self.value(node, i)?;
-        if value.kind == Kind::Float {
-            Ok(value.id)
-        } else {
-            Err(format!("input {i} holds integers where floats are needed"))
-        }
+        Ok(self.value(node, i)?.id)
     }
 
     /// The node's `i`-th input as a constant, when it is given.

@@ -1,10 +1,14 @@
 //! Operators that only move elements.
 
 use super::constants::dims_of;
-use super::{Importer, Kind, Step, Value};
-use crate::graph::{Id, check_shape};
+use super::{Importer, Step, Value};
+use crate::array::{Array, broadcast};
+use crate::graph::{Id, Op, check_shape};
 use dsperse_onnx::NodeProto;
 use dsperse_sumcheck_verifier::wire::Factor;
+
+/// Most comparisons for indices that are computed.
+const MAX_COMPARED: usize = 1 << 20;
 
 fn text(e: dsperse_onnx::OnnxError) -> String {
     e.to_string()
@@ -166,11 +170,8 @@ impl<'a> Importer<'a> {
                     step: 1,
                 };
                 let id = self.wire(id, factors)?;
-                let value = Value {
-                    id,
-                    kind: Kind::Float,
-                };
-                self.define(node, i, value)?;
+                let kind = self.value(node, 0)?.kind;
+                self.define(node, i, Value { id, kind })?;
             }
             start += size;
         }
@@ -225,9 +226,10 @@ impl<'a> Importer<'a> {
         let shape = self.shape(id);
         let axis = Self::axis(node.int_or("axis", 0).map_err(text)?, shape.len())?;
         let n = shape[axis] as i64;
-        let indices = self
-            .constant_input(node, 1)?
-            .ok_or("its indices are missing")?;
+        let ids = self.input(node, 1)?;
+        let Some(indices) = self.graph.constant(ids) else {
+            return self.gather_computed(id, axis, ids);
+        };
         let index_shape = indices.shape.clone();
         let indices = indices
             .data
@@ -247,6 +249,90 @@ impl<'a> Importer<'a> {
         let mut to = shape;
         to.splice(axis..=axis, index_shape);
         self.reshape(id, &to)
+    }
+
+    /// Picks by indices that are not constant: those of an input of the slice, or, from a
+    /// few, by comparing with every place.
+    fn gather_computed(&mut self, id: Id, axis: usize, ids: Id) -> Step<Id> {
+        let shape = self.shape(id);
+        let index_shape = self.shape(ids);
+        let count: usize = index_shape.iter().product();
+        let mut to = shape.clone();
+        to.splice(axis..=axis, index_shape);
+        if let Some(ids) = self.input_behind(ids) {
+            let picked = self.graph.add(Op::Select {
+                input: id,
+                dim: axis,
+                ids,
+            })?;
+            return self.reshape(picked, &to);
+        }
+        let n = shape[axis];
+        if n.saturating_mul(count) > MAX_COMPARED {
+            return Err(format!(
+                "its {count} indices are computed in the slice, and {n} places are too many to \
+                 compare each with"
+            ));
+        }
+        // [k, v] = [ids[k] = v], then a product over v.
+        let flat = self.reshape(ids, &[count, 1])?;
+        let flat = self.broadcast_to(flat, &[count, n])?;
+        let places = Array::new(vec![1, n], (0..n).map(|v| v as f64).collect());
+        let places = places.ok_or("its places have a wrong size")?;
+        let places = self.graph.constant_node(places);
+        let places = self.broadcast_to(places, &[count, n])?;
+        let hot = self.equal(flat, places)?;
+        let mut a_labels: Vec<u8> = (0..shape.len()).map(super::arithmetic::label).collect();
+        let summed = a_labels[axis];
+        let mut out_labels = a_labels.clone();
+        out_labels[axis] = b'Z';
+        let picked = self.graph.add(Op::Einsum {
+            a: id,
+            b: hot,
+            a_labels: std::mem::take(&mut a_labels),
+            b_labels: vec![b'Z', summed],
+            out_labels,
+        })?;
+        self.reshape(picked, &to)
+    }
+
+    /// The input whose elements, in their order, a value is.
+    fn input_behind(&self, mut id: Id) -> Option<Id> {
+        loop {
+            match &self.graph.nodes[id].op {
+                Op::Input {
+                    integers: Some(_), ..
+                } => return Some(id),
+                Op::Wire { input, factors } => {
+                    let in_order = factors.iter().flat_map(Factor::input_dims);
+                    let in_order = in_order.eq(0..self.graph.shape(*input).len());
+                    let same = factors.iter().all(|f| {
+                        matches!(
+                            f,
+                            Factor::Keep { .. }
+                                | Factor::Reshape { .. }
+                                | Factor::Repeat { size: 1 }
+                        )
+                    });
+                    if !in_order || !same {
+                        return None;
+                    }
+                    id = *input;
+                }
+                _ => return None,
+            }
+        }
+    }
+
+    pub(super) fn expand(&mut self, node: &NodeProto) -> Step<Id> {
+        let id = self.input(node, 0)?;
+        let wanted = self.ints_input(node, 1)?.ok_or("its shape is missing")?;
+        let wanted = target_shape(&[], &wanted, true)?;
+        let own = self.shape(id);
+        let shape = broadcast(&own, &wanted)
+            .ok_or_else(|| format!("shape {own:?} does not broadcast to {wanted:?}"))?;
+        check_shape(&shape)?;
+        self.broadcast_to(id, &shape)
     }
 
     pub(super) fn pad(&mut self, node: &NodeProto) -> Step<Id> {

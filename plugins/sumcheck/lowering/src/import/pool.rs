@@ -182,6 +182,36 @@ impl Importer<'_> {
         })
     }
 
+    pub(super) fn global_max_pool(&mut self, node: &NodeProto) -> Step<Id> {
+        let input = self.input(node, 0)?;
+        let rank = self.shape(input).len();
+        if rank < 3 {
+            return Err("its input has no spatial dimensions".into());
+        }
+        self.greatest(input, &(2..rank).collect::<Vec<_>>())
+    }
+
+    /// Greatest element over axes, which keep size 1.
+    pub(super) fn greatest(&mut self, input: Id, axes: &[usize]) -> Step<Id> {
+        let shape = self.shape(input);
+        let windows = axes
+            .iter()
+            .filter(|&&dim| shape[dim] > 1)
+            .map(|&dim| Window {
+                dim,
+                kernel: shape[dim],
+                size: 1,
+                stride: 1,
+                dilation: 1,
+                pad: 0,
+            });
+        let windows: Vec<Window> = windows.collect();
+        if windows.is_empty() {
+            return Ok(input);
+        }
+        self.graph.add(Op::MaxPool { input, windows })
+    }
+
     pub(super) fn average_pool(&mut self, node: &NodeProto) -> Step<Id> {
         let input = self.input(node, 0)?;
         let shape = self.shape(input);

@@ -28,13 +28,18 @@ impl Importer<'_> {
             Self::axes(&named, shape.len())?
         };
         let keep = node.int_or("keepdims", 1).map_err(text)? != 0;
-        let id = if node.op_type() == "ReduceMean" {
-            self.mean(input, axes.clone())?
-        } else {
-            self.graph.add(Op::Sum {
+        let id = match node.op_type() {
+            "ReduceMean" => self.mean(input, axes.clone())?,
+            "ReduceMax" => self.greatest(input, &axes)?,
+            "ReduceMin" => {
+                let negative = self.affine(&[(input, -1.0)], 0.0)?;
+                let most = self.greatest(negative, &axes)?;
+                self.affine(&[(most, -1.0)], 0.0)?
+            }
+            _ => self.graph.add(Op::Sum {
                 input,
                 axes: axes.clone(),
-            })?
+            })?,
         };
         if keep {
             return Ok(id);
@@ -70,7 +75,7 @@ impl Importer<'_> {
         let rank = self.shape(input).len();
         let axis = Self::axis(node.int_or("axis", -1).map_err(text)?, rank)?;
         let epsilon = f64::from(node.float_or("epsilon", 1e-5).map_err(text)?);
-        let mut id = self.normalise(input, (axis..rank).collect(), epsilon)?;
+        let mut id = self.normalise(input, (axis..rank).collect(), epsilon, true)?;
         let scale = self.input(node, 1)?;
         id = self.product(id, scale)?;
         if self.has(node, 2) {
@@ -78,6 +83,18 @@ impl Importer<'_> {
             id = self.sum_of(id, 1.0, bias, 1.0)?;
         }
         Ok(id)
+    }
+
+    /// `x / sqrt(mean(x²) + epsilon) · scale` (RMSNormalization-23).
+    pub(super) fn rms_normalization(&mut self, node: &NodeProto) -> Step<Id> {
+        let text = |e: dsperse_onnx::OnnxError| e.to_string();
+        let input = self.input(node, 0)?;
+        let rank = self.shape(input).len();
+        let axis = Self::axis(node.int_or("axis", -1).map_err(text)?, rank)?;
+        let epsilon = f64::from(node.float_or("epsilon", 1e-5).map_err(text)?);
+        let id = self.normalise(input, (axis..rank).collect(), epsilon, false)?;
+        let scale = self.input(node, 1)?;
+        self.product(id, scale)
     }
 
     /// LRN: `x / (bias + alpha/size · sum of x² over neighbouring channels)^beta`.
@@ -114,7 +131,7 @@ impl Importer<'_> {
         self.product(input, scale)
     }
 
-    fn normalise(&mut self, input: Id, axes: Vec<usize>, epsilon: f64) -> Step<Id> {
+    fn normalise(&mut self, input: Id, axes: Vec<usize>, epsilon: f64, centred: bool) -> Step<Id> {
         if !(epsilon > 0.0 && epsilon.is_finite()) {
             return Err(format!("its epsilon is {epsilon}; it must be positive"));
         }
@@ -122,13 +139,52 @@ impl Importer<'_> {
             input,
             axes,
             epsilon,
+            centred,
         })
     }
 
-    /// Recognises `d / sqrt(mean(d²) + epsilon)` with `d = x - mean(x)` over the same axes.
+    /// Recognises `d / sqrt(mean(d²) + epsilon)`, also with `d = x - mean(x)` over the same
+    /// axes.
     pub(super) fn decomposed_normalisation(&mut self, num: Id, den: Id) -> Step<Option<Id>> {
-        Ok(match self.match_normalisation(num, den) {
-            Some((x, axes, epsilon)) => Some(self.normalise(x, axes, epsilon)?),
+        let Op::Map {
+            input: radicand,
+            function: Function::Sqrt,
+        } = *self.op(self.unbroadcast(den))
+        else {
+            return Ok(None);
+        };
+        self.normalised_by(num, radicand)
+    }
+
+    /// Recognises `d · (mean(d²) + epsilon)^(-1/2)`, however the root is spelled.
+    pub(super) fn multiplied_normalisation(&mut self, num: Id, factor: Id) -> Step<Option<Id>> {
+        let radicand = match *self.op(self.unbroadcast(factor)) {
+            Op::Map {
+                input,
+                function: Function::Power(-0.5),
+            } => input,
+            Op::Map {
+                input,
+                function: Function::Sqrt,
+            } => match *self.op(input) {
+                Op::Reciprocal { input } => input,
+                _ => return Ok(None),
+            },
+            Op::Reciprocal { input } => match *self.op(self.unbroadcast(input)) {
+                Op::Map {
+                    input,
+                    function: Function::Sqrt,
+                } => input,
+                _ => return Ok(None),
+            },
+            _ => return Ok(None),
+        };
+        self.normalised_by(num, radicand)
+    }
+
+    fn normalised_by(&mut self, num: Id, radicand: Id) -> Step<Option<Id>> {
+        Ok(match self.match_normalisation(num, radicand) {
+            Some((x, axes, epsilon, centred)) => Some(self.normalise(x, axes, epsilon, centred)?),
             None => None,
         })
     }
@@ -137,14 +193,7 @@ impl Importer<'_> {
         &self.graph.nodes[id].op
     }
 
-    fn match_normalisation(&self, num: Id, den: Id) -> Option<(Id, Vec<usize>, f64)> {
-        let Op::Map {
-            input: radicand,
-            function: Function::Sqrt,
-        } = *self.op(self.unbroadcast(den))
-        else {
-            return None;
-        };
+    fn match_normalisation(&self, num: Id, radicand: Id) -> Option<(Id, Vec<usize>, f64, bool)> {
         let Op::Affine { terms, constant } = self.op(radicand) else {
             return None;
         };
@@ -156,7 +205,17 @@ impl Importer<'_> {
             Op::Einsum { a, b, .. } if *a == num && *b == num => {}
             _ => return None,
         }
-        // d = x - mean(x)
+        if !(epsilon > 0.0 && epsilon.is_finite() && self.shape(squares) == self.shape(num)) {
+            return None;
+        }
+        match self.match_centred(num, &axes) {
+            Some(x) => Some((x, axes, epsilon, true)),
+            None => Some((num, axes, epsilon, false)),
+        }
+    }
+
+    /// The operand of `x - mean(x)` over the axes.
+    fn match_centred(&self, num: Id, axes: &[usize]) -> Option<Id> {
         let Op::Affine { terms, constant } = self.op(num) else {
             return None;
         };
@@ -164,8 +223,7 @@ impl Importer<'_> {
             return None;
         };
         let (of, mean_axes) = self.match_mean(self.unbroadcast(*mean))?;
-        (of == *x && mean_axes == axes && self.shape(squares) == self.shape(*x))
-            .then_some((*x, axes, epsilon))
+        (of == *x && mean_axes == axes && self.shape(num) == self.shape(*x)).then_some(*x)
     }
 
     /// The operand and axes of a mean, whether its axes are kept or not.

@@ -12,6 +12,8 @@ use crate::graph::{Id, Op};
 
 /// Bits of a coefficient that is not a power of two.
 const COEFFICIENT_BITS: i32 = 14;
+/// The same where it multiplies a small integer.
+const WHOLE_COEFFICIENT_BITS: i32 = 28;
 /// A sum is not kept finer than its rounded result by more than this many bits.
 const SPARE_BITS: i32 = 24;
 /// A shift of more bits than this needs a second range check of the remainder.
@@ -78,6 +80,13 @@ impl Quantiser<'_> {
             }
         }
         let bits = 64 - self.b.max_abs(read.tensor).leading_zeros().cast_signed();
+        if self.graph.nodes[id].integral {
+            return Ok(Layer {
+                weight: self.weight(&weight, 0)?,
+                other: read,
+                stretch: None,
+            });
+        }
         let own = self.weight_channels(&weight, weight_labels, out_labels, bits);
         let Some((axis, out_axis, up, exponent)) = own else {
             let exponent = self.weight_exponent(id, &weight, read);
@@ -114,6 +123,9 @@ impl Quantiser<'_> {
         terms: &[(Id, f64)],
         constant: f64,
     ) -> Result<Quantity> {
+        if self.graph.nodes[id].integral {
+            return self.whole_sum(terms, constant);
+        }
         let result = exponent_for(self.ranges.max_abs(id), self.bits(id));
         // Each term as integer · mantissa · 2^exponent.
         let mut parts = Vec::new();
@@ -126,7 +138,13 @@ impl Quantiser<'_> {
                 constants.push((term, coefficient));
                 continue;
             }
-            let (mantissa, shift) = decompose(coefficient);
+            // Few bits on one side leave many for the other.
+            let bits = if self.graph.nodes[term].integral && self.ranges.max_abs(term) < 65536.0 {
+                WHOLE_COEFFICIENT_BITS
+            } else {
+                COEFFICIENT_BITS
+            };
+            let (mantissa, shift) = decompose(coefficient, bits);
             let mut value = self.value(term)?;
             // A coefficient that is not exact adds bits; so does a value that is far
             // finer than the result. Round such a term first.
@@ -168,11 +186,33 @@ impl Quantiser<'_> {
             return Err(self.refuse("its constant is too large for its scale"));
         }
         if sum.is_empty() {
-            return Err(self.refuse("all its coefficients are zero"));
+            // Only the constant is left, in the shape of the terms.
+            let Some(&(term, _)) = terms.first() else {
+                return Err(self.refuse("it is a sum of nothing"));
+            };
+            sum.push((self.value(term)?.tensor, 0));
         }
         let tensor = self.b.affine(sum, constant as i64);
         let tensor = tensor.map_err(|e| self.refuse(e))?;
         Ok(Quantity { tensor, exponent })
+    }
+
+    /// A sum of integers with whole coefficients, which is exact.
+    fn whole_sum(&mut self, terms: &[(Id, f64)], constant: f64) -> Result<Quantity> {
+        let mut sum = Vec::new();
+        for &(term, coefficient) in terms {
+            let value = self.narrow(term)?;
+            if value.exponent < 0 {
+                return Err(self.refuse("an integer has no exact value"));
+            }
+            sum.push((value.tensor, (coefficient as i64) << value.exponent.min(31)));
+        }
+        let tensor = self.b.affine(sum, constant as i64);
+        let tensor = tensor.map_err(|e| self.refuse(e))?;
+        Ok(Quantity {
+            tensor,
+            exponent: 0,
+        })
     }
 
     /// A constant (repeated or moved by wires) as a tensor at the sum's exponent.
@@ -200,9 +240,9 @@ impl Quantiser<'_> {
 }
 
 /// `coefficient = mantissa · 2^exponent`: exact for powers of two, else to
-/// [`COEFFICIENT_BITS`] bits.
-fn decompose(coefficient: f64) -> (i64, i32) {
-    let mut exponent = coefficient.abs().log2().floor() as i32 + 1 - COEFFICIENT_BITS;
+/// so many bits.
+fn decompose(coefficient: f64, bits: i32) -> (i64, i32) {
+    let mut exponent = coefficient.abs().log2().floor() as i32 + 1 - bits;
     let mut mantissa = (coefficient * 2f64.powi(-exponent)).round() as i64;
     while mantissa != 0 && mantissa % 2 == 0 {
         mantissa /= 2;
@@ -217,11 +257,11 @@ mod tests {
 
     #[test]
     fn coefficients_are_exact_or_close() {
-        assert_eq!(decompose(1.0), (1, 0));
-        assert_eq!(decompose(-0.25), (-1, -2));
-        assert_eq!(decompose(96.0), (3, 5));
+        assert_eq!(decompose(1.0, 14), (1, 0));
+        assert_eq!(decompose(-0.25, 14), (-1, -2));
+        assert_eq!(decompose(96.0, 14), (3, 5));
         for c in [0.01, -0.99, 1.0 / 3.0, 123.456, 1e-9] {
-            let (m, e) = decompose(c);
+            let (m, e) = decompose(c, COEFFICIENT_BITS);
             let back = m as f64 * 2f64.powi(e);
             assert!((back / c - 1.0).abs() < 2f64.powi(-COEFFICIENT_BITS), "{c}");
             assert!(m.abs() <= 1 << COEFFICIENT_BITS);

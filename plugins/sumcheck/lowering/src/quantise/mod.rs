@@ -13,10 +13,16 @@
 //! - `plan`: which nodes are computed by one lookup table;
 //! - `linear`: products and sums;
 //! - `nonlinear`: limits, tables, max-pooling;
-//! - `normalise`: Softmax and layer normalisation.
+//! - `normalise`: Softmax and layer normalisation;
+//! - `divide`: quotients;
+//! - `compare`: maxima, steps and roundings to integers.
+//!
+//! A node whose values are [integers](crate::graph::Node::integral) has exponent 0 and is exact.
 
 mod builder;
 mod channels;
+mod compare;
+mod divide;
 mod linear;
 mod nonlinear;
 mod normalise;
@@ -25,9 +31,10 @@ pub mod scale;
 
 use crate::array::Array;
 use crate::error::{LowerError, Result};
-use crate::graph::{Graph, Id, Op};
+use crate::graph::{Graph, Id, Node, Op};
 use builder::{Builder, Quantity};
 use channels::Channels;
+use dsperse_onnx::DataType;
 use dsperse_sumcheck_verifier::program::{self as ir, Program, Tensor, TensorId};
 use dsperse_sumcheck_verifier::validate::Checked;
 use dsperse_sumcheck_verifier::wire::Factor;
@@ -52,6 +59,12 @@ pub struct Precision {
     /// (see [`Ranges::clipped`]).
     pub clip: bool,
 }
+
+/// Greatest magnitude of an integer that is kept as it is.
+const WHOLE: i64 = 1 << 31;
+
+/// Bits of an input that is quantised by the model itself.
+const RESCALED_BITS: u32 = 28;
 
 /// Most bits of a value that is looked up.
 pub const TABLE_BITS: u32 = 16;
@@ -90,6 +103,8 @@ impl Precision {
 pub struct Port {
     /// Dimensions.
     pub shape: Vec<usize>,
+    /// Element type; the integers of an integer or boolean tensor are its elements.
+    pub dtype: DataType,
     /// The integers stand for `integer · 2^exponent`.
     pub exponent: i32,
     /// Least integer.
@@ -133,13 +148,22 @@ pub fn quantise(graph: &Graph, ranges: &Ranges, precision: Precision) -> Result<
         at: 0,
     };
     let mut inputs = Vec::new();
-    for &id in &graph.inputs {
+    for (&id, &dtype) in graph.inputs.iter().zip(&graph.input_types) {
         let (exponent, lo, hi) = match q.score_limits(id, i32::MIN) {
+            _ if graph.nodes[id].integral => {
+                let (lo, hi) = q.integer_limits(id);
+                (0, lo, hi)
+            }
             // A tensor that only a Softmax reads need not hold what its mask added.
             Some(limits) if q.only_scores(id) => limits,
             _ => {
-                let (lo, hi) = scale::limits(precision.boundary_bits);
-                let exponent = exponent_for(ranges.max_abs(id), precision.boundary_bits);
+                let bits = if q.only_rescaled(id) {
+                    RESCALED_BITS
+                } else {
+                    precision.boundary_bits
+                };
+                let (lo, hi) = scale::limits(bits);
+                let exponent = exponent_for(ranges.max_abs(id), bits);
                 (exponent, lo, hi)
             }
         };
@@ -152,6 +176,7 @@ pub fn quantise(graph: &Graph, ranges: &Ranges, precision: Precision) -> Result<
         q.values[id] = Some(Quantity { tensor, exponent });
         inputs.push(Port {
             shape,
+            dtype,
             exponent,
             lo,
             hi,
@@ -165,9 +190,9 @@ pub fn quantise(graph: &Graph, ranges: &Ranges, precision: Precision) -> Result<
         }
     }
     let mut outputs = Vec::new();
-    for &id in &graph.outputs {
+    for (&id, &dtype) in graph.outputs.iter().zip(&graph.output_types) {
         q.at = id;
-        let port = q.output(id)?;
+        let port = q.output(id, dtype)?;
         outputs.push(port);
     }
     let (program, checked, weights) = (q.b.program, q.b.checked, q.b.weights);
@@ -221,7 +246,12 @@ impl Quantiser<'_> {
     }
 
     /// The exact value of an operand; its channels may have scales of their own.
-    fn raw(&self, id: Id) -> Result<Quantity> {
+    fn raw(&mut self, id: Id) -> Result<Quantity> {
+        if self.values[id].is_none() && plan::constant_root(self.graph, id).is_some() {
+            // A constant that is no operand of a product or sum has a scale of its own.
+            let value = self.node(id)?;
+            self.values[id] = Some(value);
+        }
         self.values[id].ok_or_else(|| self.refuse("an operand has no value"))
     }
 
@@ -244,8 +274,10 @@ impl Quantiser<'_> {
             return Ok(done);
         }
         let value = self.value(id)?;
-        let out = if self.is_narrow(value.tensor) {
+        let out = if self.is_narrow(value.tensor) || self.is_whole(id, value) {
             value
+        } else if let Some((lo, hi)) = self.whole_limits(id) {
+            self.round(value, 0, lo, hi)?
         } else {
             let bits = self.bits(id);
             let exponent = exponent_for(self.ranges.max_abs(id), bits).max(value.exponent);
@@ -268,6 +300,55 @@ impl Quantiser<'_> {
         self.round(value, exponent, lo, hi)
     }
 
+    /// Whether a value is an integer that need not be rounded.
+    fn is_whole(&self, id: Id, value: Quantity) -> bool {
+        self.graph.nodes[id].integral
+            && value.exponent == 0
+            && self.b.max_abs(value.tensor) <= WHOLE
+    }
+
+    /// Limits within which an integer stays exact, when calibration saw none beyond.
+    fn whole_limits(&self, id: Id) -> Option<(i64, i64)> {
+        let reach = self.ranges.max_abs(id) * 2.0 * scale::HEADROOM;
+        if !self.graph.nodes[id].integral || reach > WHOLE as f64 {
+            return None;
+        }
+        let mut half = 1i64 << 15;
+        while (half as f64) < reach {
+            half *= 2;
+        }
+        Some((-half, half - 1))
+    }
+
+    /// Whether a node is read by nothing but a quantisation, which a tie may lead astray.
+    fn only_rescaled(&self, id: Id) -> bool {
+        let reads = |n: &&Node| n.op.operands().contains(&id);
+        let mut readers = self.graph.nodes.iter().filter(reads).peekable();
+        readers.peek().is_some() && readers.all(|n| matches!(n.op, Op::Rescale { .. }))
+    }
+
+    /// Least and greatest integer of an input of the slice.
+    fn integer_limits(&self, id: Id) -> (i64, i64) {
+        let (mut lo, mut hi) = match &self.graph.nodes[id].op {
+            Op::Input {
+                integers: Some(limits),
+                ..
+            } => *limits,
+            _ => (i64::MIN, i64::MAX),
+        };
+        if let Some((least, most)) = self.whole_limits(id).or(Some((-WHOLE, WHOLE - 1))) {
+            (lo, hi) = (lo.max(least), hi.min(most));
+        }
+        for node in &self.graph.nodes {
+            if let Op::Select { input, dim, ids } = &node.op
+                && *ids == id
+            {
+                (lo, hi) = (lo.max(0), hi.min(self.graph.shape(*input)[*dim] as i64 - 1));
+            }
+        }
+        (lo, hi)
+    }
+
     fn round(&mut self, value: Quantity, exponent: i32, lo: i64, hi: i64) -> Result<Quantity> {
         let rounded = self.b.round(value, exponent, lo, hi);
         rounded.map_err(|e| self.refuse(e))
@@ -288,7 +369,11 @@ impl Quantiser<'_> {
         match &node.op {
             Op::Input { .. } => Err(self.refuse("an input has no value")),
             Op::Const(array) => {
-                let exponent = exponent_for(array.max_abs(), self.precision.weight_bits);
+                let exponent = if node.integral {
+                    0
+                } else {
+                    exponent_for(array.max_abs(), self.precision.weight_bits)
+                };
                 self.weight(array, exponent)
             }
             Op::Wire { input, factors } => self.wire(*input, factors.clone(), &node.shape),
@@ -311,13 +396,28 @@ impl Quantiser<'_> {
             Op::Affine { terms, constant } => self.affine(id, terms, *constant),
             Op::Clamp { input, lo, hi } => self.clamp(id, *input, *lo, *hi),
             Op::Map { .. } => Err(self.refuse("a function has no table")),
+            Op::Max { inputs } => self.max(id, inputs),
+            Op::Step { input, strict } => self.step(*input, *strict),
+            Op::Floor { input } => self.floor(id, *input),
+            Op::Rescale {
+                input,
+                axis,
+                factors,
+                zero,
+                lo,
+                hi,
+            } => self.rescale(*input, *axis, factors, (*zero, *lo, *hi)),
+            Op::Reciprocal { input } => self.divide(id, None, *input),
+            Op::Div { num, den } => self.divide(id, Some(*num), *den),
+            Op::Select { input, dim, ids } => self.select(*input, *dim, *ids),
             Op::MaxPool { input, windows } => self.max_pool(*input, windows),
             Op::Softmax { input, axis } => self.softmax(id, *input, *axis),
             Op::Normalise {
                 input,
                 axes,
                 epsilon,
-            } => self.normalise(*input, axes, *epsilon),
+                centred,
+            } => self.normalise(*input, axes, *epsilon, *centred),
         }
     }
 
@@ -354,12 +454,18 @@ impl Quantiser<'_> {
 
     /// Makes a node an output: at the exponent that the next slice will choose for the
     /// same tensor, within the bits of a boundary.
-    fn output(&mut self, id: Id) -> Result<Port> {
+    fn output(&mut self, id: Id, dtype: DataType) -> Result<Port> {
         let value = self.value(id)?;
-        let bits = self.precision.boundary_bits;
-        let exponent = exponent_for(self.ranges.max_abs(id), bits);
-        let (lo, hi) = scale::limits(bits);
-        let mut tensor = self.round(value, exponent, lo, hi)?.tensor;
+        let (mut tensor, exponent) = if dtype.is_float() {
+            let bits = self.precision.boundary_bits;
+            let exponent = exponent_for(self.ranges.max_abs(id), bits);
+            let (lo, hi) = scale::limits(bits);
+            (self.round(value, exponent, lo, hi)?.tensor, exponent)
+        } else if value.exponent == 0 {
+            (value.tensor, 0)
+        } else {
+            return Err(self.refuse("its result holds integers that can't be kept exact"));
+        };
         let plain = matches!(
             self.b.program.nodes[tensor as usize],
             ir::Op::Input { .. } | ir::Op::Weight { .. }
@@ -374,6 +480,7 @@ impl Quantiser<'_> {
         let bounds = self.b.bounds(tensor);
         Ok(Port {
             shape: self.graph.shape(id).to_vec(),
+            dtype,
             exponent,
             lo: bounds.0,
             hi: bounds.1,

@@ -22,6 +22,15 @@ impl Quantiser<'_> {
             Some(narrow) => narrow,
             None => self.value(input)?,
         };
+        if self.graph.nodes[id].integral && value.exponent == 0 {
+            let (l, h) = self.b.bounds(value.tensor);
+            return self.round(
+                value,
+                0,
+                (lo.max(l as f64)) as i64,
+                (hi.min(h as f64)) as i64,
+            );
+        }
         let bits = self.bits(id);
         let (least, most) = limits(bits);
         // These limits are the same integers at every scale.
@@ -58,8 +67,12 @@ impl Quantiser<'_> {
         let rounded = self.round(value, exponent, lo, hi)?;
         let (lo, hi) = self.b.bounds(rounded.tensor);
         let points: Vec<f64> = (lo..=hi).map(|i| i as f64 * 2f64.powi(exponent)).collect();
-        let out = exponent_for(self.ranges.max_abs(id), self.bits(id));
-        let (least, most) = limits(self.bits(id));
+        let (out, (least, most)) = if self.graph.nodes[id].integral {
+            (0, limits(i32::BITS))
+        } else {
+            let bits = self.bits(id);
+            (exponent_for(self.ranges.max_abs(id), bits), limits(bits))
+        };
         let values = evaluate_chain(self.graph, source, id, &points)
             .into_iter()
             .map(|y| {

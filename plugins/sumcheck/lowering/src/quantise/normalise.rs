@@ -158,6 +158,11 @@ impl Quantiser<'_> {
         }
     }
 
+    fn sum_over(&mut self, input: TensorId, rank: usize, axes: &[usize]) -> Result<TensorId> {
+        let factors = sum_factors(rank, axes);
+        self.push(ir::Op::Wire { input, factors })
+    }
+
     /// Repeats an axis of size 1.
     fn repeat(&mut self, tensor: TensorId, axis: usize, size: usize) -> Result<TensorId> {
         let mut to = self.b.shape(tensor).to_vec();
@@ -178,12 +183,14 @@ impl Quantiser<'_> {
     /// With `n` elements in a row and `d = k·x - m`, where either `k = n` and `m` is the
     /// sum (exact), or `k` is a power of two and `m` the rounded mean times `k`:
     /// `V = sum d² + epsilon·n·k²` in units of `x` squared, and the result is
-    /// `d·sqrt(n) / sqrt(V)`. `V` is at least 1, hence so is its root.
+    /// `d·sqrt(n) / sqrt(V)`. `V` is at least 1, hence so is its root. Without centring
+    /// `d` is `x` itself (RMSNorm: Zhang, Sennrich 2019, equation 4).
     pub(super) fn normalise(
         &mut self,
         input: Id,
         axes: &[usize],
         epsilon: f64,
+        centred: bool,
     ) -> Result<Quantity> {
         let x = self.narrow_within(input, NORMALISED_BITS)?;
         let normal_bits = if self.precision.activation_bits > TABLE_BITS {
@@ -194,15 +201,13 @@ impl Quantiser<'_> {
         let shape = self.graph.shape(input).to_vec();
         let n: usize = axes.iter().map(|&a| shape[a]).product();
         let rank = shape.len();
-        let sum = self.push(ir::Op::Wire {
-            input: x.tensor,
-            factors: sum_factors(rank, axes),
-        })?;
         let bits = |v: i64| 64 - v.unsigned_abs().leading_zeros();
         let own_bits = bits(self.b.max_abs(x.tensor));
         let n_bits = bits(n as i64);
-        let (k, mean) = if 2 * (own_bits + n_bits + 1) + n_bits <= SQUARE_BITS {
-            (n as i64, sum)
+        let (k, mean) = if !centred {
+            (1, None)
+        } else if 2 * (own_bits + n_bits + 1) + n_bits <= SQUARE_BITS {
+            (n as i64, Some(self.sum_over(x.tensor, rank, axes)?))
         } else {
             let spare = SQUARE_BITS.saturating_sub(n_bits) / 2;
             let fraction = spare.saturating_sub(own_bits + 1).min(6);
@@ -211,6 +216,7 @@ impl Quantiser<'_> {
                 .round()
                 .max(1.0) as i64;
             let half = 1i64 << (own_bits + fraction);
+            let sum = self.sum_over(x.tensor, rank, axes)?;
             let mean = self.push(ir::Op::Requant {
                 input: sum,
                 multiplier,
@@ -218,13 +224,18 @@ impl Quantiser<'_> {
                 lo: -half,
                 hi: half - 1,
             })?;
-            (1i64 << fraction, mean)
+            (1i64 << fraction, Some(mean))
         };
-        let mean = self.repeat_to(mean, &shape)?;
-        let d = self.push(ir::Op::Affine {
-            terms: vec![(x.tensor, k), (mean, -1)],
-            constant: 0,
-        })?;
+        let d = match mean {
+            Some(mean) => {
+                let mean = self.repeat_to(mean, &shape)?;
+                self.push(ir::Op::Affine {
+                    terms: vec![(x.tensor, k), (mean, -1)],
+                    constant: 0,
+                })?
+            }
+            None => x.tensor,
+        };
         let labels: Vec<u8> = (0..rank).map(|i| b'a' + i as u8).collect();
         let squares = self.push(ir::Op::Einsum {
             a: d,

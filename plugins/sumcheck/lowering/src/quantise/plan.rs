@@ -6,7 +6,7 @@
 //! node, and is exact up to the rounding of its ends. A chain without a curved function
 //! is left as it is: sums and limits are cheaper than tables.
 
-use crate::graph::{Graph, Id, Op};
+use crate::graph::{Graph, Id, Op, rescale, step};
 
 /// What the quantiser has to compute, and how.
 #[derive(Clone, Debug)]
@@ -32,7 +32,14 @@ impl Plan {
             let operands = graph.nodes[id].op.operands();
             let (from, bends) = match &graph.nodes[id].op {
                 Op::Map { .. } => (common(&operands), true),
-                Op::Clamp { .. } | Op::Affine { .. } => (common(&operands), false),
+                Op::Clamp { .. }
+                | Op::Affine { .. }
+                | Op::Max { .. }
+                | Op::Step { .. }
+                | Op::Floor { .. }
+                | Op::Reciprocal { .. }
+                | Op::Div { .. }
+                | Op::Rescale { axis: None, .. } => (common(&operands), false),
                 Op::Einsum {
                     a_labels,
                     b_labels,
@@ -97,6 +104,30 @@ pub(super) fn evaluate_chain(graph: &Graph, source: Id, id: Id, points: &[f64]) 
         let value = match op {
             Op::Map { function, .. } => known[0].iter().map(|&x| function.at(x)).collect(),
             Op::Clamp { lo, hi, .. } => known[0].iter().map(|x| x.max(*lo).min(*hi)).collect(),
+            Op::Step { strict, .. } => known[0].iter().map(|&x| step(x, *strict)).collect(),
+            Op::Floor { .. } => known[0].iter().map(|x| x.floor()).collect(),
+            Op::Rescale {
+                axis: None,
+                factors,
+                zero,
+                lo,
+                hi,
+                ..
+            } => known[0]
+                .iter()
+                .map(|&x| rescale(x, factors[0], *zero, *lo, *hi))
+                .collect(),
+            Op::Reciprocal { .. } => known[0].iter().map(|x| 1.0 / x).collect(),
+            Op::Div { .. } => known[0].iter().zip(known[1]).map(|(n, d)| n / d).collect(),
+            Op::Max { .. } => {
+                let mut most = known[0].clone();
+                for t in &known[1..] {
+                    most.iter_mut()
+                        .zip(t.iter())
+                        .for_each(|(m, x)| *m = m.max(*x));
+                }
+                most
+            }
             Op::Affine { terms, constant } => {
                 let mut sum = vec![*constant; points.len()];
                 for (t, (_, c)) in known.iter().zip(terms) {

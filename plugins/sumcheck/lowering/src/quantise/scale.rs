@@ -49,6 +49,8 @@ pub fn limits(bits: u32) -> (i64, i64) {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ranges {
     max_abs: Vec<f64>,
+    /// Least value of every node.
+    least: Vec<f64>,
     /// For the input of a Softmax: greatest magnitude of the entries near their row's
     /// maximum.
     near: BTreeMap<Id, f64>,
@@ -82,6 +84,7 @@ impl Ranges {
     /// to a value that is not a number.
     pub fn measure(graph: &Graph, samples: &[Vec<Array>]) -> Result<(Self, Vec<Vec<Array>>)> {
         let mut max_abs = vec![0f64; graph.nodes.len()];
+        let mut least = vec![f64::INFINITY; graph.nodes.len()];
         let rows: BTreeMap<Id, usize> = graph
             .nodes
             .iter()
@@ -115,6 +118,7 @@ impl Ranges {
                     odd = odd.or(Some(id));
                 }
                 max_abs[id] = max_abs[id].max(most);
+                least[id] = value.data.iter().fold(least[id], |m, &x| m.min(x));
                 if let Some(axis) = rows.get(&id) {
                     let own = near.entry(id).or_default();
                     *own = own.max(near_maximum(value, *axis));
@@ -130,6 +134,7 @@ impl Ranges {
         }
         let ranges = Self {
             max_abs,
+            least,
             near,
             details: None,
         };
@@ -209,6 +214,7 @@ impl Ranges {
     pub fn unit(graph: &Graph) -> Self {
         Self {
             max_abs: vec![1.0; graph.nodes.len()],
+            least: vec![-1.0; graph.nodes.len()],
             near: BTreeMap::new(),
             details: None,
         }
@@ -237,6 +243,12 @@ impl Ranges {
             Some(d) => d.clipped[id],
             None => self.max_abs[id],
         }
+    }
+
+    /// Least of a node's values.
+    #[must_use]
+    pub fn least(&self, id: Id) -> f64 {
+        self.least[id]
     }
 
     /// Greatest magnitude of a node's values.
