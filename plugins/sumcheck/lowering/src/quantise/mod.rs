@@ -31,7 +31,7 @@ pub mod scale;
 
 use crate::array::Array;
 use crate::error::{LowerError, Result};
-use crate::graph::{Graph, Id, Node, Op};
+use crate::graph::{Graph, Id, Op};
 use builder::{Builder, Quantity};
 use channels::Channels;
 use dsperse_onnx::DataType;
@@ -63,8 +63,9 @@ pub struct Precision {
 /// Greatest magnitude of an integer that is kept as it is.
 const WHOLE: i64 = 1 << 31;
 
-/// Bits of an input that is quantised by the model itself.
-const RESCALED_BITS: u32 = 28;
+/// Bits of an input that is compared, or quantised by the model itself: what is nearest to a
+/// threshold must stay on its side, so that all of a float's bits count.
+const JUDGED_BITS: u32 = 30;
 
 /// Most bits of a value that is looked up.
 pub const TABLE_BITS: u32 = 16;
@@ -147,6 +148,7 @@ pub fn quantise(graph: &Graph, ranges: &Ranges, precision: Precision) -> Result<
         plain_of: HashMap::new(),
         at: 0,
     };
+    let judged = judged(graph);
     let mut inputs = Vec::new();
     for (&id, &dtype) in graph.inputs.iter().zip(&graph.input_types) {
         let (exponent, lo, hi) = match q.score_limits(id, i32::MIN) {
@@ -157,8 +159,8 @@ pub fn quantise(graph: &Graph, ranges: &Ranges, precision: Precision) -> Result<
             // A tensor that only a Softmax reads need not hold what its mask added.
             Some(limits) if q.only_scores(id) => limits,
             _ => {
-                let bits = if q.only_rescaled(id) {
-                    RESCALED_BITS
+                let bits = if judged[id] {
+                    JUDGED_BITS.max(precision.boundary_bits)
                 } else {
                     precision.boundary_bits
                 };
@@ -203,6 +205,24 @@ pub fn quantise(graph: &Graph, ranges: &Ranges, precision: Precision) -> Result<
         inputs,
         outputs,
     })
+}
+
+/// Which nodes lead to a comparison or a quantisation by exact operations only.
+fn judged(graph: &Graph) -> Vec<bool> {
+    let mut judged = vec![false; graph.nodes.len()];
+    for id in (0..graph.nodes.len()).rev() {
+        let passes = match &graph.nodes[id].op {
+            Op::Step { .. } | Op::Rescale { .. } => true,
+            Op::Wire { .. } | Op::Expand { .. } | Op::Affine { .. } => judged[id],
+            _ => false,
+        };
+        if passes {
+            for operand in graph.nodes[id].op.operands() {
+                judged[operand] = true;
+            }
+        }
+    }
+    judged
 }
 
 struct Quantiser<'a> {
@@ -318,13 +338,6 @@ impl Quantiser<'_> {
             half *= 2;
         }
         Some((-half, half - 1))
-    }
-
-    /// Whether a node is read by nothing but a quantisation, which a tie may lead astray.
-    fn only_rescaled(&self, id: Id) -> bool {
-        let reads = |n: &&Node| n.op.operands().contains(&id);
-        let mut readers = self.graph.nodes.iter().filter(reads).peekable();
-        readers.peek().is_some() && readers.all(|n| matches!(n.op, Op::Rescale { .. }))
     }
 
     /// Least and greatest integer of an input of the slice.

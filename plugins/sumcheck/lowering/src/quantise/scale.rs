@@ -209,12 +209,33 @@ impl Ranges {
         self.details.is_some()
     }
 
-    /// Magnitude 1 everywhere: enough to see whether a graph can be quantised at all.
+    /// Magnitude 1, or what a sum's constants make of it: enough to see whether a graph can
+    /// be quantised at all.
     #[must_use]
     pub fn unit(graph: &Graph) -> Self {
+        let mut max_abs: Vec<f64> = Vec::with_capacity(graph.nodes.len());
+        for node in &graph.nodes {
+            let of = |id: Id| match &graph.nodes[id].op {
+                Op::Const(array) => array.max_abs(),
+                _ => max_abs[id],
+            };
+            let most = match &node.op {
+                Op::Affine { terms, constant } => terms
+                    .iter()
+                    .map(|&(t, c)| (c * of(t)).abs())
+                    .fold(constant.abs(), f64::max),
+                Op::Clamp { input, lo, hi } => of(*input).min(lo.abs().max(hi.abs())),
+                Op::Wire { input, .. } | Op::Expand { input, .. } | Op::MaxPool { input, .. } => {
+                    of(*input)
+                }
+                Op::Max { inputs } => inputs.iter().map(|&i| of(i)).fold(0.0, f64::max),
+                _ => 1.0,
+            };
+            max_abs.push(most.max(1.0));
+        }
         Self {
-            max_abs: vec![1.0; graph.nodes.len()],
-            least: vec![-1.0; graph.nodes.len()],
+            least: max_abs.iter().map(|m| -m).collect(),
+            max_abs,
             near: BTreeMap::new(),
             details: None,
         }
@@ -224,7 +245,10 @@ impl Ranges {
     /// maximum, so that they count.
     #[must_use]
     pub fn near_maximum(&self, id: Id) -> f64 {
-        self.near.get(&id).copied().unwrap_or(self.max_abs[id])
+        self.near
+            .get(&id)
+            .copied()
+            .unwrap_or(self.max_abs[id].min(NEAR))
     }
 
     /// For each axis of a node, the greatest magnitude at each index; `None` when
