@@ -146,9 +146,9 @@ pub fn quantise(graph: &Graph, ranges: &Ranges, precision: Precision) -> Result<
         narrowed_channels: vec![None; graph.nodes.len()],
         channels: HashMap::new(),
         plain_of: HashMap::new(),
+        judged: judged(graph),
         at: 0,
     };
-    let judged = judged(graph);
     let mut inputs = Vec::new();
     for (&id, &dtype) in graph.inputs.iter().zip(&graph.input_types) {
         let (exponent, lo, hi) = match q.score_limits(id, i32::MIN) {
@@ -159,7 +159,7 @@ pub fn quantise(graph: &Graph, ranges: &Ranges, precision: Precision) -> Result<
             // A tensor that only a Softmax reads need not hold what its mask added.
             Some(limits) if q.only_scores(id) => limits,
             _ => {
-                let bits = if judged[id] {
+                let bits = if q.judged[id] {
                     JUDGED_BITS.max(precision.boundary_bits)
                 } else {
                     precision.boundary_bits
@@ -241,6 +241,8 @@ struct Quantiser<'a> {
     channels: HashMap<TensorId, Rc<Channels>>,
     /// The same tensors with one scale.
     plain_of: HashMap<TensorId, Quantity>,
+    /// Which nodes keep all their bits, see [`judged`].
+    judged: Vec<bool>,
     /// The node in work, for messages.
     at: Id,
 }
@@ -437,7 +439,8 @@ impl Quantiser<'_> {
     /// Moves a value; one that is about to be repeated is rounded before.
     fn wire(&mut self, input: Id, factors: Vec<Factor>, shape: &[usize]) -> Result<Quantity> {
         let from = self.graph.shape(input);
-        let grows = shape.iter().product::<usize>() > from.iter().product::<usize>();
+        let grows = shape.iter().product::<usize>() > from.iter().product::<usize>()
+            && !self.judged[input];
         let mut value = if grows {
             self.narrow_channels(input)?
         } else {
