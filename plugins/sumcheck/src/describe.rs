@@ -216,6 +216,6 @@ mod tests {
         let ops = descriptor().capabilities.operators;
         let names: std::collections::BTreeSet<_> = ops.iter().map(|o| (&o.domain, &o.op)).collect();
         assert_eq!(names.len(), ops.len());
-        assert!(ops.len() >= 150);
+        assert!(ops.len() >= 120);
     }
 }

@@ -31,30 +31,39 @@ def ints(*values):
     return np.array(values, dtype=np.int64)
 
 
-def case(name, nodes, inputs, consts=None, outputs=("y",), opset=17, low=None, high=None):
-    """`nodes` are (op, inputs, outputs, attributes); `inputs` are name -> shape."""
+def case(name, nodes, inputs, consts=None, outputs=("y",), opset=17, low=None, high=None, types=None):
+    """`nodes` are (op, inputs, outputs, attributes); `inputs` are name -> shape; `types` are
+    name -> element type of inputs and outputs that are no floats. Integers are drawn from
+    low..high, high left out."""
+    types = types or {}
+    number = lambda n: helper.np_dtype_to_tensor_dtype(np.dtype(types.get(n, np.float32)))
     made = [
-        helper.make_node(op, ins, outs, name=f"n{i}", **attrs)
+        helper.make_node(op, ins, outs, name=f"n{i}", domain=attrs.pop("domain", ""), **attrs)
         for i, (op, ins, outs, attrs) in enumerate(nodes)
     ]
     graph = helper.make_graph(
         made,
         name,
-        [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in inputs.items()],
-        [helper.make_tensor_value_info(o, TensorProto.FLOAT, None) for o in outputs],
+        [helper.make_tensor_value_info(n, number(n), s) for n, s in inputs.items()],
+        [helper.make_tensor_value_info(o, number(o), None) for o in outputs],
         [numpy_helper.from_array(np.asarray(v), k) for k, v in (consts or {}).items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
     model.ir_version = 8 if opset < 19 else 9
     model = onnx.shape_inference.infer_shapes(model, strict_mode=True)
-    onnx.checker.check_model(model, full_check=True)
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    for made, known in zip(model.graph.output, session.get_outputs()):
+        if not made.type.tensor_type.HasField("shape"):
+            made.type.CopyFrom(helper.make_tensor_type_proto(number(made.name), known.shape))
+    onnx.checker.check_model(model, full_check=True)
     samples = []
     for _ in range(SAMPLES):
         feed = {}
         for n, s in inputs.items():
             x = f(*s)
-            if low is not None:
+            if n in types:
+                x = RNG.integers(low or 0, high or 2, s).astype(types[n])
+            elif low is not None:
                 x = RNG.uniform(low, high, s).astype(np.float32)
             feed[n] = x
         samples.append((list(feed.values()), session.run(list(outputs), feed)))
@@ -253,6 +262,152 @@ case("attention",
       ("Softmax", ["b"], ["p"], {}), ("MatMul", ["p", "v"], ["o"], {}), ("Add", ["x", "o"], ["y"], {})],
      {"x": [1, 5, 8]}, {"wq": f(8, 8, scale=0.4), "wk": f(8, 8, scale=0.4), "wv": f(8, 8, scale=0.4), "scale": np.float32(8 ** -0.5)})
 
+
+
+# Choices, comparisons, integers
+for op in ["Greater", "Less", "GreaterOrEqual", "LessOrEqual"]:
+    case(op.lower(), [(op, ["x", "z"], ["y"], {})], {"x": [3, 7], "z": [7]}, types={"y": np.bool_})
+case("equal_integers", [("Equal", ["x", "z"], ["y"], {})], {"x": [3, 7], "z": [3, 7]}, low=-2, high=3,
+     types={"x": np.int64, "z": np.int64, "y": np.bool_})
+for op in ["And", "Or", "Xor"]:
+    case(op.lower(), [(op, ["x", "z"], ["y"], {})], {"x": [3, 7], "z": [7]},
+         types={"x": np.bool_, "z": np.bool_, "y": np.bool_})
+case("not", [("Not", ["x"], ["y"], {})], {"x": [9]}, types={"x": np.bool_, "y": np.bool_})
+case("where", [("Greater", ["x", "z"], ["c"], {}), ("Where", ["c", "x", "z"], ["y"], {})], {"x": [3, 5], "z": [3, 1]})
+case("where_input", [("Where", ["c", "x", "k"], ["y"], {})], {"c": [3, 5], "x": [5]}, {"k": f(3, 1)}, types={"c": np.bool_})
+case("where_constant", [("Where", ["c", "x", "z"], ["y"], {})], {"x": [4, 4], "z": [4]}, {"c": np.tril(np.ones((4, 4), dtype=bool))})
+for name, far in [("infinity", -np.inf), ("least", np.finfo(np.float32).min), ("1e9", -1e9), ("1e4", -1e4)]:
+    case(f"mask_where_{name}", [("Where", ["c", "x", "m"], ["s"], {}), ("Softmax", ["s"], ["y"], {})], {"x": [2, 6, 6]},
+         {"c": np.tril(np.ones((6, 6), dtype=bool)), "m": np.float32(far)}, low=-3, high=3)
+case("mask_input", [("Cast", ["m"], ["f"], {"to": TensorProto.FLOAT}), ("Sub", ["one", "f"], ["n"], {}), ("Mul", ["n", "far"], ["b"], {}),
+                    ("Add", ["x", "b"], ["s"], {}), ("Softmax", ["s"], ["y"], {})],
+     {"m": [1, 7], "x": [5, 7]}, {"one": np.float32(1), "far": np.float32(np.finfo(np.float32).min)}, types={"m": np.int64})
+case("max", [("Max", ["x", "z", "c"], ["y"], {})], {"x": [3, 5], "z": [5]}, {"c": f(3, 1)})
+case("max_different_scales", [("Mul", ["x", "k"], ["a"], {}), ("Max", ["a", "x"], ["y"], {})], {"x": [3, 5]}, {"k": np.float32(0.01)})
+case("min", [("Min", ["x", "z"], ["y"], {})], {"x": [3, 5], "z": [3, 1]})
+one("min_constant", "Min", [9], {"c": np.float32(0.3)})
+one("abs", "Abs", [9])
+one("sign", "Sign", [9])
+one("floor", "Floor", [3, 9], low=-4, high=4)
+one("ceil", "Ceil", [3, 9], low=-4, high=4)
+one("round", "Round", [3, 9], low=-4, high=4)
+case("cast_to_integers", [("Cast", ["x"], ["y"], {"to": TensorProto.INT64})], {"x": [3, 9]}, low=-9, high=9, types={"y": np.int64})
+case("cast_of_integers", [("Cast", ["x"], ["f"], {"to": TensorProto.FLOAT}), ("Mul", ["f", "k"], ["y"], {})], {"x": [3, 9]},
+     {"k": np.float32(0.37)}, low=-9, high=9, types={"x": np.int32})
+case("cast_to_bool", [("Cast", ["x"], ["y"], {"to": TensorProto.BOOL})], {"x": [3, 9]}, low=-1, high=2, types={"x": np.int32, "y": np.bool_})
+case("integers", [("Mul", ["x", "z"], ["p"], {}), ("Sub", ["p", "k"], ["d"], {}), ("Neg", ["d"], ["n"], {}), ("Max", ["n", "x"], ["y"], {})],
+     {"x": [3, 4], "z": [4]}, {"k": ints(1, -20, 300, 4)}, low=-100, high=100, types={"x": np.int64, "z": np.int64, "y": np.int64})
+case("integers_moved", [("Concat", ["x", "z"], ["c"], {"axis": 0}), ("Transpose", ["c"], ["t"], {}), ("Slice", ["t", "s", "e"], ["y"], {})],
+     {"x": [2, 3], "z": [1, 3]}, {"s": ints(1), "e": ints(3)}, low=-5, high=5, types={"x": np.int32, "z": np.int32, "y": np.int32})
+case("integers_and_floats", [("Identity", ["i"], ["j"], {}), ("Relu", ["x"], ["y"], {})], {"i": [3], "x": [4]}, outputs=("j", "y"),
+     low=-5, high=5, types={"i": np.int64, "j": np.int64})
+case("embedding", [("Gather", ["w", "ids"], ["e"], {}), ("MatMul", ["e", "v"], ["y"], {})], {"ids": [2, 5]}, {"w": f(11, 6), "v": f(6, 3)},
+     low=0, high=11, types={"ids": np.int64})
+case("embedding_tied", [("Gather", ["w", "ids"], ["e"], {}), ("Transpose", ["w"], ["t"], {}), ("MatMul", ["e", "t"], ["y"], {})],
+     {"ids": [1, 5]}, {"w": f(11, 6)}, low=0, high=11, types={"ids": np.int32})
+case("gather_rows", [("Gather", ["x", "ids"], ["y"], {"axis": 1})], {"x": [2, 5, 3], "ids": [4]}, low=0, high=5, types={"ids": np.int64})
+case("gather_computed", [("ArgMax", ["x"], ["a"], {"axis": -1, "keepdims": 0}), ("Gather", ["w", "a"], ["y"], {})], {"x": [3, 5]}, {"w": f(5, 4)})
+case("arg_max", [("ArgMax", ["x"], ["y"], {"axis": 1})], {"x": [3, 7]}, types={"y": np.int64})
+case("arg_min_last", [("ArgMin", ["x"], ["y"], {"axis": 0, "keepdims": 0})], {"x": [5, 4]}, types={"y": np.int64})
+case("one_hot", [("OneHot", ["ids", "d", "v"], ["y"], {})], {"ids": [4]}, {"d": ints(6), "v": np.array([0.5, 2.0], dtype=np.float32)},
+     low=0, high=6, types={"ids": np.int64})
+
+# Quotients and functions
+case("div", [("Div", ["x", "z"], ["y"], {})], {"x": [3, 5], "z": [5]}, low=0.5, high=4)
+case("div_signed", [("Add", ["z", "z"], ["w"], {}), ("Sign", ["z"], ["s"], {}), ("Add", ["w", "s"], ["d"], {}), ("Div", ["x", "d"], ["y"], {})], {"x": [3, 5], "z": [3, 1]})
+one("reciprocal", "Reciprocal", [3, 5], low=0.4, high=3)
+case("div_of_constant", [("Div", ["c", "x"], ["y"], {})], {"x": [3, 5]}, {"c": f(3, 1)}, low=1, high=3)
+one("log", "Log", [3, 5], low=0.2, high=6)
+one("sin", "Sin", [3, 5], low=-4, high=4)
+one("cos", "Cos", [3, 5], low=-4, high=4)
+one("pow_computed", "Pow", [3, 5], extra=(), consts={"e": np.abs(f(5)) + np.float32(0.5)}, low=0.3, high=2)
+for op in ["Elu", "Selu", "Celu", "Softplus", "Softsign", "HardSigmoid", "HardSwish", "ThresholdedRelu"]:
+    one(op.lower(), op, [3, 9], low=-3, high=3)
+one("mish", "Mish", [3, 9], opset=18, low=-3, high=3)
+one("prelu", "PRelu", [2, 3, 4], {"s": np.abs(f(3, 1))})
+one("log_softmax", "LogSoftmax", [3, 7], low=-4, high=4)
+
+# Reductions
+one("reduce_max", "ReduceMax", [2, 3, 5], axes=[1], keepdims=0)
+one("reduce_min", "ReduceMin", [2, 3, 5], axes=[-1])
+one("reduce_l1", "ReduceL1", [2, 3, 5], axes=[-1])
+one("reduce_l2", "ReduceL2", [2, 3, 5], axes=[-1])
+one("reduce_sum_square", "ReduceSumSquare", [2, 3, 5], axes=[-1])
+one("reduce_log_sum_exp", "ReduceLogSumExp", [2, 3, 5], axes=[-1])
+one("cumsum", "CumSum", [3, 6], {"a": np.int64(1)})
+one("trilu", "Trilu", [4, 4], upper=0)
+
+# Shapes and images
+one("expand", "Expand", [3, 1], {"s": ints(2, 3, 4)})
+one("tile", "Tile", [2, 3], {"r": ints(2, 2)})
+one("depth_to_space", "DepthToSpace", [1, 8, 2, 3], blocksize=2)
+one("space_to_depth", "SpaceToDepth", [1, 2, 4, 6], blocksize=2)
+case("resize_nearest", [("Resize", ["x", "", "s"], ["y"], {"mode": "nearest"})], {"x": [1, 2, 3, 4]}, {"s": np.array([1, 1, 2, 2], dtype=np.float32)})
+case("resize_linear", [("Resize", ["x", "", "s"], ["y"], {"mode": "linear"})], {"x": [1, 2, 3, 4]}, {"s": np.array([1, 1, 2, 2], dtype=np.float32)})
+one("conv_3d", "Conv", [1, 2, 4, 5, 4], {"w": f(3, 2, 2, 3, 2), "b": f(3)}, pads=[1, 0, 1, 0, 1, 0])
+one("conv_transpose", "ConvTranspose", [1, 3, 4, 4], {"w": f(3, 2, 3, 3), "b": f(2)}, strides=[2, 2], pads=[1, 1, 1, 1])
+one("max_pool_3d", "MaxPool", [1, 2, 4, 4, 4], kernel_shape=[2, 2, 2], strides=[2, 2, 2])
+one("global_max_pool", "GlobalMaxPool", [1, 3, 4, 5])
+case("einsum", [("Einsum", ["x", "z"], ["y"], {"equation": "bij,bkj->bik"})], {"x": [2, 3, 4], "z": [2, 5, 4]})
+
+# Normalisations
+one("instance_norm", "InstanceNormalization", [2, 3, 4, 4], {"s": f(3), "b": f(3)})
+one("group_norm", "GroupNormalization", [2, 4, 3, 3], {"s": f(4), "b": f(4)}, opset=21, num_groups=2)
+one("lp_norm", "LpNormalization", [3, 8])
+case("rms_norm_by_power", [("Mul", ["x", "x"], ["q"], {}), ("ReduceMean", ["q"], ["v"], {"axes": [-1]}), ("Add", ["v", "e"], ["w"], {}),
+                           ("Pow", ["w", "h"], ["r"], {}), ("Mul", ["x", "r"], ["n"], {}), ("Mul", ["n", "g"], ["y"], {})],
+     {"x": [3, 16]}, {"e": np.float32(1e-5), "h": np.float32(-0.5), "g": f(16)})
+case("rms_norm_by_root", [("Pow", ["x", "two"], ["q"], {}), ("ReduceMean", ["q"], ["v"], {"axes": [-1]}), ("Add", ["v", "e"], ["w"], {}),
+                          ("Sqrt", ["w"], ["r"], {}), ("Div", ["x", "r"], ["y"], {})],
+     {"x": [3, 16]}, {"e": np.float32(1e-5), "two": np.float32(2)})
+case("rms_norm_by_reciprocal", [("Mul", ["x", "x"], ["q"], {}), ("ReduceMean", ["q"], ["v"], {"axes": [-1]}), ("Add", ["v", "e"], ["w"], {}),
+                                ("Sqrt", ["w"], ["r"], {}), ("Reciprocal", ["r"], ["i"], {}), ("Mul", ["x", "i"], ["y"], {})],
+     {"x": [3, 16]}, {"e": np.float32(1e-5)})
+case("layer_norm_by_division", [("ReduceMean", ["x"], ["m"], {"axes": [-1]}), ("Sub", ["x", "m"], ["d"], {}), ("Mul", ["d", "d"], ["q"], {}),
+                                ("ReduceMean", ["q"], ["v"], {"axes": [-1]}), ("Add", ["v", "e"], ["w"], {}), ("Sqrt", ["w"], ["r"], {}), ("Div", ["d", "r"], ["y"], {})],
+     {"x": [3, 16]}, {"e": np.float32(1e-5)})
+
+# Recurrent layers
+for op, gates in [("LSTM", 4), ("GRU", 3), ("RNN", 1)]:
+    case(op.lower(), [(op, ["x", "w", "r", "b"], ["y"], {"hidden_size": 4})], {"x": [5, 1, 3]},
+         {"w": f(1, gates * 4, 3, scale=0.5), "r": f(1, gates * 4, 4, scale=0.5), "b": f(1, gates * 8, scale=0.2)})
+case("lstm_both_ways", [("LSTM", ["x", "w", "r"], ["", "y"], {"hidden_size": 3, "direction": "bidirectional"})], {"x": [4, 2, 3]},
+     {"w": f(2, 12, 3, scale=0.5), "r": f(2, 12, 3, scale=0.5)})
+
+# Quantised models
+i8 = lambda *shape: RNG.integers(-127, 128, shape).astype(np.int8)
+case("quantize", [("QuantizeLinear", ["x", "s", "z"], ["y"], {})], {"x": [4, 9]}, {"s": np.float32(0.021), "z": np.uint8(131)}, types={"y": np.uint8})
+case("quantize_dyadic", [("QuantizeLinear", ["x", "s", "z"], ["y"], {})], {"x": [4, 9]}, {"s": np.float32(2**-5), "z": np.int8(3)}, types={"y": np.int8})
+case("dequantize", [("DequantizeLinear", ["x", "s", "z"], ["y"], {"axis": 0})], {"x": [3, 5]},
+     {"s": np.array([0.02, 0.5, 0.11], dtype=np.float32), "z": np.array([3, -7, 0], dtype=np.int8)}, low=-128, high=128, types={"x": np.int8})
+
+
+def qdq(x, name, scale, zero):
+    return [("QuantizeLinear", [x, scale, zero], [f"{name}_q"], {}), ("DequantizeLinear", [f"{name}_q", scale, zero], [f"{name}_d"], {})]
+
+
+weights = np.float32(0.013) * (1 + np.arange(5, dtype=np.float32))
+case("quantised_conv",
+     [*qdq("x", "x", "sx", "zx"), ("DequantizeLinear", ["w", "sw", "zw"], ["wd"], {"axis": 0}), ("DequantizeLinear", ["b", "sb", "zb"], ["bd"], {"axis": 0}),
+      ("Conv", ["x_d", "wd", "bd"], ["c"], {"pads": [1, 1, 1, 1]}), ("Relu", ["c"], ["r"], {}), ("QuantizeLinear", ["r", "sy", "zx"], ["y"], {})],
+     {"x": [1, 3, 6, 6]},
+     {"sx": np.float32(0.023), "zx": np.uint8(128), "w": i8(5, 3, 3, 3), "sw": weights, "zw": np.zeros(5, dtype=np.int8),
+      "b": RNG.integers(-4000, 4000, 5).astype(np.int32), "sb": np.float32(0.023) * weights, "zb": np.zeros(5, dtype=np.int32), "sy": np.float32(0.31)},
+     types={"y": np.uint8})
+case("quantised_matmul",
+     [*qdq("x", "x", "sx", "zx"), ("DequantizeLinear", ["w", "sw", "zw"], ["wd"], {}), ("MatMul", ["x_d", "wd"], ["m"], {}),
+      ("QuantizeLinear", ["m", "sy", "zy"], ["y"], {})],
+     {"x": [2, 3, 8]}, {"sx": np.float32(0.023), "zx": np.int8(-4), "w": i8(8, 5), "sw": np.float32(0.017), "zw": np.int8(0), "sy": np.float32(0.29), "zy": np.int8(11)},
+     types={"y": np.int8})
+case("quantised_add_pool",
+     [*qdq("x", "x", "sx", "zx"), *qdq("v", "v", "sv", "zv"), ("Add", ["x_d", "v_d"], ["a"], {}), *qdq("a", "a", "sy", "zy"),
+      ("MaxPool", ["a_d"], ["m"], {"kernel_shape": [2, 2]}), ("QuantizeLinear", ["m", "sy", "zy"], ["y"], {})],
+     {"x": [1, 2, 4, 4], "v": [1, 2, 4, 4]},
+     {"sx": np.float32(0.023), "zx": np.int8(-4), "sv": np.float32(0.031), "zv": np.int8(9), "sy": np.float32(0.043), "zy": np.int8(2)}, types={"y": np.int8})
+case("quantised_sigmoid", [*qdq("x", "x", "sx", "zx"), ("Sigmoid", ["x_d"], ["s"], {}), ("QuantizeLinear", ["s", "sy", "zy"], ["y"], {})],
+     {"x": [3, 7]}, {"sx": np.float32(0.041), "zx": np.uint8(120), "sy": np.float32(1 / 256), "zy": np.uint8(0)}, types={"y": np.uint8})
+case("matmul_integer", [("MatMulInteger", ["x", "w", "zx", "zw"], ["y"], {})], {"x": [3, 20]}, {"w": i8(20, 4), "zx": np.uint8(128), "zw": np.int8(3)},
+     low=0, high=256, types={"x": np.uint8, "y": np.int32})
 
 def npy(array):
     out = io.BytesIO()

@@ -1,12 +1,12 @@
 //! A slice with a directory, and the operations on it.
 
 use dsperse_backend_sumcheck::SumcheckBackend;
-use dsperse_onnx::ModelProto;
+use dsperse_onnx::{DataType, ModelProto, ValueInfoProto};
 use dsperse_plugin_api::context::Host;
 use dsperse_plugin_api::job::Options;
 use dsperse_plugin_api::{
-    ArtefactRef, Backend, CompileJob, Cx, Done, Encoding, Level, ProveJob, SliceInfo, TensorFile,
-    TensorInfo, Verdict, VerifyJob, WitnessJob,
+    ArtefactRef, Backend, CompileJob, Cx, Done, Encoding, Level, Number, ProveJob, SliceInfo,
+    TensorFile, TensorInfo, Verdict, VerifyJob, WitnessJob,
 };
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -17,6 +17,17 @@ impl Host for Quiet {
     fn progress(&self, _: f64, _: &str) {}
     fn cancelled(&self) -> bool {
         false
+    }
+}
+
+fn encoding(dtype: DataType) -> Encoding {
+    match dtype {
+        DataType::Bool => Encoding::Bool,
+        DataType::I8 => Encoding::I8,
+        DataType::U8 => Encoding::U8,
+        DataType::I32 => Encoding::I32,
+        DataType::I64 => Encoding::I64,
+        _ => Encoding::F32,
     }
 }
 
@@ -42,9 +53,9 @@ impl Bench {
         std::fs::write(&path, model).expect("written");
         let proto = ModelProto::parse(model.to_vec()).expect("a model");
         let graph = proto.main_graph().expect("a graph");
-        let info = |name: &str, shape: &[u64]| TensorInfo {
-            name: name.to_owned(),
-            encoding: Encoding::F32,
+        let info = |value: &ValueInfoProto, shape: &[u64]| TensorInfo {
+            name: value.name().to_owned(),
+            encoding: encoding(value.dtype()),
             shape: shape.to_vec(),
         };
         let real = graph.real_inputs();
@@ -53,16 +64,12 @@ impl Bench {
             model: Some(path.to_string_lossy().into_owned()),
             sha256: hex::encode(Sha256::digest(model)),
             model_sha256: hex::encode(Sha256::digest(b"the whole model")),
-            inputs: real
-                .iter()
-                .zip(inputs)
-                .map(|(v, s)| info(v.name(), s))
-                .collect(),
+            inputs: real.iter().zip(inputs).map(|(v, s)| info(v, s)).collect(),
             outputs: graph
                 .output
                 .iter()
                 .zip(outputs)
-                .map(|(v, s)| info(v.name(), s))
+                .map(|(v, s)| info(v, s))
                 .collect(),
         };
         Self {
@@ -92,15 +99,25 @@ impl Bench {
 
     /// Writes an `f32` tensor.
     pub fn tensor(&self, file: &str, name: &str, shape: &[u64], data: &[f32]) -> TensorFile {
+        let info = TensorInfo {
+            name: name.to_owned(),
+            encoding: Encoding::F32,
+            shape: shape.to_vec(),
+        };
+        self.typed_tensor(file, &info, data)
+    }
+
+    /// Writes a tensor of any type; integers are given as floats.
+    fn typed_tensor(&self, file: &str, info: &TensorInfo, data: &[f32]) -> TensorFile {
         let path = self.path().join(file);
-        let bytes: Vec<u8> = data.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let mut bytes = Vec::new();
+        for x in data {
+            let number = Number::Float(f64::from(*x));
+            number.write(info.encoding, &mut bytes).expect("fits");
+        }
         std::fs::write(&path, bytes).expect("written");
         TensorFile {
-            info: TensorInfo {
-                name: name.to_owned(),
-                encoding: Encoding::F32,
-                shape: shape.to_vec(),
-            },
+            info: info.clone(),
             path: path.to_string_lossy().into_owned(),
             sha256: String::new(),
         }
@@ -113,9 +130,7 @@ impl Bench {
             .iter()
             .zip(data)
             .enumerate()
-            .map(|(i, (info, data))| {
-                self.tensor(&format!("{label}_{i}.bin"), &info.name, &info.shape, data)
-            })
+            .map(|(i, (info, data))| self.typed_tensor(&format!("{label}_{i}.bin"), info, data))
             .collect()
     }
 

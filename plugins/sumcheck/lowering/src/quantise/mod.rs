@@ -439,8 +439,8 @@ impl Quantiser<'_> {
     /// Moves a value; one that is about to be repeated is rounded before.
     fn wire(&mut self, input: Id, factors: Vec<Factor>, shape: &[usize]) -> Result<Quantity> {
         let from = self.graph.shape(input);
-        let grows = shape.iter().product::<usize>() > from.iter().product::<usize>()
-            && !self.judged[input];
+        let grows =
+            shape.iter().product::<usize>() > from.iter().product::<usize>() && !self.judged[input];
         let mut value = if grows {
             self.narrow_channels(input)?
         } else {
