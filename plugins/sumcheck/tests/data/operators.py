@@ -406,7 +406,8 @@ case("quantised_add_pool",
      {"sx": np.float32(0.023), "zx": np.int8(-4), "sv": np.float32(0.031), "zv": np.int8(9), "sy": np.float32(0.043), "zy": np.int8(2)}, types={"y": np.int8})
 case("quantised_sigmoid", [*qdq("x", "x", "sx", "zx"), ("Sigmoid", ["x_d"], ["s"], {}), ("QuantizeLinear", ["s", "sy", "zy"], ["y"], {})],
      {"x": [3, 7]}, {"sx": np.float32(0.041), "zx": np.uint8(120), "sy": np.float32(1 / 256), "zy": np.uint8(0)}, types={"y": np.uint8})
-case("matmul_integer", [("MatMulInteger", ["x", "w", "zx", "zw"], ["y"], {})], {"x": [3, 20]}, {"w": i8(20, 4), "zx": np.uint8(128), "zw": np.int8(3)},
+# Weights of 7 bits: with 8, ONNX Runtime saturates in between on processors without VNNI.
+case("matmul_integer", [("MatMulInteger", ["x", "w", "zx", "zw"], ["y"], {})], {"x": [3, 20]}, {"w": (i8(20, 4) // 2).astype(np.int8), "zx": np.uint8(128), "zw": np.int8(3)},
      low=0, high=256, types={"x": np.uint8, "y": np.int32})
 
 def npy(array):

@@ -19,7 +19,7 @@ impl Quantiser<'_> {
     pub(super) fn max(&mut self, id: Id, inputs: &[Id]) -> Result<Quantity> {
         let mut values = inputs
             .iter()
-            .map(|&i| self.narrow(i))
+            .map(|&i| self.ranked(i))
             .collect::<Result<Vec<_>>>()?;
         let most = inputs.iter().map(|&i| self.ranges.max_abs(i));
         let most = most.fold(0.0, f64::max);

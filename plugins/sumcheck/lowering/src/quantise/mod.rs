@@ -188,7 +188,7 @@ pub fn quantise(graph: &Graph, ranges: &Ranges, precision: Precision) -> Result<
         q.at = id;
         if q.plan.needed[id] && q.values[id].is_none() {
             let value = q.node(id)?;
-            q.values[id] = Some(value);
+            q.values[id] = Some(q.comparable(id, value)?);
         }
     }
     let mut outputs = Vec::new();
@@ -259,6 +259,33 @@ impl Quantiser<'_> {
 
     fn push(&mut self, op: ir::Op) -> Result<TensorId> {
         self.b.push(op).map_err(|e| self.refuse(e))
+    }
+
+    /// A value that is compared with its own maximum must be the same in both places: it is
+    /// rounded, finely, before either reads it.
+    fn comparable(&mut self, id: Id, value: Quantity) -> Result<Quantity> {
+        let ranked = |op: &Op| {
+            matches!(op, Op::Max { .. } | Op::MaxPool { .. }) && op.operands().contains(&id)
+        };
+        if !self.judged[id]
+            || self.b.max_abs(value.tensor) <= WHOLE
+            || !self.graph.nodes.iter().any(|n| ranked(&n.op))
+        {
+            return Ok(value);
+        }
+        let value = self.plain(value)?;
+        let exponent = exponent_for(self.ranges.max_abs(id), JUDGED_BITS).max(value.exponent);
+        let (lo, hi) = scale::limits(JUDGED_BITS);
+        self.round(value, exponent, lo, hi)
+    }
+
+    /// An operand of a maximum.
+    fn ranked(&mut self, id: Id) -> Result<Quantity> {
+        if self.judged[id] {
+            self.value(id)
+        } else {
+            self.narrow(id)
+        }
     }
 
     /// The exact value of an operand, with one scale for the whole tensor.

@@ -130,7 +130,11 @@ impl Quantiser<'_> {
     /// Max-pooling: one dimension after the other, or all at once when a window has few
     /// elements. Elements outside read as the least value.
     pub(super) fn max_pool(&mut self, input: Id, windows: &[Window]) -> Result<Quantity> {
-        let mut value = self.narrow_channels(input)?;
+        let mut value = if self.judged[input] {
+            self.value(input)?
+        } else {
+            self.narrow_channels(input)?
+        };
         let mut channels = self.channels_of(value.tensor);
         if let Some(c) = &channels
             && windows.iter().any(|w| w.dim == c.axis)
