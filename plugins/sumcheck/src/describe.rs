@@ -27,6 +27,10 @@ const OPERATORS: &[(&str, &str)] = &[
         "one to three spatial dimensions, constant weights; three without groups",
     ),
     ("Cos", "by table"),
+    (
+        "DequantizeLinear",
+        "constant scales for the tensor or along an axis, not by blocks",
+    ),
     ("Div", "floats"),
     ("Dropout", "inference only, one output"),
     ("Equal", "exact on integers"),
@@ -64,6 +68,10 @@ const OPERATORS: &[(&str, &str)] = &[
     (
         "Pow",
         "one constant exponent by table, others as exp(b log a)",
+    ),
+    (
+        "QuantizeLinear",
+        "constant scales for the tensor or along an axis, one zero point",
     ),
     ("RMSNormalization", ""),
     ("Reciprocal", ""),

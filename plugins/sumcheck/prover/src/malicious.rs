@@ -24,7 +24,7 @@ mod common;
 
 use common::every_primitive;
 
-use crate::prove::{ProvingKey, Statement, compile_with, prove, prove_with};
+use crate::prove::{ProvingKey, Statement, compile, compile_with, prove, prove_with};
 use crate::sender::{Adversary, Honest};
 
 const CONTEXT: [u8; 32] = [3; 32];
@@ -812,4 +812,65 @@ fn a_proof_longer_than_its_key_allows_is_not_decoded() {
         panic!("{got:?}")
     };
     assert!(reason.contains("those of this key have"), "{reason}");
+}
+
+/// Rows picked by public ids: a prover that picks others has no proof, neither for the true
+/// ids and the other rows' values, nor for ids out of the table.
+#[test]
+fn other_rows_than_the_ids_name_are_rejected() {
+    let mut program = Program::default();
+    let ids = program.push(Op::Input {
+        shape: vec![3],
+        lo: 0,
+        hi: 4,
+    });
+    let rows = program.push(Op::Weight {
+        shape: vec![5, 2],
+        lo: -8,
+        hi: 7,
+    });
+    let picked = program.push(Op::Select {
+        input: rows,
+        dim: 0,
+        ids,
+    });
+    program.outputs = vec![picked];
+    let tensor = |shape: &[usize], data: &[i64]| Tensor {
+        shape: shape.to_vec(),
+        data: data.to_vec(),
+    };
+    let table = tensor(&[5, 2], &[-8, 7, 1, 2, 3, -4, 5, 6, 0, -1]);
+    let pk = compile(program, vec![table]).expect("compiles");
+    let key = pk.verifying_key();
+    let vk = key.to_bytes();
+    let given = [tensor(&[3], &[4, 0, 2])];
+    let (outputs, proof) = prove(&pk, &CONTEXT, &given).expect("proves");
+    assert_eq!(verify(&vk, &CONTEXT, &given, &outputs, &proof), Ok(()));
+    for i in 0..3 {
+        for id in 0..5 {
+            let mut other = given.clone();
+            other[0].data[i] = id;
+            if other == given {
+                continue;
+            }
+            let got = verify(&vk, &CONTEXT, &other, &outputs, &proof);
+            assert!(matches!(got, Err(Reject::Proof(_))), "{got:?}");
+            // The other row's values, proven for the ids that are given.
+            let tensors = evaluate(&key.program, &key.checked, pk.weights(), &other);
+            let tensors = tensors.expect("evaluates");
+            let outputs = [tensors[picked as usize].clone()];
+            let statement = Statement {
+                context: &CONTEXT,
+                inputs: &given,
+                outputs: &outputs,
+            };
+            if let Ok(proof) = prove_with(&pk, None, &statement, tensors, &mut Honest) {
+                let got = verify(&vk, &CONTEXT, &given, &outputs, &proof);
+                assert!(matches!(got, Err(Reject::Proof(_))), "{got:?}");
+            }
+        }
+    }
+    let outside = [tensor(&[3], &[4, 5, 2])];
+    let got = verify(&vk, &CONTEXT, &outside, &outputs, &proof);
+    assert!(matches!(got, Err(Reject::Public(_))), "{got:?}");
 }

@@ -97,18 +97,8 @@ impl Bench {
         dir
     }
 
-    /// Writes an `f32` tensor.
-    pub fn tensor(&self, file: &str, name: &str, shape: &[u64], data: &[f32]) -> TensorFile {
-        let info = TensorInfo {
-            name: name.to_owned(),
-            encoding: Encoding::F32,
-            shape: shape.to_vec(),
-        };
-        self.typed_tensor(file, &info, data)
-    }
-
     /// Writes a tensor of any type; integers are given as floats.
-    fn typed_tensor(&self, file: &str, info: &TensorInfo, data: &[f32]) -> TensorFile {
+    fn tensor(&self, file: &str, info: &TensorInfo, data: &[f32]) -> TensorFile {
         let path = self.path().join(file);
         let mut bytes = Vec::new();
         for x in data {
@@ -130,7 +120,7 @@ impl Bench {
             .iter()
             .zip(data)
             .enumerate()
-            .map(|(i, (info, data))| self.typed_tensor(&format!("{label}_{i}.bin"), info, data))
+            .map(|(i, (info, data))| self.tensor(&format!("{label}_{i}.bin"), info, data))
             .collect()
     }
 

@@ -5,5 +5,6 @@ mod bench;
 mod chain;
 mod models;
 mod operators;
+mod page;
 mod refusals;
 mod tampering;

@@ -11,26 +11,44 @@ use std::io::Read;
 use std::path::Path;
 use zip::ZipArchive;
 
-fn floats(archive: &mut ZipArchive<File>, name: &str) -> Vec<f32> {
-    let file = npyz::NpyFile::new(archive.by_name(name).expect("there")).expect("an array");
+/// The archive of cases.
+pub struct Cases(ZipArchive<File>);
+
+impl Cases {
+    pub fn open() -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/operators.zip");
+        Self(ZipArchive::new(File::open(path).expect("there")).expect("an archive"))
+    }
+
+    /// The cases' names, in order.
+    pub fn names(&self) -> BTreeSet<String> {
+        let files = self.0.file_names();
+        files
+            .filter_map(|n| Some(n.ok()?.strip_suffix("/model.onnx")?.to_owned()))
+            .collect()
+    }
+
+    /// The bytes of a case's model.
+    pub fn model(&mut self, name: &str) -> Vec<u8> {
+        let mut model = Vec::new();
+        let file = self.0.by_name(&format!("{name}/model.onnx"));
+        let read = file.expect("there").read_to_end(&mut model);
+        read.expect("readable");
+        model
+    }
+}
+
+/// An array of the archive, flat.
+pub fn floats(cases: &mut Cases, name: &str) -> Vec<f32> {
+    let file = npyz::NpyFile::new(cases.0.by_name(name).expect("there")).expect("an array");
     file.into_vec().expect("floats")
 }
 
 #[test]
 fn every_operator_is_proven() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/operators.zip");
-    let mut archive = ZipArchive::new(File::open(path).expect("there")).expect("an archive");
-    let names: BTreeSet<String> = archive
-        .file_names()
-        .filter_map(|n| Some(n.ok()?.strip_suffix("/model.onnx")?.to_owned()))
-        .collect();
-    for name in names {
-        let mut model = Vec::new();
-        archive
-            .by_name(&format!("{name}/model.onnx"))
-            .expect("there")
-            .read_to_end(&mut model)
-            .expect("readable");
+    let mut archive = Cases::open();
+    for name in archive.names() {
+        let model = archive.model(&name);
         let proto = ModelProto::parse(model.clone()).expect("a model");
         let graph = import::import(&proto, None).expect("supported");
         let shapes = |ids: &[usize]| -> Vec<Vec<u64>> {

@@ -75,3 +75,57 @@ fn every_supported_size_has_a_limit_for_its_opening() {
         }
     }
 }
+
+#[test]
+fn ids_are_an_input_within_the_dimension() {
+    let with = |hi: i64, ids: Op| {
+        let mut p = Program::default();
+        let x = p.push(Op::Input {
+            shape: vec![4, 2],
+            lo: 0,
+            hi,
+        });
+        let ids = match ids {
+            Op::Requant { .. } => p.push(Op::Requant {
+                input: x,
+                multiplier: 1,
+                shift: 0,
+                lo: 0,
+                hi: 3,
+            }),
+            other => p.push(other),
+        };
+        let y = p.push(Op::Select {
+            input: x,
+            dim: 0,
+            ids,
+        });
+        p.outputs = vec![y];
+        validate(&p).map(|c| c.shapes[y as usize].clone())
+    };
+    let ids = |lo, hi| Op::Input {
+        shape: vec![2, 3],
+        lo,
+        hi,
+    };
+    assert_eq!(with(9, ids(0, 3)), Ok(vec![6, 2]));
+    for wrong in [
+        ids(0, 4),
+        ids(-1, 3),
+        Op::Weight {
+            shape: vec![2],
+            lo: 0,
+            hi: 3,
+        },
+        Op::Requant {
+            input: 0,
+            multiplier: 1,
+            shift: 0,
+            lo: 0,
+            hi: 3,
+        },
+    ] {
+        let got = with(3, wrong);
+        assert!(matches!(got, Err(ProgramError::Node { .. })), "{got:?}");
+    }
+}

@@ -5,7 +5,7 @@
 use crate::builder::Builder;
 use crate::operand::Operand;
 use crate::rule::{Decline, Done, ML, Rule, Site};
-use dsperse_onnx::DataType;
+use dsperse_onnx::{AttributeProto, DataType};
 
 pub(crate) const RULES: [Rule; 5] = [
     Rule::of(ML, "ml-scaler", "Scaler", scaler),
@@ -93,6 +93,16 @@ fn binarizer(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
 fn extractor(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
     let (x, places) = (n.input(0)?, n.input(1)?);
     let last = x.rank().saturating_sub(1);
+    if b.value(&places).is_none() {
+        // Whoever has a Gather by computed places takes these too.
+        let flat = b.reshape(&places, &[places.elements()])?;
+        let axis = vec![AttributeProto::from_int("axis", last as i64)];
+        let y = b.node("Gather", &[&x, &flat], axis)?;
+        return Ok(vec![b.reshape(
+            &y,
+            &[x.elements() / x.size(last).max(1), flat.elements()],
+        )?]);
+    }
     let places: Vec<usize> = b
         .ints_of(&places)?
         .into_iter()

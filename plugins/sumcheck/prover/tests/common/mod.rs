@@ -129,7 +129,7 @@ impl Build {
 }
 
 /// The kinds of program that [`random_case`] makes.
-pub const KINDS: usize = 13;
+pub const KINDS: usize = 14;
 
 /// A random program of a kind.
 pub fn random_case(kind: usize, seed: u64) -> Case {
@@ -212,6 +212,29 @@ pub fn random_case(kind: usize, seed: u64) -> Case {
         }
         // Each wire factor on a committed tensor.
         9 => wires(&mut b),
+        // Rows of weights and of activations, picked by ids that are read twice.
+        13 => {
+            let (n, d, k) = (b.rng.size(1, 9), b.rng.size(1, 4), b.rng.size(1, 7));
+            let ids = b.input(&[k], 0, n as i64 - 1);
+            let w = b.weight(&[n, d], -100, 100);
+            let x = b.input(&[d, n], -100, 100);
+            let rows = b.push(Op::Select {
+                input: w,
+                dim: 0,
+                ids,
+            });
+            let columns = b.push(Op::Select {
+                input: x,
+                dim: 1,
+                ids,
+            });
+            let both = b.einsum(rows, "kd", columns, "dk", "k");
+            let sum = b.push(Op::Affine {
+                terms: vec![(both, 1), (ids, 5)],
+                constant: 0,
+            });
+            b.requant(sum, 3, -512, 511)
+        }
         // Softmax over the last axis.
         10 => softmax(&mut b),
         // Squares, elementwise products with broadcast, an outer product.
