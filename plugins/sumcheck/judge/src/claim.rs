@@ -105,7 +105,8 @@ pub fn outputs<T: Claimed>(key: &SliceKey, claimed: &[T]) -> Result<Vec<Tensor>,
         if file.info().encoding != wanted {
             return Err(format!(
                 "output \"{}\" is claimed as {}, the key proves {wanted}",
-                port.name, file.info().encoding
+                port.name,
+                file.info().encoding
             ));
         }
         match file.values()? {
