@@ -95,9 +95,15 @@ pub struct OperatorSupport {
     /// Element types, ONNX names (`float`, `int64`); empty means `float` only.
     #[serde(default)]
     pub dtypes: Vec<String>,
-    /// Limits in words (`2-D, no groups`).
+    /// Limits in words (`2-D, no groups`); [`Self::REWRITTEN`] where the backend does the
+    /// operator by simpler ones, as far as its attributes allow.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub limits: String,
+}
+
+impl OperatorSupport {
+    /// The word in [`Self::limits`] for an operator that becomes simpler ones.
+    pub const REWRITTEN: &'static str = "rewritten";
 }
 
 /// An external tool that the backend drives.

@@ -51,6 +51,9 @@ pub struct Answer {
     pub prove_cpu_seconds: f64,
     /// Estimated peak memory in bytes; 0 when not known.
     pub peak_bytes: u64,
+    /// Operators of the slice that the backend does by simpler ones.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rewritten: Vec<String>,
 }
 
 /// One slice and everybody's answer.
@@ -205,6 +208,7 @@ fn ask_everybody(
                 answer.supported = true;
                 answer.prove_cpu_seconds = cost.prove_cpu_seconds;
                 answer.peak_bytes = cost.peak_bytes;
+                answer.rewritten = slices::rewritten(backend.descriptor, slice);
             }
             Ok(Support::No { node, op, reason }) => {
                 answer.reason = Some(reason);

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::job::{Files, Job, Operation};
 use crate::session::{Loaded, Session};
 use dsperse_documents::{ModelMetadata, SliceMetadata};
-use dsperse_plugin_api::Role;
+use dsperse_plugin_api::{Descriptor, OperatorSupport, Role};
 use dsperse_router::{OperatorUse, Routes, Spec, parse_layers, spec};
 use dsperse_store::{Access, SliceStore, known_digest};
 use std::collections::{BTreeMap, BTreeSet};
@@ -145,6 +145,19 @@ pub(crate) fn uses(
             })
         })
         .collect()
+}
+
+/// Operators of a slice that a backend says it does by simpler ones.
+#[must_use]
+pub fn rewritten(backend: &Descriptor, slice: &SliceMetadata) -> Vec<String> {
+    let by_others = |key: &str| {
+        let (domain, op) = key.rsplit_once('.').unwrap_or(("", key));
+        let listed = &backend.capabilities.operators;
+        let found = listed.iter().find(|o| o.op == op && o.domain == domain);
+        found.is_some_and(|o| o.limits == OperatorSupport::REWRITTEN)
+    };
+    let keys = slice.operators.keys();
+    keys.filter(|key| by_others(key)).cloned().collect()
 }
 
 /// Operators for a table: `Gemm, Relu ×2`.

@@ -38,9 +38,11 @@ mod driver;
 pub mod operand;
 pub mod rule;
 mod rules;
+mod samples;
 mod shapes;
 
 pub use driver::{Applied, Declined, Known, Outcome, rewrite, rewrite_with};
 pub use operand::TensorType;
 pub use rule::{Rule, Site};
 pub use rules::RULES;
+pub use samples::{Gained, gained};

@@ -1,11 +1,16 @@
 //! What EZKL can be asked to do, and the model in the form that it reads correctly.
 //!
-//! EZKL reads ONNX itself, so only two things are needed: attributes that it does not
-//! default (a Conv without strides fails), and a refusal of what it computes wrongly
-//! without an error. What passes here is still compared with the float model at `compile`.
+//! EZKL reads ONNX itself, so three things are needed: operators that it lacks or computes
+//! wrongly without an error become simpler ones that it has, by the rules of
+//! [`dsperse_rewrite`]; those for which that leads nowhere are refused; and attributes that
+//! it does not default are written out (a Conv without strides fails). What passes here is
+//! still compared with the float model at `compile`.
 
 use dsperse_onnx::{AttributeProto, Constants, DataType, GraphProto, ModelProto, NodeProto};
 use dsperse_plugin_api::{Error, OperatorSupport, Result};
+use dsperse_rewrite::Site;
+use std::collections::HashMap;
+use std::sync::OnceLock;
 
 /// Operators, with their limits.
 const OPERATORS: &[(&str, &str)] = &[
@@ -47,17 +52,23 @@ const OPERATORS: &[(&str, &str)] = &[
     ("Unsqueeze", ""),
 ];
 
-/// The operators for the descriptor.
+/// The operators for the descriptor: first those of EZKL, then those that are rewritten.
 pub fn operators() -> Vec<OperatorSupport> {
-    OPERATORS
+    static GAINED: OnceLock<Vec<dsperse_rewrite::Gained>> = OnceLock::new();
+    let gained = GAINED.get_or_init(|| dsperse_rewrite::gained(&native));
+    let own = OPERATORS.iter().map(|(op, limits)| ("", *op, *limits));
+    let more = gained
         .iter()
-        .map(|(op, limits)| OperatorSupport {
-            op: (*op).into(),
-            domain: String::new(),
-            since_opset: 7,
+        .filter(|g| !g.domain.is_empty() || OPERATORS.iter().all(|(op, _)| *op != g.operator))
+        .map(|g| (g.domain, g.operator, OperatorSupport::REWRITTEN));
+    own.chain(more)
+        .map(|(domain, op, limits)| OperatorSupport {
+            op: op.into(),
+            domain: domain.into(),
+            since_opset: if domain.is_empty() { 7 } else { 1 },
             until_opset: None,
             dtypes: vec!["float".into()],
-            limits: (*limits).into(),
+            limits: limits.into(),
         })
         .collect()
 }
@@ -69,8 +80,14 @@ pub fn operators() -> Vec<OperatorSupport> {
 pub fn normalise(bytes: Vec<u8>) -> Result<Vec<u8>> {
     let mut model = ModelProto::parse(bytes)
         .map_err(|e| Error::invalid_input(format!("the slice's model can't be read: {e}")))?;
+    let outcome = dsperse_rewrite::rewrite(&mut model, &native).map_err(invalid)?;
+    let reasons: HashMap<String, String> = outcome
+        .declined
+        .into_iter()
+        .map(|d| (d.node, d.reason))
+        .collect();
     let graph = model.main_graph().map_err(invalid)?;
-    check(graph)?;
+    check(graph, &reasons)?;
     let added = graph
         .node
         .iter()
@@ -91,7 +108,13 @@ fn invalid(e: impl std::fmt::Display) -> Error {
     Error::invalid_input(format!("the slice's model is not valid: {e}"))
 }
 
-fn check(graph: &GraphProto) -> Result<()> {
+/// Whether EZKL does this node itself.
+fn native(site: &Site<'_>) -> bool {
+    refusal(site.node(), &|i| site.is_constant(i)).is_ok_and(|r| r.is_none())
+}
+
+/// `reasons`: why a node could not be rewritten, by label.
+fn check(graph: &GraphProto, reasons: &HashMap<String, String>) -> Result<()> {
     for port in graph.real_inputs().into_iter().chain(&graph.output) {
         if port.dtype() != DataType::F32 || port.shape().is_none() {
             return Err(Error::unsupported(format!(
@@ -104,7 +127,14 @@ fn check(graph: &GraphProto) -> Result<()> {
     let mut computes = false;
     for node in &graph.node {
         computes |= !node.is_constant();
-        if let Some(reason) = refusal(node, &constants)? {
+        let fixed = |i: usize| {
+            let name = node.input.get(i);
+            name.is_some_and(|name| constants.contains(name))
+        };
+        if let Some(mut reason) = refusal(node, &fixed)? {
+            if let Some(why) = reasons.get(&node.label()) {
+                reason = format!("{reason}, and can't be rewritten: {why}");
+            }
             return Err(Error::unsupported(reason).at_node(node.label(), node.op_type()));
         }
     }
@@ -115,13 +145,8 @@ fn check(graph: &GraphProto) -> Result<()> {
     }
 }
 
-/// Why a node can't be done, if so.
-fn refusal(node: &NodeProto, constants: &Constants) -> Result<Option<String>> {
-    let fixed = |i: usize| {
-        node.input
-            .get(i)
-            .is_some_and(|name| constants.contains(name))
-    };
+/// Why EZKL can't do a node, if so; `fixed`: whether the node's `i`-th input is a constant.
+fn refusal(node: &NodeProto, fixed: &dyn Fn(usize) -> bool) -> Result<Option<String>> {
     if !node.is_standard() || !OPERATORS.iter().any(|(op, _)| *op == node.op_type()) {
         return Ok(Some(
             "this operator is not among those known to work".into(),
@@ -247,15 +272,36 @@ mod tests {
             assert!(e.node.is_some());
             e.message
         };
-        let pool = NodeProto::new("MaxPool", &["x"], &["y"])
-            .with(AttributeProto::from_ints("kernel_shape", &[2, 2]))
-            .with(AttributeProto::from_ints("pads", &[0, 0, 1, 1]));
-        assert!(refused(pool, &[]).contains("pads with zeros"));
         let div = NodeProto::new("Div", &["x", "x"], &["y"]);
         assert!(refused(div, &[]).contains("division"));
-        let max = NodeProto::new("Max", &["x", "k"], &["y"]);
-        assert!(refused(max, &[("k", &[1])]).contains("constant operand"));
         refused(NodeProto::new("Sqrt", &["x"], &["y"]), &[]);
         refused(NodeProto::new("Loop", &["x"], &["y"]), &[]);
+    }
+
+    #[test]
+    fn what_is_lacking_is_rewritten() {
+        let made = |node: NodeProto| -> Vec<String> {
+            let model = ModelProto::parse(normalise(model(node, &[])).unwrap()).unwrap();
+            let nodes = &model.main_graph().unwrap().node;
+            nodes.iter().map(|n| n.op_type().to_owned()).collect()
+        };
+        let abs = NodeProto::new("Abs", &["x"], &["y"]);
+        assert_eq!(made(abs), ["Relu", "Neg", "Relu", "Add"]);
+        // Max with a constant fails inside EZKL.
+        let max = NodeProto::new("Max", &["x", "k"], &["y"]);
+        let bytes = normalise(model(max, &[("k", &[1])])).unwrap();
+        let max = ModelProto::parse(bytes).unwrap();
+        let nodes = &max.main_graph().unwrap().node;
+        assert!(nodes.iter().all(|n| n.op_type() != "Max"));
+        let padded = NodeProto::new("MaxPool", &["x"], &["y"])
+            .with(AttributeProto::from_ints("kernel_shape", &[3, 3]))
+            .with(AttributeProto::from_ints("pads", &[1, 1, 1, 1]));
+        assert!(made(padded).iter().all(|op| op != "MaxPool"));
+        let listed = operators();
+        for op in ["Abs", "Elu", "HardSwish", "LSTM", "ConvTranspose", "Expand"] {
+            assert!(listed.iter().any(|o| o.op == op), "{op}");
+        }
+        // EZKL has no comparison that is known to work.
+        assert!(listed.iter().all(|o| o.op != "ArgMax"));
     }
 }

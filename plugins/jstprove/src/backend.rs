@@ -4,7 +4,7 @@ use crate::command::QUANTISED;
 use crate::files::{WitnessHeader, check_proof, public_values};
 use crate::integer;
 use crate::network::{Network, SCALE_BITS};
-use crate::normalise::normalise;
+use crate::normalise::{native, normalise};
 use crate::programs::{INSTALL_HINT, LICENCE_NOTE, VERSION};
 use crate::tools::{Tools, write_json};
 use dsperse_plugin_api::job::artefact;
@@ -19,6 +19,7 @@ use serde_json::json;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// Fixed-point exponent of every tensor that enters or leaves a circuit.
 const EXPONENT: i32 = -(SCALE_BITS as i32);
@@ -473,11 +474,18 @@ fn operators() -> Vec<OperatorSupport> {
         ("Identity", ""),
         ("Constant", ""),
     ];
-    list.into_iter()
-        .map(|(op, limits)| OperatorSupport {
+    static GAINED: OnceLock<Vec<dsperse_rewrite::Gained>> = OnceLock::new();
+    let gained = GAINED.get_or_init(|| dsperse_rewrite::gained(&native));
+    let own = list.iter().map(|(op, limits)| ("", *op, *limits));
+    let more = gained
+        .iter()
+        .filter(|g| !g.domain.is_empty() || list.iter().all(|(op, _)| *op != g.operator))
+        .map(|g| (g.domain, g.operator, OperatorSupport::REWRITTEN));
+    own.chain(more)
+        .map(|(domain, op, limits)| OperatorSupport {
             op: op.into(),
-            domain: String::new(),
-            since_opset: 7,
+            domain: domain.into(),
+            since_opset: if domain.is_empty() { 7 } else { 1 },
             until_opset: None,
             dtypes: vec!["float".into()],
             limits: limits.into(),

@@ -1,10 +1,15 @@
 //! From a slice's ONNX model to the [`Network`] that JSTprove takes, or the node that it
 //! can't take and why. This is also what `supports` answers with.
+//!
+//! Operators that JSTprove lacks become simpler ones first, by the rules of
+//! [`dsperse_rewrite`]: what moves elements, for one, becomes a product with a matrix of
+//! zeros and ones where it is small.
 
 use crate::integer::{Ints, broadcast};
 use crate::network::{Constant, LIMIT, Layer, Network, Op, Port, Reshape, SCALE_BITS, Window};
 use dsperse_onnx::{Constants, DataType, GraphProto, ModelProto, NodeProto, ValueInfoProto};
 use dsperse_plugin_api::{Error, Result};
+use dsperse_rewrite::Site;
 use std::collections::{HashMap, HashSet};
 
 /// Scale of a bias that is added before the rescaling, in bits.
@@ -15,8 +20,14 @@ const BIAS_BITS: u32 = 2 * SCALE_BITS;
 /// # Errors
 /// `unsupported` with node and operator; `invalid_input` for a file that is no model.
 pub fn normalise(bytes: &[u8]) -> Result<Network> {
-    let model = ModelProto::parse(bytes.to_vec())
+    let mut model = ModelProto::parse(bytes.to_vec())
         .map_err(|e| Error::invalid_input(format!("the slice's model can't be read: {e}")))?;
+    let outcome = dsperse_rewrite::rewrite(&mut model, &native).map_err(invalid)?;
+    let reasons: HashMap<String, String> = outcome
+        .declined
+        .into_iter()
+        .map(|d| (d.node, d.reason))
+        .collect();
     let graph = model.main_graph().map_err(invalid)?;
     let mut builder = Builder {
         constants: Constants::of(graph),
@@ -34,13 +45,65 @@ pub fn normalise(bytes: &[u8]) -> Result<Network> {
     }
     for (index, node) in graph.node.iter().enumerate() {
         if !node.is_constant() {
-            builder
-                .node(index, node)
-                .map_err(|e| e.at_node(node.label(), node.op_type()))?;
+            builder.node(index, node).map_err(|mut e| {
+                if let Some(why) = reasons.get(&node.label()) {
+                    e.message = format!("{}, and can't be rewritten: {why}", e.message);
+                }
+                e.at_node(node.label(), node.op_type())
+            })?;
         }
     }
     builder.outputs(graph)?;
     Ok(builder.network)
+}
+
+/// Whether JSTprove does this node itself, as far as its types and attributes tell.
+pub(crate) fn native(site: &Site<'_>) -> bool {
+    let node = site.node();
+    let shape = |i: usize| site.input_type(i).map(|t| t.shape.as_slice());
+    let rank = |i: usize| shape(i).map_or(0, <[usize]>::len);
+    let computed = |i: usize| site.has(i) && !site.is_constant(i);
+    let fixed = |from: usize| (from..node.input.len()).all(|i| !site.has(i) || site.is_constant(i));
+    // Only elementwise operators take a constant first.
+    let plain = node.is_standard() && computed(0);
+    match node.op_type() {
+        "Add" | "Sub" | "Mul" | "Max" | "Min" => {
+            let (Some(a), Some(b), 2) = (shape(0), shape(1), node.input.len()) else {
+                return false;
+            };
+            node.is_standard()
+                && match (computed(0), computed(1)) {
+                    (true, true) => a == b,
+                    (true, false) => fits(b, a).is_ok(),
+                    (false, true) => fits(a, b).is_ok(),
+                    (false, false) => false,
+                }
+        }
+        "Conv" => {
+            let kernel = shape(1).and_then(|s| s.get(2..));
+            let kernel = kernel.and_then(|k| <[usize; 2]>::try_from(k).ok());
+            plain
+                && rank(0) == 4
+                && fixed(1)
+                && node.int_or("group", 1).is_ok_and(|g| g == 1)
+                && kernel.is_some_and(|k| window(node, k).is_ok())
+        }
+        "MaxPool" => {
+            let kernel = node.ints("kernel_shape").ok().flatten();
+            plain
+                && rank(0) == 4
+                && !site.output_is_used(1)
+                && node.int_or("ceil_mode", 0).is_ok_and(|c| c == 0)
+                && matches!(kernel, Some([_, _]))
+                && window(node, [1, 1]).is_ok()
+        }
+        "Gemm" | "MatMul" => plain && rank(0) == 2 && rank(1) == 2 && fixed(1),
+        "Clip" | "BatchNormalization" | "Reshape" | "Squeeze" | "Unsqueeze" => {
+            plain && fixed(1) && !site.output_is_used(1)
+        }
+        "Relu" | "Flatten" | "Identity" => plain,
+        _ => false,
+    }
 }
 
 fn invalid(e: impl std::fmt::Display) -> Error {

@@ -245,7 +245,13 @@ fn every_listed_operator_is_proven() {
         proven.insert(case.op().to_owned());
     }
     let listed = Jstprove::describe().capabilities.operators;
-    let listed: BTreeSet<String> = listed.into_iter().map(|o| o.op).collect();
+    let listed: BTreeSet<String> = listed
+        .into_iter()
+        .filter(|o| o.limits != OperatorSupport::REWRITTEN)
+        .map(|o| o.op)
+        .collect();
+    // What is rewritten may be among the cases as well.
+    proven.retain(|op| listed.contains(op));
     assert_eq!(proven, listed);
 }
 

@@ -10,7 +10,7 @@ use crate::exit::Exit;
 use crate::output::{self, SCHEMA};
 use dsperse_stages::analyze::{Analysis, AnalyzeOptions, Answer, analyze};
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 pub fn execute(app: &App, args: &Analyze) -> Result<Exit> {
@@ -83,6 +83,14 @@ fn summary(analysis: &Analysis) -> String {
         table.row(row);
     }
     out.push_str(&table.render());
+    for (backend, operators) in rewritten(analysis) {
+        let operators: Vec<&str> = operators.into_iter().collect();
+        let _ = writeln!(
+            out,
+            "{backend} rewrites {} by simpler operators",
+            operators.join(", ")
+        );
+    }
     for (reason, slices) in &reasons {
         let _ = writeln!(out, "{reason} (slice {})", slices.join(", "));
     }
@@ -104,6 +112,18 @@ fn summary(analysis: &Analysis) -> String {
                 share(parameters, analysis.parameters),
                 share(macs, analysis.macs)
             );
+        }
+    }
+    out
+}
+
+/// What each backend that proves does by simpler operators.
+fn rewritten(analysis: &Analysis) -> BTreeMap<&str, BTreeSet<&str>> {
+    let mut out: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for a in analysis.slices.iter().flat_map(|s| &s.answers) {
+        if !a.rewritten.is_empty() {
+            let names = a.rewritten.iter().map(String::as_str);
+            out.entry(&a.backend).or_default().extend(names);
         }
     }
     out

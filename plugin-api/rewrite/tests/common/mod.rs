@@ -77,6 +77,41 @@ pub fn primitive(site: &Site<'_>) -> bool {
     }
 }
 
+/// Whether a node is one of the few that a prover of images has: products and convolutions
+/// with constants in their plainest form, element-wise arithmetic, and nothing that moves.
+pub fn plainest(site: &Site<'_>) -> bool {
+    let rank = |i: usize| site.input_type(i).map_or(0, |t| t.shape.len());
+    let ones = |name: &str| {
+        let list = site.node().ints(name).unwrap().unwrap_or_default();
+        list.iter().all(|d| *d == 1)
+    };
+    let even = site.node().ints("pads").unwrap().unwrap_or_default();
+    let even = even.is_empty() || even.len() == 4 && even[..2] == even[2..];
+    let auto = site.node().string_or("auto_pad", "NOTSET").unwrap() == "NOTSET";
+    site.node().is_standard()
+        && match site.operator() {
+            "Add" | "Sub" | "Mul" | "Relu" | "Reshape" | "Identity" | "Clip" => true,
+            "Max" | "Min" => site.node().input.len() == 2,
+            "MatMul" => rank(0) == 2 && rank(1) == 2 && site.is_constant(1),
+            "Conv" => {
+                rank(0) == 4
+                    && site.is_constant(1)
+                    && site.node().int_or("group", 1).unwrap() == 1
+                    && ones("dilations")
+                    && even
+                    && auto
+            }
+            "MaxPool" => {
+                rank(0) == 4
+                    && even
+                    && auto
+                    && ones("dilations")
+                    && site.node().int_or("ceil_mode", 0).unwrap() == 0
+            }
+            _ => false,
+        }
+}
+
 /// What a test says where the reference Python is missing.
 pub const MISSING: &str = "no reference Python: run \"scripts/install-backends.sh reference\"";
 
@@ -130,7 +165,16 @@ pub struct Jobs {
 impl Jobs {
     /// Rewrites a model to primitives; `None` when nothing had to be done.
     pub fn rewritten(&mut self, model: &mut ModelProto) -> Outcome {
-        let outcome = rewrite(model, &primitive).unwrap();
+        self.rewritten_to(model, &primitive)
+    }
+
+    /// Rewrites a model to nodes for which `native` says yes.
+    pub fn rewritten_to(
+        &mut self,
+        model: &mut ModelProto,
+        native: &dyn Fn(&Site<'_>) -> bool,
+    ) -> Outcome {
+        let outcome = rewrite(model, native).unwrap();
         for a in &outcome.applied {
             self.rules.extend(&a.rules);
         }

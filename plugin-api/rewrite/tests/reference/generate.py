@@ -147,6 +147,28 @@ def moves(m):
         m.add("Pow", [s, s], low=0.1, high=2)
 
 
+def basics(m):
+    """What a consumer may have in a plain form only, or not at all."""
+    for _ in range(8):
+        s = m.shape(2, 4)
+        m.add("Transpose", [s], perm=[int(p) for p in m.rng.permutation(len(s))])
+        axis = m.n(0, len(s) - 1)
+        m.add("Gather", [s, np.array([m.n(-s[axis], s[axis] - 1) for _ in range(3)], np.int64)], axis=axis)
+        m.add("Slice", [s, np.array([m.n(0, s[axis] - 1)], np.int64), np.array([9], np.int64),
+                        np.array([axis], np.int64), np.array([m.n(1, 2)], np.int64)])
+        m.add("Concat", [s, m.f(*s) if m.n(0, 1) else s, s], axis=axis)
+        m.add("Pad", [s, np.array([m.n(0, 2) for _ in range(2 * len(s))], np.int64)])
+        for op in ("ReduceSum", "ReduceMean"):
+            m.add(op, [s, np.array([axis], np.int64)], keepdims=m.n(0, 1), opset=18)
+        m.add("MatMul", [m.shape(0, 2) + [3], m.f(3, 2)])
+        m.add("Conv", [[1, 2, 7, 6], m.f(3, 2, m.n(1, 3), m.n(1, 2)), m.pick(None, m.f(3))],
+              dilations=[m.n(1, 2), m.n(1, 2)], pads=[m.n(0, 1) for _ in range(4)],
+              strides=[m.n(1, 2), 1])
+        m.add("GlobalMaxPool", [[1, 2, m.n(1, 4), m.n(1, 4)]])
+        m.add("AveragePool", [[1, 2, 5, 5]], kernel_shape=[2, m.n(1, 3)], strides=[m.n(1, 2), 1],
+              opset=17)
+
+
 def logic(m):
     for op in ("And", "Or", "Xor"):
         s = m.shape(1, 3)
@@ -407,7 +429,7 @@ def ensemble(m, rows):
 
 def main(folder, seed):
     m = Maker(folder, int(seed))
-    for part in (pools, products, moves, logic, recurrent, transformers, quantised, classical):
+    for part in (pools, products, moves, basics, logic, recurrent, transformers, quantised, classical):
         part(m)
     with open(os.path.join(folder, "cases.json"), "w") as f:
         json.dump(m.cases, f)

@@ -4,7 +4,7 @@ use crate::app::App;
 use crate::error::{Result, UserError};
 use crate::exit::Exit;
 use crate::output::SCHEMA;
-use dsperse_plugin_api::{Descriptor, ProofProperties, Setup};
+use dsperse_plugin_api::{Descriptor, OperatorSupport, ProofProperties, Setup};
 use dsperse_plugin_host::{Plugin, PluginHost};
 use serde_json::json;
 use std::fmt::Write as _;
@@ -52,18 +52,26 @@ fn describe(d: &Descriptor, plugin: &Plugin) -> String {
         Some(p) => proofs(&mut out, p),
     }
     if !c.operators.is_empty() {
-        let list: Vec<String> = c
+        let name = |o: &OperatorSupport| match o.domain.as_str() {
+            "" => o.op.clone(),
+            domain => format!("{domain}.{}", o.op),
+        };
+        let (rewritten, own): (Vec<_>, Vec<_>) = c
             .operators
             .iter()
-            .map(|o| {
-                if o.limits.is_empty() {
-                    o.op.clone()
-                } else {
-                    format!("{} ({})", o.op, o.limits)
-                }
+            .partition(|o| o.limits == OperatorSupport::REWRITTEN);
+        let list: Vec<String> = own
+            .into_iter()
+            .map(|o| match o.limits.as_str() {
+                "" => name(o),
+                limits => format!("{} ({limits})", name(o)),
             })
             .collect();
         let _ = writeln!(out, "  operators    {}", list.join(", "));
+        if !rewritten.is_empty() {
+            let list: Vec<String> = rewritten.into_iter().map(name).collect();
+            let _ = writeln!(out, "  rewritten    {}", list.join(", "));
+        }
     }
     for t in &c.tools {
         let _ = writeln!(

@@ -1,6 +1,6 @@
 //! Einsum (ONNX Einsum-12) of up to many operands, pair by pair: axes that only one operand
 //! has and nobody needs are summed, then both become `[batch, left, inner]` and
-//! `[batch, inner, right]` and are multiplied. A label that comes twice in one operand takes
+//! `[batch, inner, right]` (matrices where nothing is shared) and are multiplied. A label that comes twice in one operand takes
 //! its diagonal; an axis of size 1 against a longer one is left out.
 
 use crate::builder::Builder;
@@ -220,10 +220,13 @@ fn pair(b: &mut Builder<'_>, p: Term, q: Term, later: &[char]) -> Done<Term> {
         .filter(|l| !both.contains(l))
         .collect();
     let total = |t: &Term, list: &[char]| list.iter().map(|l| size(t, *l)).product::<usize>();
-    let (sizes_p, sizes_q) = (
-        [total(&p, &batch), total(&p, &left), total(&p, &inner)],
-        [total(&q, &batch), total(&q, &inner), total(&q, &right)],
-    );
+    let mut sizes_p = vec![total(&p, &batch), total(&p, &left), total(&p, &inner)];
+    let mut sizes_q = vec![total(&q, &batch), total(&q, &inner), total(&q, &right)];
+    if batch.is_empty() {
+        // Plain matrices are what everybody multiplies.
+        sizes_p.remove(0);
+        sizes_q.remove(0);
+    }
     let mut shape = Vec::new();
     shape.extend(batch.iter().chain(&left).map(|l| size(&p, *l)));
     shape.extend(right.iter().map(|l| size(&q, *l)));

@@ -1,4 +1,5 @@
-//! Gemm `α·A'·B' + β·C` (ONNX Gemm-13) as MatMul and Add, with `C` broadcast to the result.
+//! Gemm `α·A'·B' + β·C` (ONNX Gemm-13) as MatMul and Add, with `C` broadcast to the result;
+//! MatMul of more axes with one matrix as one of rows (ONNX MatMul-13).
 //! ONNX Runtime's `FusedMatMul` is `α·A'·B'` over the last two axes.
 
 use crate::builder::Builder;
@@ -6,6 +7,7 @@ use crate::operand::Operand;
 use crate::rule::{Decline, Done, MICROSOFT, Rule, Site};
 
 pub(crate) const RULE: Rule = Rule::new("gemm", "Gemm", gemm);
+pub(crate) const ROWS: Rule = Rule::new("matmul-rows", "MatMul", rows);
 pub(crate) const FUSED: Rule = Rule::of(MICROSOFT, "fused-matmul", "FusedMatMul", fused);
 
 fn product(b: &mut Builder<'_>, n: &Site<'_>) -> Done<Operand> {
@@ -34,4 +36,20 @@ fn fused(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
         return Decline::because("it exchanges batch axes");
     }
     Ok(vec![product(b, n)?])
+}
+
+fn rows(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
+    let (x, w) = (n.input(0)?, n.input(1)?);
+    let [inner, columns] = *w.shape.as_slice() else {
+        return Decline::because("its second operand is no matrix");
+    };
+    if x.rank() == 2 || inner == 0 {
+        return Decline::because("it is one of rows already");
+    }
+    let y = b.reshape(&x, &[x.elements() / inner, inner])?;
+    let y = b.matmul(&y, &w)?;
+    let mut shape = x.shape.clone();
+    shape.pop();
+    shape.push(columns);
+    Ok(vec![b.reshape(&y, &shape)?])
 }

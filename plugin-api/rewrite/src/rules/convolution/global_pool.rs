@@ -11,6 +11,7 @@ use super::pools::{sums, window};
 
 pub(crate) const AVERAGE: Rule = Rule::new("global-average-pool", "GlobalAveragePool", global);
 pub(crate) const MAX: Rule = Rule::new("global-max-pool", "GlobalMaxPool", global);
+pub(crate) const MAX_WINDOW: Rule = Rule::new("global-max-pool-window", "GlobalMaxPool", whole);
 pub(crate) const LP: Rule = Rule::new("lp-pool", "LpPool", lp);
 
 fn global(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
@@ -20,6 +21,14 @@ fn global(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
         return Ok(vec![b.reduce("ReduceMax", &x, &over, true)?]);
     }
     Ok(vec![b.mean(&x, &over, true)?])
+}
+
+/// One window over the whole image.
+fn whole(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
+    let x = n.input(0)?;
+    let kernel: Vec<i64> = x.shape.iter().skip(2).map(|d| *d as i64).collect();
+    let kernel = AttributeProto::from_ints("kernel_shape", &kernel);
+    Ok(vec![b.node("MaxPool", &[&x], vec![kernel])?])
 }
 
 fn lp(b: &mut Builder<'_>, n: &Site<'_>) -> Done {

@@ -1,11 +1,16 @@
-//! Conv with groups as one without (ONNX Conv-22): constant weights with zeros for the
-//! channels of other groups. ONNX Runtime's FusedConv is a Conv with an activation behind.
+//! Conv with less (ONNX Conv-22): groups become zeros for the channels of other groups in
+//! constant weights, dilations zeros between the elements of the window, and pads that differ
+//! at both ends a Pad before. ONNX Runtime's FusedConv is a Conv with an activation behind.
 
 use crate::builder::Builder;
+use crate::operand::{Operand, strides};
 use crate::rule::{Decline, Done, MICROSOFT, Rule, Site};
+use crate::shapes::Window;
 use dsperse_onnx::AttributeProto;
 
 pub(crate) const DENSE: Rule = Rule::new("conv-groups", "Conv", dense);
+pub(crate) const DILATED: Rule = Rule::new("conv-dilations", "Conv", dilated);
+pub(crate) const PADDED: Rule = Rule::new("conv-pads", "Conv", padded);
 pub(crate) const FUSED: Rule = Rule::of(MICROSOFT, "fused-conv", "FusedConv", fused);
 
 /// Most weights that are written out.
@@ -52,6 +57,72 @@ fn dense(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
         "Conv",
         &[Some(&x), Some(&all), bias.as_ref()],
         kept(n, &["group"]),
+    )?;
+    Ok(vec![y])
+}
+
+/// The window of the node's weights.
+fn window(n: &Site<'_>, x: &Operand, w: &Operand) -> Done<Window> {
+    match (x.shape.get(2..), w.shape.get(2..)) {
+        (Some(input), Some(kernel)) => Window::of(n.node(), input, kernel),
+        _ => None,
+    }
+    .ok_or_else(|| Decline("its attributes do not fit its inputs".into()))
+}
+
+fn dilated(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
+    let (x, w) = (n.input(0)?, n.input(1)?);
+    let t = window(n, &x, &w)?;
+    if t.dilations.iter().all(|d| *d == 1) {
+        return Decline::because("it has no dilations");
+    }
+    let weights = b.floats_of(&w)?;
+    let mut shape = w.shape[..2].to_vec();
+    shape.extend(
+        t.kernel
+            .iter()
+            .zip(&t.dilations)
+            .map(|(k, d)| (k - 1) * d + 1),
+    );
+    let count = crate::operand::elements(&shape).filter(|c| *c <= MOST);
+    let Some(count) = count else {
+        return Decline::because("its weights would become too many without dilations");
+    };
+    let (own, steps) = (strides(&w.shape), strides(&shape));
+    let mut all = vec![0.0; count];
+    for (i, v) in weights.into_iter().enumerate() {
+        let at: usize = (0..shape.len())
+            .map(|a| {
+                let index = i / own[a] % w.shape[a];
+                let step = if a < 2 { 1 } else { t.dilations[a - 2] };
+                index * step * steps[a]
+            })
+            .sum();
+        all[at] = v;
+    }
+    let all = b.numbers(w.dtype, &shape, &all)?;
+    let bias = n.optional(2)?;
+    let y = b.sparse(
+        "Conv",
+        &[Some(&x), Some(&all), bias.as_ref()],
+        kept(n, &["dilations", "kernel_shape"]),
+    )?;
+    Ok(vec![y])
+}
+
+fn padded(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
+    let (x, w) = (n.input(0)?, n.input(1)?);
+    let t = window(n, &x, &w)?;
+    if t.pads.iter().all(|(before, after)| before == after) {
+        return Decline::because("its pads are the same at both ends");
+    }
+    let pads: Vec<(usize, usize)> = [(0, 0); 2].into_iter().chain(t.pads).collect();
+    let x = b.pad(&x, &pads, 0.0)?;
+    let bias = n.optional(2)?;
+    let y = b.sparse(
+        "Conv",
+        &[Some(&x), Some(&w), bias.as_ref()],
+        kept(n, &["pads", "auto_pad"]),
     )?;
     Ok(vec![y])
 }

@@ -1,6 +1,6 @@
 //! For whoever moves no elements: Transpose, Slice, Gather with constant indices, Pad with
 //! zeros and Concat as products of the flat tensor with a matrix of zeros and ones, and sums
-//! and means over axes as products with ones.
+//! over axes as products with ones.
 
 use crate::builder::Builder;
 use crate::constants;
@@ -14,9 +14,9 @@ pub(crate) const RULES: [Rule; 6] = [
     Rule::new("transpose-matmul", "Transpose", moved),
     Rule::new("slice-matmul", "Slice", moved),
     Rule::new("gather-matmul", "Gather", moved),
+    Rule::new("pad-matmul", "Pad", padded),
     Rule::new("concat-matmul", "Concat", concat),
     Rule::new("reduce-sum-matmul", "ReduceSum", reduced),
-    Rule::new("reduce-mean-matmul", "ReduceMean", reduced),
 ];
 
 /// Most elements of a matrix of zeros and ones.
@@ -83,6 +83,40 @@ fn moved(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
     Ok(vec![b.reshape(&y, &t.shape)?])
 }
 
+fn padded(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
+    let x = n.input(0)?;
+    let pads = match (n.ints("pads")?, n.optional_list(b, 1)?) {
+        (Some(v), _) => v.to_vec(),
+        (None, Some(v)) => v,
+        (None, None) => return Decline::because("its pads are missing"),
+    };
+    let zeros = match (n.node().float("value")?, n.optional(2)?) {
+        (Some(v), _) => v == 0.0,
+        (None, Some(v)) => b.scalar_of(&v)? == 0.0,
+        (None, None) => true,
+    };
+    let plain = n.text("mode", "constant")? == "constant" && pads.iter().all(|p| *p >= 0);
+    let (Some(t), true) = (b.type_of(n), plain && zeros && !n.has(3)) else {
+        return Decline::because("it pads with something else than zeros");
+    };
+    let (own, steps) = (
+        crate::operand::strides(&x.shape),
+        crate::operand::strides(&t.shape),
+    );
+    let pairs: Vec<(usize, usize)> = (0..x.elements())
+        .map(|i| {
+            let at = (0..x.rank()).map(|a| {
+                let before = usize::try_from(pads[a]).unwrap_or(0);
+                (i / own[a] % x.shape[a] + before) * steps[a]
+            });
+            (i, at.sum())
+        })
+        .collect();
+    let total = crate::operand::elements(&t.shape).unwrap_or(usize::MAX);
+    let y = product(b, &x, &pairs, total)?;
+    Ok(vec![b.reshape(&y, &t.shape)?])
+}
+
 fn concat(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
     let parts = n.inputs()?;
     let Some(t) = b.type_of(n) else {
@@ -126,13 +160,7 @@ fn reduced(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
     let count: usize = over.iter().map(|a| x.size(*a)).product();
     let t = b.transpose(&x, &perm)?;
     let rows = b.reshape(&t, &[x.elements() / count, count])?;
-    #[allow(clippy::cast_precision_loss)] // a number of elements
-    let weight = if n.operator() == "ReduceMean" {
-        1.0 / count as f64
-    } else {
-        1.0
-    };
-    let ones = b.numbers(x.dtype, &[count, 1], &vec![weight; count])?;
+    let ones = b.numbers(x.dtype, &[count, 1], &vec![1.0; count])?;
     let y = b.matmul(&rows, &ones)?;
     Ok(vec![b.reshape(&y, &without(&x.shape, &over, keep))?])
 }
