@@ -5,7 +5,7 @@ use dsperse_backend_jstprove::Jstprove;
 use dsperse_backend_jstprove::normalise::normalise;
 use dsperse_backend_jstprove::programs::Programs;
 use dsperse_onnx::{ModelProto, NodeProto, Tensor, Values};
-use dsperse_plugin_api::{Backend, Cx, Encoding, TensorFile, Verdict};
+use dsperse_plugin_api::{Backend, Cx, Encoding, OperatorSupport, TensorFile, Verdict};
 use dsperse_test_support::operators::cases;
 use dsperse_test_support::stages::{self, Quiet, Run, model, noise, tool_is_here};
 use serde_json::Map;
