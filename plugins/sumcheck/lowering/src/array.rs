@@ -11,6 +11,20 @@ pub struct Array {
 }
 
 impl Array {
+    /// With zeros after the elements of an axis, up to a size that is not less.
+    #[must_use]
+    pub fn lengthened(&self, axis: usize, size: usize) -> Self {
+        let mut shape = self.shape.clone();
+        let row: usize = shape[axis + 1..].iter().product();
+        let block = row * std::mem::replace(&mut shape[axis], size);
+        let mut data = Vec::with_capacity(shape.iter().product());
+        for part in self.data.chunks(block.max(1)) {
+            data.extend_from_slice(part);
+            data.resize(data.len() + row * size - part.len(), 0.0);
+        }
+        Self { shape, data }
+    }
+
     /// An array from its parts; `None` when the lengths do not agree.
     #[must_use]
     pub fn new(shape: Vec<usize>, data: Vec<f64>) -> Option<Self> {

@@ -74,7 +74,7 @@ pub const MAX_MAX_INPUTS: usize = 4;
 pub const MAX_SHIFT: u32 = 40;
 /// Most elements of a tensor, each dimension rounded up to a power of two, for
 /// tensors that are committed or public.
-pub const MAX_ELEMENTS: usize = 1 << 24;
+pub const MAX_ELEMENTS: usize = 1 << 26;
 /// Most elements of a virtual tensor, counted in the same way.
 pub const MAX_VIRTUAL_ELEMENTS: usize = 1 << 28;
 /// Every bound of every tensor and of both sides of every equation is below

@@ -9,6 +9,9 @@ use dsperse_onnx::NodeProto;
 use dsperse_sumcheck_verifier::wire::Factor;
 use std::rc::Rc;
 
+/// Most entries of one window: the verifier goes through all of them.
+const LONG_WINDOW: usize = 1 << 20;
+
 /// A layer with constant weights, kept so that a BatchNormalization can be folded in.
 #[derive(Clone, Debug)]
 pub(super) struct Linear {
@@ -273,6 +276,35 @@ impl Importer<'_> {
         }
         let windows = Windows::read(node, &shape[2..], &weight.shape[2..], false)?;
 
+        // A window with many entries is two in a row: k = k1·b + k2, and position + k2 first.
+        let (mut x, mut weight, mut dim) = (x, weight, 2);
+        let (mut before, mut splits) = (vec![Factor::Keep { dim: 0 }, Factor::Keep { dim: 1 }], vec![]);
+        for (i, w) in windows.0.iter().enumerate() {
+            let split = (w.kernel * w.size > LONG_WINDOW && w.kernel > 3).then(|| {
+                let inner = w.kernel.isqrt();
+                (w.kernel.div_ceil(inner), inner)
+            });
+            splits.push((dim, split));
+            let Some((outer, inner)) = split else {
+                before.push(Factor::Keep { dim: 2 + i });
+                dim += 1;
+                continue;
+            };
+            weight = weight.lengthened(2 + i, outer * inner);
+            before.push(Factor::Window {
+                dim: 2 + i,
+                kernel: inner,
+                size: (w.size - 1) * w.stride + (outer - 1) * inner * w.dilation + 1,
+                stride: 1,
+                dilation: w.dilation,
+                pad: w.pad,
+            });
+            dim += 2;
+        }
+        if splits.iter().any(|s| s.1.is_some()) {
+            x = self.wire(x, before)?;
+        }
+
         // x[n, (g), c, ky, oy, kx, ox]; a window of one element has no kernel dimension.
         let mut factors = vec![Factor::Keep { dim: 0 }];
         let mut x_labels = vec![b'n'];
@@ -298,13 +330,28 @@ impl Importer<'_> {
         let mut out_shape = vec![shape[0], channels];
         for (i, w) in windows.0.iter().enumerate() {
             let (kernel, position) = (b'w' + i as u8, b'p' + i as u8);
-            if w.kernel > 1 {
-                factors.push(w.factor(2 + i));
+            let (dim, split) = splits[i];
+            if let Some((outer, inner)) = split {
+                let within = b'A' + i as u8;
+                factors.push(Factor::Keep { dim });
+                factors.push(Factor::Window {
+                    dim: dim + 1,
+                    kernel: outer,
+                    size: w.size,
+                    stride: w.stride,
+                    dilation: inner * w.dilation,
+                    pad: 0,
+                });
+                x_labels.extend([within, kernel, position]);
+                w_shape.extend([outer, inner]);
+                w_labels.extend([kernel, within]);
+            } else if w.kernel > 1 {
+                factors.push(w.factor(dim));
                 x_labels.extend([kernel, position]);
                 w_shape.push(w.kernel);
                 w_labels.push(kernel);
             } else {
-                factors.push(w.strided(2 + i, shape[2 + i]));
+                factors.push(w.strided(dim, shape[2 + i]));
                 x_labels.push(position);
             }
             out_labels.push(position);
