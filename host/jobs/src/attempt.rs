@@ -73,7 +73,7 @@ impl Session<'_> {
                 backend: job.backend.clone(),
             });
         }
-        let control = self.control(dir.path(), job.slice.index, &job.backend, how.jobs);
+        let control = self.control(dir.path(), job, how.jobs);
         let outcome = self.executor().execute(job, files, &control);
         let result = outcome.result.and_then(|output| admit(job, output));
         if matches!(&result, Err(e) if e.kind == ErrorKind::Cancelled) {

@@ -141,11 +141,24 @@ pub fn available_memory() -> u64 {
 /// is cut.
 #[must_use]
 pub fn usual_memory() -> u64 {
+    memory() / 2
+}
+
+/// Memory above which a job is ended on this machine when the user says nothing, in bytes:
+/// nine tenths of what is installed, or of what this process's group may use. The machine
+/// stays usable, and the job fails by name instead of whatever the kernel picks.
+#[must_use]
+pub fn most_memory() -> u64 {
+    memory() / 10 * 9
+}
+
+/// Memory of this machine, or of this process's group, in bytes.
+fn memory() -> u64 {
     let number = |text: String| text.trim().parse::<u64>().ok();
     let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max");
     let group = group.ok().and_then(number);
     let installed = meminfo("MemTotal:").unwrap_or(8 << 30);
-    group.map_or(installed, |g| g.min(installed)) / 2
+    group.map_or(installed, |g| g.min(installed))
 }
 
 /// A line of `/proc/meminfo`, in bytes.

@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::event::{Event, Events};
-use crate::job::{Control, Executor, JobEvents};
+use crate::job::{Control, Executor, Job, JobEvents, Operation};
 use crate::schedule::{self, Bounds};
 use dsperse_plugin_api::{Descriptor, Stage, job::Options};
 use dsperse_plugin_host::{CancelToken, PluginHost};
@@ -19,12 +19,24 @@ pub use dsperse_documents::DEFAULT_MAX_ERROR;
 pub struct Limits {
     /// Slices at the same time.
     pub parallel: Option<usize>,
-    /// Longest wall time of a job.
+    /// Longest wall time of a job; without it, [`default_timeout`].
     pub timeout: Option<Duration>,
-    /// Most memory of a job.
+    /// Most memory of a job; without it, [`schedule::most_memory`].
     pub memory: Option<u64>,
     /// Largest error of the model's outputs against the float model.
     pub max_error: Option<f64>,
+}
+
+/// Longest wall time of a job when the user says nothing: questions and verdicts are quick,
+/// compiling and proving may take a day. A hostile or stuck backend ends there.
+#[must_use]
+pub fn default_timeout(operation: Operation) -> Duration {
+    const HOUR: u64 = 3600;
+    Duration::from_secs(match operation {
+        Operation::Supports => HOUR / 6,
+        Operation::Verify => HOUR,
+        Operation::Compile | Operation::Witness | Operation::Prove => 24 * HOUR,
+    })
 }
 
 /// The option by which backends that quantise are told how close they have to come.
@@ -264,12 +276,12 @@ impl<'a> Session<'a> {
 
     /// Bounds and companions of a job on one of `jobs` slices.
     #[must_use]
-    pub fn control(&self, dir: &Path, slice: usize, backend: &str, jobs: usize) -> Control {
+    pub fn control(&self, dir: &Path, job: &Job, jobs: usize) -> Control {
         let events = self.events.clone();
-        let backend = backend.to_owned();
+        let (slice, backend) = (job.slice.index, job.backend.clone());
         let forward: JobEvents = Arc::new(move |e| {
             use dsperse_plugin_api::context::Level;
-            use dsperse_plugin_host::Event as Job;
+            use dsperse_plugin_host::Event as JobEvent;
             let log = |level, line: &str| Event::Log {
                 slice,
                 backend: backend.clone(),
@@ -277,15 +289,15 @@ impl<'a> Session<'a> {
                 line: line.to_owned(),
             };
             let event = match e {
-                Job::Progress { fraction, step } => Event::Progress {
+                JobEvent::Progress { fraction, step } => Event::Progress {
                     slice,
                     fraction: *fraction,
                     step: step.clone(),
                 },
-                Job::Log { level, message } => log(*level, message),
-                Job::Output { line, .. } => log(Level::Debug, line),
-                Job::Panic { message } => log(Level::Warn, message),
-                Job::Memory { peak_bytes } => Event::Memory {
+                JobEvent::Log { level, message } => log(*level, message),
+                JobEvent::Output { line, .. } => log(Level::Debug, line),
+                JobEvent::Panic { message } => log(Level::Warn, message),
+                JobEvent::Memory { peak_bytes } => Event::Memory {
                     slice,
                     peak_bytes: *peak_bytes,
                 },
@@ -295,8 +307,12 @@ impl<'a> Session<'a> {
         Control {
             dir: dir.to_path_buf(),
             threads: (processors() / self.parallel().min(jobs.max(1))).max(1),
-            timeout: self.limits.timeout,
-            memory: self.limits.memory,
+            timeout: Some(
+                self.limits
+                    .timeout
+                    .unwrap_or_else(|| default_timeout(job.operation)),
+            ),
+            memory: Some(self.limits.memory.unwrap_or_else(schedule::most_memory)),
             cancel: self.cancel.clone(),
             events: Some(forward),
         }

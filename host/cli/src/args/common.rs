@@ -25,10 +25,11 @@ pub struct Limits {
     /// Slices worked on at the same time [default: number of processors]
     #[arg(long, value_name = "N", value_parser = units::parallel)]
     pub parallel: Option<usize>,
-    /// Longest time for one job, such as 90s, 5m or 1h30m
+    /// Longest time for one job, such as 90s, 5m or 1h30m [default: 1h for a verdict, 10m for a
+    /// question, 24h for everything else]
     #[arg(long, value_name = "DURATION", value_parser = units::duration)]
     pub timeout: Option<Duration>,
-    /// Most memory for one job, such as 512M or 4G
+    /// Most memory for one job, such as 512M or 4G [default: nine tenths of this machine's]
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     pub memory: Option<u64>,
     /// Set by the commands that have the flag (see [`MaxError`]).

@@ -278,7 +278,10 @@ impl Importer<'_> {
 
         // A window with many entries is two in a row: k = k1·b + k2, and position + k2 first.
         let (mut x, mut weight, mut dim) = (x, weight, 2);
-        let (mut before, mut splits) = (vec![Factor::Keep { dim: 0 }, Factor::Keep { dim: 1 }], vec![]);
+        let (mut before, mut splits) = (
+            vec![Factor::Keep { dim: 0 }, Factor::Keep { dim: 1 }],
+            vec![],
+        );
         for (i, w) in windows.0.iter().enumerate() {
             let split = (w.kernel * w.size > LONG_WINDOW && w.kernel > 3).then(|| {
                 let inner = w.kernel.isqrt();
