@@ -11,16 +11,20 @@
 //!   compiled from it;
 //! - [`tensors`]: `tensors/index.json`, the values of one run;
 //! - [`run`]: `run/metadata.json` and `run_results.json`;
+//! - [`comparison`]: `fidelity.json`, the values of a run beside the float model's;
 //! - [`verdict`]: the verifier's report and the receipt;
 //! - [`packed`]: the mark of a packed proof;
 //! - [`digest`]: how digests over structured data are computed;
-//! - [`paths`]: which names of files in documents are refused.
+//! - [`paths`]: which names of files in documents are refused;
+//! - [`foreign`]: text from outside, made harmless before it leaves the program.
 //!
 //! Types that plugins see too ([`TensorInfo`], [`Encoding`], [`Artefact`], [`Role`],
 //! [`ErrorKind`], [`ProofProperties`]) come from `dsperse-plugin-api`.
 
+pub mod comparison;
 pub mod digest;
 pub mod document;
+pub mod foreign;
 pub mod model;
 pub mod packed;
 pub mod paths;
@@ -32,6 +36,7 @@ pub mod verdict;
 #[cfg(test)]
 mod tests;
 
+pub use comparison::{ComparedElement, ComparedTensor, RunComparison};
 pub use document::{Document, DocumentError, Extra, Schema};
 pub use dsperse_plugin_api::{
     Artefact, Encoding, Error as BackendError, ErrorKind, ProofProperties, Role, Stage, TensorInfo,

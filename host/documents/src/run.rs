@@ -22,6 +22,24 @@ pub struct Usage {
     /// Peak memory in bytes.
     #[serde(default)]
     pub peak_bytes: u64,
+    /// When it began, in seconds since 1970-01-01 00:00 UTC; `None` where nobody wrote it
+    /// down, and for sums.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<f64>,
+}
+
+impl Usage {
+    /// Adds what a further job for the same purpose cost: seconds add up, the larger peak
+    /// and the earlier start stay.
+    pub fn add(&mut self, other: &Usage) {
+        self.seconds += other.seconds;
+        self.cpu_seconds += other.cpu_seconds;
+        self.peak_bytes = self.peak_bytes.max(other.peak_bytes);
+        self.started_at = match (self.started_at, other.started_at) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+    }
 }
 
 /// A backend of the chain that was turned down, and why.

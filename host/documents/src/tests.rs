@@ -236,6 +236,7 @@ fn stages_are_written_flat() {
                     seconds: 1.5,
                     cpu_seconds: 2.25,
                     peak_bytes: 1024,
+                    ..Usage::default()
                 },
                 error: Some(BackendError::resource("no memory").with_hint("buy some")),
                 fallbacks: vec![Fallback::from_error(
@@ -250,6 +251,7 @@ fn stages_are_written_flat() {
                     seconds: 0.5,
                     cpu_seconds: 0.5,
                     peak_bytes: 4096,
+                    ..Usage::default()
                 },
                 files: vec![Artefact {
                     size: 77,

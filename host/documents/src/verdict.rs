@@ -330,6 +330,9 @@ pub struct VerificationReport {
 document!(VerificationReport, "verification report", 1, 0, 0);
 
 impl VerificationReport {
+    /// Its name in the run's directory, where `verify` leaves the newest one.
+    pub const FILE: &str = "verification.json";
+
     /// Fills counts, proven share, the keys' digest and `accepted` from the verdicts. A slice of the model
     /// without exactly one verdict is a failure.
     pub fn conclude(&mut self, model: &ModelMetadata) {

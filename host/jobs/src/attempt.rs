@@ -74,6 +74,7 @@ impl Session<'_> {
             });
         }
         let control = self.control(dir.path(), job, how.jobs);
+        let started_at = now();
         let outcome = self.executor().execute(job, files, &control);
         let result = outcome.result.and_then(|output| admit(job, output));
         if matches!(&result, Err(e) if e.kind == ErrorKind::Cancelled) {
@@ -81,7 +82,11 @@ impl Session<'_> {
         }
         Ok(Attempted {
             result,
-            usage: outcome.usage,
+            usage: Usage {
+                // An executor elsewhere knows better when the job began there.
+                started_at: outcome.usage.started_at.or(started_at),
+                ..outcome.usage
+            },
             dir,
         })
     }
@@ -118,6 +123,12 @@ impl Attempted {
             _ => Err(wrong_answer()),
         }
     }
+}
+
+/// Seconds since 1970; `None` when the clock is before that.
+fn now() -> Option<f64> {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.ok().map(|d| d.as_secs_f64())
 }
 
 fn wrong_answer() -> BackendError {

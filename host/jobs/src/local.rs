@@ -189,6 +189,7 @@ impl Executor for LocalExecutor<'_> {
                 seconds: call.usage.wall_seconds,
                 cpu_seconds: call.usage.cpu_seconds,
                 peak_bytes: call.usage.peak_bytes,
+                ..Usage::default()
             },
         }
     }

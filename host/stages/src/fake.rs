@@ -76,6 +76,7 @@ impl Executor for Fake<'_> {
                 seconds: 2.0,
                 cpu_seconds: 1.0,
                 peak_bytes: 1000,
+                ..Usage::default()
             },
         }
     }

@@ -4,7 +4,7 @@
 //! disk; it knows no command line. Where is what decided?
 //!
 //! - [`mod@slice`], [`mod@compile`], [`mod@run`], [`mod@prove`], [`mod@verify`]: the stages
-//!   in their order, [`mod@analyze`] and [`page`] beside them;
+//!   in their order, [`mod@analyze`] beside them;
 //! - [`dsperse_jobs`]: jobs, who carries them out, and the [`Session`] (named here as well);
 //! - [`chain`], [`fidelity`]: the float model, and how far the run is from it.
 
@@ -17,7 +17,6 @@ pub mod chain;
 pub mod compile;
 #[cfg(test)]
 mod fake;
-pub mod page;
 pub mod prove;
 pub mod report;
 pub mod run;

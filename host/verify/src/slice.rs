@@ -378,9 +378,7 @@ impl<E: Evidence, C: Again<E::File>> Judge<'_, E, C> {
             outputs: &claim.outputs,
             tolerance: self.demands.tolerance,
         })?;
-        verdict.usage.seconds += usage.seconds;
-        verdict.usage.cpu_seconds += usage.cpu_seconds;
-        verdict.usage.peak_bytes = verdict.usage.peak_bytes.max(usage.peak_bytes);
+        verdict.usage.add(&usage);
         note_backend(verdict, &backend);
         Ok(match answer {
             Ok(Answer::Valid { facts, warnings }) => {

@@ -96,6 +96,7 @@ impl Checker<Bytes> for Toy {
                     seconds: 1.0,
                     cpu_seconds: 2.0,
                     peak_bytes: 3,
+                    ..Usage::default()
                 },
             })
         };

@@ -94,6 +94,7 @@ pub fn carry_out(
 ) -> Result<VerificationReport> {
     let report = judge(session, run, data, options)?;
     write_receipt(&report, run, receipt)?;
+    keep(run, &report);
     note(run, &report);
     Ok(report)
 }
@@ -109,6 +110,13 @@ fn write_receipt(report: &VerificationReport, run: &Path, asked: Option<&Path>) 
             tracing::info!("no receipt was written: {e}");
             Ok(())
         }
+    }
+}
+
+/// The whole report beside the run, for `dsperse report`; no later verification reads it.
+fn keep(run: &Path, report: &VerificationReport) {
+    if let Err(e) = atomic::write_document(&run.join(VerificationReport::FILE), report) {
+        tracing::info!("the verification report was not kept in the run: {e}");
     }
 }
 

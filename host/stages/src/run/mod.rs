@@ -22,7 +22,8 @@ use choice::Choice;
 use dsperse_documents::digest::{FieldHasher, sha256_hex};
 use dsperse_documents::tensors::digest_of;
 use dsperse_documents::{
-    Claim, ModelMetadata, RunMetadata, RunResults, RunSlice, SliceRun, TensorOrigin, TensorRecord,
+    Claim, ComparedTensor, ModelMetadata, RunComparison, RunMetadata, RunResults, RunSlice,
+    SliceRun, TensorOrigin, TensorRecord,
 };
 use dsperse_store::{
     Access, Direction, NewTensor, RunDir, SliceStore, Tensor, atomic, find_runs, read_inputs,
@@ -207,6 +208,7 @@ impl Stage<'_> {
                             slice: index,
                             reason: e.message.clone(),
                         });
+                        self.record_failure(index, &line.fallbacks, &e);
                         line.outcome = Outcome::Failed;
                     }
                     line.error = Some(e.message);
@@ -324,6 +326,7 @@ impl Stage<'_> {
         if let Some(f) = &mut fidelity.model {
             f.target = Some(self.target()?);
         }
+        self.keep_comparison(std::mem::take(&mut fidelity.tensors));
         let engine = lock(&self.engine).clone();
         self.run.update(|r| {
             r.output = names;
@@ -340,6 +343,28 @@ impl Stage<'_> {
             r.update_totals();
         })?;
         Ok(outputs)
+    }
+}
+
+impl Stage<'_> {
+    /// Writes what the plots of `report` show. The run is whole without it.
+    fn keep_comparison(&self, tensors: Vec<ComparedTensor>) {
+        if tensors.is_empty() {
+            return;
+        }
+        let comparison = RunComparison {
+            model_identity: self.model.identity.clone(),
+            input_sha256: self.run.results().input_sha256,
+            tensors,
+            ..RunComparison::default()
+        };
+        let path = self.run.path().join(RunComparison::FILE);
+        if let Err(e) = atomic::write_document(&path, &comparison) {
+            self.session.warn(
+                format!("the values for the plots of \"dsperse report\" are not kept: {e}"),
+                None,
+            );
+        }
     }
 }
 

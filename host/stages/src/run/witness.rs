@@ -10,7 +10,7 @@ use crate::job::Operation;
 use crate::report::{Outcome, SliceLine};
 use crate::slices;
 use dsperse_documents::{
-    Claim, ErrorKind, Fallback, RunResults, SliceMetadata, StageOutcome, TensorOrigin,
+    BackendError, Claim, ErrorKind, Fallback, RunResults, SliceMetadata, StageOutcome, TensorOrigin,
 };
 use dsperse_plugin_api::Stage as BackendStage;
 use dsperse_store::{NewTensor, StageFiles};
@@ -45,13 +45,32 @@ impl Stage<'_> {
             .map(|f| format!("{}: {}", f.backend, f.reason))
             .collect();
         let hint = fallbacks.iter().rev().find_map(|f| f.hint.clone());
-        line.fallbacks = fallbacks;
         let mut error = Error::failed(format!(
             "slice {index}: no backend could run it ({})",
             reasons.join("; ")
         ));
         error.hint = hint;
+        line.fallbacks = fallbacks;
         Err(error)
+    }
+
+    /// Keeps a failure in the record, for `report` and for people; the next `run` tries again.
+    pub(super) fn record_failure(&self, index: usize, fallbacks: &[Fallback], error: &Error) {
+        let kind = fallbacks.iter().rev().find_map(|f| f.kind);
+        let mut told = BackendError::new(kind.unwrap_or(ErrorKind::Internal), &error.message);
+        told.hint.clone_from(&error.hint);
+        let recorded = self.run.update(|results| {
+            record(results, index, |s| {
+                s.witness_execution = Some(StageOutcome {
+                    fallbacks: fallbacks.to_vec(),
+                    error: Some(told),
+                    ..StageOutcome::default()
+                });
+            });
+        });
+        if let Err(e) = recorded {
+            tracing::warn!("the failure of slice {index} was not recorded: {e}");
+        }
     }
 
     /// The inner error is a fall-through.

@@ -84,7 +84,13 @@ fn targets(world: &World, slices: &Path) -> Vec<PathBuf> {
         let name = p.file_name().unwrap_or_default().to_string_lossy();
         !matches!(
             name.as_ref(),
-            "receipt.json" | "input.json" | "output.json" | "weights.bin" | "settings.json"
+            "receipt.json"
+                | "verification.json"
+                | "fidelity.json"
+                | "input.json"
+                | "output.json"
+                | "weights.bin"
+                | "settings.json"
         ) && !name.ends_with(".lock")
     });
     out.sort();
