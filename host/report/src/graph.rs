@@ -82,7 +82,7 @@ pub struct Line {
     pub tip: String,
 }
 
-const NODE: (f64, f64) = (216.0, 46.0);
+const NODE: (f64, f64) = (222.0, 46.0);
 const BLOCK: (f64, f64) = (236.0, 66.0);
 const TENSOR: (f64, f64) = (170.0, 34.0);
 const LABEL_HEIGHT: f64 = 15.0;
@@ -268,7 +268,11 @@ fn slice_node(subject: &Subject, slice: &SliceMetadata) -> Node {
         kind: "slice",
         width: NODE.0,
         height: NODE.1,
-        title: format!("{}  {}", slice.index, text::short(&ops, 25)),
+        title: format!(
+            "{}  {}",
+            slice.index,
+            text::short(&ops, 21usize.saturating_sub(digits(slice.index) / 2))
+        ),
         subtitle: format!("{} · {}", text::short(backend, 16), state.word()),
         class: state.class(),
         sign: state.sign(),
@@ -327,7 +331,7 @@ fn block_node(subject: &Subject, stretch: &Stretch, k: usize) -> Node {
         ),
         subtitle: format!(
             "{first}–{last}: {}",
-            text::short(&kinds.join(" → "), 27usize.saturating_sub(digits(last)))
+            text::short(&kinds.join(" → "), 30usize.saturating_sub(digits(last)))
         ),
         class: state.map_or("none", State::class),
         sign: state.map_or("", State::sign),

@@ -1,7 +1,7 @@
 //! Who ran what when: every recorded job of a model and a run, with its start.
 
 use crate::subject::Subject;
-use dsperse_documents::Usage;
+use dsperse_documents::{Usage, Verdict};
 use serde::Serialize;
 
 /// The stages in their order.
@@ -77,22 +77,26 @@ pub fn all(subject: &Subject) -> Vec<Job> {
                 (JobStage::Verify, &r.verification_execution),
             ]
         });
+        // What the verification says of itself goes before the run's note of it.
+        let verdict = subject.slice_verdict(slice.index);
         for (stage, outcome) in stages.into_iter().flatten() {
-            let Some(outcome) = outcome else { continue };
-            if outcome.usage.seconds <= 0.0 {
+            let judged = verdict.filter(|_| stage == JobStage::Verify);
+            let (usage, success, files) = match (judged, outcome) {
+                (Some(v), _) => (v.usage, v.verdict != Verdict::Failed, [].as_slice()),
+                (None, Some(o)) => (o.usage, o.success, o.files.as_slice()),
+                (None, None) => continue,
+            };
+            if usage.seconds <= 0.0 {
                 continue;
             }
-            let decided = subject.slice_verdict(slice.index);
-            let by = decided
-                .filter(|_| stage == JobStage::Verify)
-                .and_then(|v| v.backend.clone());
+            let by = judged.and_then(|v| v.backend.clone());
             jobs.push(Job {
                 stage,
                 slice: slice.index,
                 backend: by.unwrap_or_else(|| backend.clone()),
-                usage: outcome.usage,
-                bytes: sum(outcome.files.iter().map(|f| f.size)),
-                success: outcome.success,
+                usage,
+                bytes: sum(files.iter().map(|f| f.size)),
+                success,
             });
         }
     }

@@ -268,7 +268,7 @@ fn unjudged(count: &Count<'_>) -> Sentence {
             ),
         );
         s.more
-            .push("Type the command below to check them.".to_owned());
+            .push("The command under \"Pin this\" checks them.".to_owned());
         return s;
     }
     let mut s = plain(

@@ -164,6 +164,8 @@ fn proving(subject: &Subject) -> Vec<Point> {
 fn change(a: f64, b: f64) -> String {
     if a == b {
         "same".to_owned()
+    } else if a == 0.0 || b == 0.0 {
+        format!("only {}", if a == 0.0 { "B" } else { "A" })
     } else if a > 0.0 && b.is_finite() && a.is_finite() {
         let ratio = b / a;
         if (0.995..1.005).contains(&ratio) {
