@@ -62,12 +62,11 @@ pub fn fold<T: PartialEq>(alike: &[T], crossing: impl Fn(usize) -> usize) -> Vec
             first += 1;
             continue;
         };
-        // A later beginning must not cost a repetition.
+        // A later beginning may cost the last repetition, when it is no whole one in truth.
         let begin = (first..first + best.length)
             .filter(|at| {
-                alike
-                    .get(*at..)
-                    .is_some_and(|rest| repetitions(rest, best.length) >= best.times)
+                let times = repetitions(alike.get(*at..).unwrap_or_default(), best.length);
+                times > 1 && times + 1 >= best.times && times * best.length >= FEWEST
             })
             .min_by_key(|at| (crossing(*at), *at))
             .unwrap_or(first);

@@ -72,6 +72,9 @@ fn the_verdict_comes_first_and_says_how_much() {
     }
     let html = page(&case("resnet50")).expect("a page");
     says(&html, "99.9 % of the multiply-accumulates proven.");
+    // The bottlenecks of the third stage but for the first, which has a projection.
+    says(&html, "5 × block of 3 slices");
+    says(&html, "28–42: Conv, Relu → Conv, Relu");
 }
 
 #[test]
