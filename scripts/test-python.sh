@@ -13,7 +13,7 @@ if [ ! -x "$program" ]; then
 fi
 [ -x "$tools/bin/python" ] || "${PYTHON:-python3}" -m venv "$tools"
 "$tools/bin/python" -m pip install --quiet --disable-pip-version-check \
-    'numpy>=1.24' 'pytest>=8' 'mypy>=1.13' 'tqdm>=4.60' types-tqdm
+    'numpy>=1.24' 'pytest>=8' 'mypy>=1.13' 'tqdm>=4.60' types-tqdm 'cryptography>=42'
 cd "$root/bindings/python"
 "$tools/bin/mypy" --cache-dir "$tools/mypy-cache"
 # "cargo test" leaves the plugins in deps/; "cargo build" puts them beside the program.

@@ -87,9 +87,8 @@
 //! - [`conformance`] and [`template`]: the checks, and the crate to start from;
 //! - [`abi`]: the binary interface, for hosts and for authors in other languages.
 //!
-//! On WebAssembly, where no library is loaded, there are the documents and the trait only.
+//! On WebAssembly, where no library is loaded, there are the documents, the trait and the versions only.
 
-#[cfg(not(target_arch = "wasm32"))]
 pub mod abi;
 pub mod backend;
 #[cfg(not(target_arch = "wasm32"))]

@@ -16,9 +16,9 @@ pub struct Demands {
     pub expect_model: Option<String>,
     /// The digest that the verifying keys of the proven slices must have.
     pub expect_keys: Option<String>,
-    /// A receipt of somebody whom the verifier trusts: pins model, keys, input and output,
-    /// and no verdict may be weaker.
-    pub expect_receipt: Option<Receipt>,
+    /// Receipts of somebody whom the verifier trusts: each pins model, keys, input and
+    /// output, and no verdict may be weaker.
+    pub expect_receipts: Vec<Receipt>,
     /// Relative tolerance of recomputations; 0 is bit for bit.
     pub tolerance: f64,
     /// Largest error of the output against the float model; `None` is what the slices were
@@ -86,9 +86,9 @@ impl std::fmt::Display for AllowedBackend {
 }
 
 impl Demands {
-    /// The demands with what a receipt pins.
-    pub(crate) fn with_receipt(mut self) -> Self {
-        if let Some(receipt) = &self.expect_receipt {
+    /// The demands with what receipts pin.
+    pub(crate) fn with_receipts(mut self) -> Self {
+        for receipt in &self.expect_receipts {
             self.expect_model
                 .get_or_insert_with(|| receipt.model_identity.clone());
             if let Some(keys) = &receipt.keys_sha256 {

@@ -5,11 +5,11 @@
 
 use dsperse_documents::{Receipt, SliceVerdict, Verdict, VerificationReport};
 
-/// What the report has to be blamed for when it is held against the receipt. The model
-/// and the keys are pinned elsewhere.
+/// What the report has to be blamed for when it is held against the receipt.
 pub(crate) fn differences(receipt: &Receipt, report: &VerificationReport) -> Vec<String> {
     let mut out = Vec::new();
     for (what, expected, found) in [
+        ("model", &receipt.model_identity, &report.model_identity),
         ("input", &receipt.input_sha256, &report.input_sha256),
         ("output", &receipt.output_sha256, &report.output_sha256),
     ] {
@@ -18,6 +18,13 @@ pub(crate) fn differences(receipt: &Receipt, report: &VerificationReport) -> Vec
                 "the receipt is of another {what}: its digest is {expected}, found {found}"
             ));
         }
+    }
+    if let (Some(expected), Some(found)) = (&receipt.keys_sha256, &report.keys_sha256)
+        && expected != found
+    {
+        out.push(format!(
+            "the receipt is of other keys: their digest is {expected}, found {found}"
+        ));
     }
     for slice in &report.slices {
         let before = receipt.slices.iter().find(|s| s.index == slice.index);

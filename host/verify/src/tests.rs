@@ -1008,7 +1008,7 @@ fn a_receipt_is_the_yardstick() {
         let mut receipt = receipt.clone();
         f(&mut receipt);
         let demands = Demands {
-            expect_receipt: Some(receipt),
+            expect_receipts: vec![receipt],
             ..Demands::default()
         };
         world.judge(&Toy::new(), demands)
@@ -1024,16 +1024,31 @@ fn a_receipt_is_the_yardstick() {
     against(&|r| r.output_sha256 = "0".repeat(64)).rejected("the receipt is of another output");
     against(&|r| r.model_identity = "0".repeat(64)).rejected("of another model");
     against(&|r| r.keys_sha256 = Some("0".repeat(64))).rejected("others than expected");
+    // What the verifier names goes first, and the receipt must still agree.
+    let mut two = Demands {
+        expect_receipts: vec![receipt.clone(), receipt.clone()],
+        ..Demands::default()
+    };
+    world.judge(&Toy::new(), two.clone()).accepted(PROVEN);
+    two.expect_receipts[1].model_identity = "0".repeat(64);
+    world
+        .judge(&Toy::new(), two.clone())
+        .rejected("the receipt is of another model");
+    two.expect_receipts[1] = receipt.clone();
+    two.expect_receipts[1].keys_sha256 = Some("0".repeat(64));
+    world
+        .judge(&Toy::new(), two)
+        .rejected("the receipt is of other keys");
     against(&|r| drop(r.slices.pop())).rejected("the receipt has no slice 1");
     // A weaker verdict than then: not accepted; a stronger one: it is.
     let mut unproven = World::new();
     unproven.results(|r| r.slices[1].proof_execution = None);
     let demands = Demands {
-        expect_receipt: Some(receipt.clone()),
+        expect_receipts: vec![receipt.clone()],
         ..Demands::default()
     };
     let mut loose = demands.clone();
-    loose.expect_receipt.as_mut().unwrap().keys_sha256 = None;
+    loose.expect_receipts[0].keys_sha256 = None;
     loose.expect_keys = unproven
         .judge(&Toy::new(), Demands::default())
         .report()

@@ -91,7 +91,7 @@ impl<'a, E: Evidence, C: Again<E::File>> Verification<'a, E, C> {
             .validate()
             .map_err(|e| Refused::Model(e.to_string()))?;
         let identity = model.compute_identity();
-        let demands = demands.with_receipt();
+        let demands = demands.with_receipts();
         if let Some(objection) = demands.objection() {
             return Err(Refused::Demand(objection));
         }
@@ -177,7 +177,7 @@ impl<'a, E: Evidence, C: Again<E::File>> Verification<'a, E, C> {
             report.fidelity_by = results.fidelity.as_ref().map(|_| MeasuredBy::Prover);
         }
         keys::compare(&self.demands, report);
-        if let Some(receipt) = &self.demands.expect_receipt {
+        for receipt in &self.demands.expect_receipts {
             let differences = receipt::differences(receipt, report);
             report.failures.extend(differences);
         }

@@ -128,6 +128,8 @@ pub enum Command {
     Verify(stages::Verify),
     /// Pack what a verifier needs of a run into one file
     Export(stages::Export),
+    /// Make a key that signs what you verified
+    Keygen(stages::Keygen),
     /// Slice, compile, run, prove and verify
     #[command(visible_alias = "fr")]
     FullRun(stages::FullRun),

@@ -123,6 +123,18 @@ pub struct Verify {
     /// A receipt of somebody you trust: expects its model, keys, input and output, and no weaker verdict
     #[arg(long, value_name = "FILE")]
     pub expect_receipt: Option<PathBuf>,
+    /// An attestation of somebody you trust: as --expect-receipt, when it is signed by --public-key
+    #[arg(long, value_name = "FILE", requires = "public_key")]
+    pub expect_attestation: Option<PathBuf>,
+    /// The key that the expected attestation must be signed by (PEM)
+    #[arg(long, value_name = "FILE", requires = "expect_attestation")]
+    pub public_key: Option<PathBuf>,
+    /// Sign the receipt with this private key, when the claim is accepted (PEM, see "dsperse keygen")
+    #[arg(long, value_name = "KEY")]
+    pub attest: Option<PathBuf>,
+    /// Where the attestation goes [default: RUN/attestation.json, or beside the .dsproof file]
+    #[arg(long, value_name = "FILE", requires = "attest")]
+    pub attestation: Option<PathBuf>,
     /// Relative tolerance of recomputations; 0 compares bit for bit [default: 0]
     #[arg(long, value_name = "REL", allow_negative_numbers = true)]
     pub tolerance: Option<f64>,
@@ -164,6 +176,17 @@ pub struct Export {
     /// The file to write
     #[arg(short, long, value_name = "FILE.dsproof")]
     pub output: Option<PathBuf>,
+}
+
+/// Arguments of `keygen`.
+#[derive(Debug, Clone, clap::Args)]
+#[command(
+    after_help = "Example:\n  dsperse keygen -o verifier.pem\n  dsperse verify lenet.dsproof --attest verifier.pem"
+)]
+pub struct Keygen {
+    /// Where the private key goes; the public key goes beside it, as NAME.pub.pem
+    #[arg(short, long, value_name = "FILE", default_value = "dsperse.pem")]
+    pub output: PathBuf,
 }
 
 /// What every slice must be.

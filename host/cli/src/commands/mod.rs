@@ -1,10 +1,12 @@
 //! One file per verb: arguments in, pipeline call, summary out.
 
 mod analyze;
+mod attestation;
 mod compile;
 mod convert;
 mod export;
 mod full_run;
+mod keygen;
 mod paths;
 mod plugin;
 mod policy;
@@ -33,6 +35,7 @@ pub fn execute(app: &App, command: Command) -> Result<Exit> {
         Command::Prove(args) => prove::execute(app, &args),
         Command::Verify(args) => verify::execute(app, &args),
         Command::Export(args) => export::execute(app, &args),
+        Command::Keygen(args) => keygen::execute(app, &args),
         Command::FullRun(args) => full_run::execute(app, &args),
         Command::Analyze(args) => analyze::execute(app, &args),
         Command::Report(args) => report::execute(app, &args),

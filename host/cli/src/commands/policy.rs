@@ -3,6 +3,7 @@
 //! Keys are the names of the flags with underscores. A flag that is given beside the file
 //! adds a demand or replaces the file's value; no flag takes a demand back.
 
+use super::attestation;
 use crate::args::stages::{Require, Verify};
 use crate::commands::{compile, verify};
 use crate::error::{Result, UserError};
@@ -106,6 +107,7 @@ pub fn options(args: &Verify) -> Result<VerifyOptions> {
         expect_model: args.expect_model.clone().or(file.expect_model),
         expect_keys: args.expect_keys.clone().or(file.expect_keys),
         expect_receipt: args.expect_receipt.clone(),
+        attested: attestation::expected(args)?,
         tolerance: args.tolerance.or(file.tolerance).unwrap_or(0.0),
         policy: Policy {
             proof: flags.proof || file.require_proof,

@@ -1,6 +1,6 @@
 //! `verify`.
 
-use super::{paths, policy, run::fidelity};
+use super::{attestation, paths, policy, run::fidelity};
 use crate::app::App;
 use crate::args::Isolation;
 use crate::args::stages::{Require, RunOf, Verify};
@@ -33,11 +33,23 @@ pub fn execute(app: &App, args: &Verify) -> Result<Exit> {
         ));
     }
     let options = policy::options(args)?;
+    let signer = args
+        .attest
+        .as_deref()
+        .map(attestation::signer)
+        .transpose()?;
     let report = app.with_session(Some(&args.limits), |session| {
         let report = judge(session, &run, &data, &options)?;
         // What was unpacked goes away; only a receipt that was asked for stays.
         if packed.is_none() || args.receipt.is_some() {
             write_receipt(&report, &run, args.receipt.as_deref())?;
+        }
+        if let Some(key) = &signer {
+            attestation::write(
+                &report.receipt(),
+                key,
+                &attestation_path(args, &run, packed.is_some()),
+            )?;
         }
         if packed.is_none() {
             note(&run, &report);
@@ -49,6 +61,16 @@ pub fn execute(app: &App, args: &Verify) -> Result<Exit> {
     }
     app.print(&text(&report), &report);
     Ok(exit(&report))
+}
+
+/// Where the attestation goes.
+fn attestation_path(args: &Verify, run: &Path, packed: bool) -> PathBuf {
+    let named = args.of.run_dir.as_ref().or(args.of.run.as_ref());
+    match (&args.attestation, named) {
+        (Some(path), _) => path.clone(),
+        (None, Some(file)) if packed => file.with_extension("attestation.json"),
+        _ => run.join("attestation.json"),
+    }
 }
 
 /// The packed proof that is named in place of a run.

@@ -13,7 +13,7 @@ use crate::event::Event;
 use crate::schedule::{self, Task};
 use crate::session::Session;
 use checker::Plugins;
-use dsperse_documents::{Require, VerificationReport};
+use dsperse_documents::{Receipt, Require, VerificationReport};
 use dsperse_router::Policy;
 use dsperse_store::atomic::read_document;
 use dsperse_store::{RunDir, SliceStore, Tensor, read_inputs, read_outputs};
@@ -40,6 +40,8 @@ pub struct VerifyOptions {
     /// A receipt of somebody whom the verifier trusts: pins model, keys, input and output,
     /// and no verdict may be weaker.
     pub expect_receipt: Option<PathBuf>,
+    /// The receipt of an attestation, whose signature holds: as `expect_receipt`.
+    pub attested: Option<Receipt>,
     /// Relative tolerance of recomputations; 0 is bit for bit.
     pub tolerance: f64,
     /// Largest error of the output against the float model; `None` is what the slices were
@@ -62,12 +64,13 @@ pub struct VerifyOptions {
 impl VerifyOptions {
     fn demands(&self, session: &Session<'_>) -> Result<Demands> {
         let receipt = self.expect_receipt.as_deref().map(read_document);
+        let receipts = [receipt.transpose()?, self.attested.clone()];
         let errors = [self.max_error, session.limits.max_error];
         Ok(Demands {
             require: self.require,
             expect_model: self.expect_model.clone(),
             expect_keys: self.expect_keys.clone(),
-            expect_receipt: receipt.transpose()?,
+            expect_receipts: receipts.into_iter().flatten().collect(),
             tolerance: self.tolerance,
             max_error: errors.into_iter().flatten().reduce(f64::min),
             policy: self.policy.clone(),

@@ -152,3 +152,81 @@ fn a_packed_proof_that_was_tampered_with_is_rejected() {
     }
     place.call("export model/run -o wrong.zip").exits(2);
 }
+
+#[test]
+fn attestations_are_signed_and_expected() {
+    let (place, run) = exported();
+    let refused = |line: &str, code: i32, words: &str| {
+        let ran = place.call(line);
+        let said = ran.stdout + &ran.stderr;
+        assert_eq!(ran.code, code, "{line}: {said}");
+        assert!(said.contains(words), "{line}: {said}");
+    };
+    place.call("keygen -o a.pem").exits(0);
+    place.call("keygen -o b.pem").exits(0);
+    refused("keygen -o a.pem", 3, "can't write the key");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let about = fs::metadata(place.path("a.pem")).expect("the key");
+        assert_eq!(about.permissions().mode() & 0o777, 0o600);
+    }
+    place.call("verify p.dsproof --attest a.pem").exits(0);
+    let file = place.path("p.attestation.json");
+    let good = fs::read(&file).expect("an attestation");
+    let expect = "verify p.dsproof --expect-attestation p.attestation.json --public-key";
+    let v = place
+        .call(&format!("{expect} a.pub.pem --json"))
+        .exits(0)
+        .json();
+    assert_eq!(v["slices"][0]["keys"], "pinned");
+    refused(
+        &format!("{expect} b.pub.pem"),
+        1,
+        "none of its 1 signatures is by the key",
+    );
+    refused(&format!("{expect} a.pem"), 3, "it is no public ed25519 key");
+    refused(
+        "verify p.dsproof --expect-attestation p.attestation.json",
+        2,
+        "--public-key",
+    );
+    refused(
+        "verify p.dsproof --attest a.pub.pem",
+        3,
+        "it is no private ed25519 key",
+    );
+    refused("verify p.dsproof --attest none.pem", 3, "can't read");
+    // The payload with another letter in it.
+    let mut altered: serde_json::Value = serde_json::from_slice(&good).expect("JSON");
+    let payload = altered["payload"].as_str().expect("text");
+    let at = payload.len() / 2;
+    let other = if &payload[at..=at] == "A" { "B" } else { "A" };
+    altered["payload"] = format!("{}{other}{}", &payload[..at], &payload[at + 1..]).into();
+    fs::write(&file, altered.to_string()).expect("a write");
+    refused(&format!("{expect} a.pub.pem"), 1, "is refused: none of its");
+    fs::write(&file, &good).expect("a write");
+    // Of another output: a claim of the same model on another input.
+    place.edit_json("model/input.json", |v| v["input_data"][0][5] = 0.5.into());
+    place.call("full-run -m model --strategy layer").exits(0);
+    let other = place.newest_run();
+    assert_ne!(run, other);
+    refused(
+        &format!(
+            "verify {other} model/slices --expect-attestation p.attestation.json --public-key a.pub.pem"
+        ),
+        1,
+        "the receipt is of another output",
+    );
+    // What is not accepted is not attested, and an older attestation does not stay.
+    let bytes = fs::read(place.path("p.dsproof")).expect("the file");
+    let mut bad = entries(&bytes);
+    for (name, content) in &mut bad {
+        if name.contains("proof.bin") {
+            content[40] ^= 1;
+        }
+    }
+    fs::write(place.path("p.dsproof"), zipped(&bad)).expect("a write");
+    refused("verify p.dsproof --attest a.pem", 1, "nothing is attested");
+    assert!(!file.exists());
+}
