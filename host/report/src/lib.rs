@@ -8,7 +8,7 @@
 //! - [`state`], [`reasons`], [`jobs`]: what became of a slice, why it is not proven, who ran
 //!   what when;
 //! - [`fold`], [`graph`]: repeated blocks, and the drawing of the model;
-//! - [`plots`], [`tables`], [`mod@trace`]: plots as SVG, their data as CSV, the trace;
+//! - [`plots`], [`mod@tables`], [`mod@trace`]: plots as SVG, their data as CSV, the trace;
 //! - [`view`]: all of that as the words and numbers of the page; the templates in
 //!   `src/templates` put them in their places and hold no logic;
 //! - [`render`]: templates, style and script in one file, under a content security policy.
