@@ -304,7 +304,13 @@ impl Content {
 fn unmeasured(value: &mut Value) {
     match value {
         Value::Object(map) => {
-            for key in ["seconds", "cpu_seconds", "peak_bytes", "started"] {
+            for key in [
+                "seconds",
+                "cpu_seconds",
+                "peak_bytes",
+                "started",
+                "started_at",
+            ] {
                 map.remove(key);
             }
             map.values_mut().for_each(unmeasured);
