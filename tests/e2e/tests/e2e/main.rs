@@ -10,6 +10,7 @@ mod full_run;
 mod handover;
 mod interrupt;
 mod kills;
+mod kinds;
 mod plugins;
 mod policy;
 mod pty;
