@@ -73,7 +73,7 @@ fn check(kind: &str, wanted: &Wanted) {
         for (a, b) in found.iter().zip(&data) {
             assert!((a - b).abs() <= wanted.error * scale, "{name}: {a}, {b}");
         }
-        if data.len() % wanted.row == 0 {
+        if data.len().is_multiple_of(wanted.row) {
             for (a, b) in found.chunks(wanted.row).zip(data.chunks(wanted.row)) {
                 assert_eq!(largest(a), largest(b), "{name}");
             }
