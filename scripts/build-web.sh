@@ -21,7 +21,7 @@ say "WebAssembly"
 # Two gigabytes at most: more is a refusal, and not a page that takes the machine with it. No
 # path of this machine goes into the module.
 export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="-C link-arg=--max-memory=2147483648 --remap-path-prefix=$root=dsperse --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo"
-build=(build --release --locked --manifest-path bindings/web/Cargo.toml --target wasm32-unknown-unknown --target-dir "$target")
+build=(build --release --manifest-path bindings/web/Cargo.toml --target wasm32-unknown-unknown --target-dir "$target")
 if command -v rustup >/dev/null; then
     rustup target add wasm32-unknown-unknown >&2
     cargo "${build[@]}"

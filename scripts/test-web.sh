@@ -38,7 +38,7 @@ mkdir -p "$target/web-tests/types/node_modules"
 ln -sfn "$dist/npm" "$target/web-tests/types/node_modules/dsperse-verify"
 cp "$tests/types.ts" "$target/web-tests/types/"
 "$target/web-tests/node_modules/.bin/tsc" --noEmit --strict --module nodenext --target es2022 --lib es2022,dom \
-    --types "" "$target/web-tests/types/types.ts"
+    "$target/web-tests/types/types.ts"
 
 if [ "${1:-}" != --no-page ]; then
     DSPERSE_WEB_TOOLS="$target/web-tests/node_modules/" DSPERSE_WEB_SHOTS="$target/web-tests/shots" \
