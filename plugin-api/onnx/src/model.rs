@@ -17,7 +17,7 @@ pub enum Dim {
     Known(u64),
     /// A name (`batch`).
     Named(String),
-    /// Nothing at all, or a negative number, which some writers use for "open".
+    /// Nothing at all, a negative number, or `?`, which some writers use for "open".
     Open,
 }
 
@@ -457,7 +457,10 @@ impl ValueInfoProto {
                     Some(dimension::Value::DimValue(n)) => {
                         u64::try_from(*n).map_or(Dim::Open, Dim::Known)
                     }
-                    Some(dimension::Value::DimParam(s)) if !s.is_empty() => Dim::Named(s.clone()),
+                    // A name without a letter or digit ("?") names nothing: two of them may differ.
+                    Some(dimension::Value::DimParam(s)) if s.contains(char::is_alphanumeric) => {
+                        Dim::Named(s.clone())
+                    }
                     _ => Dim::Open,
                 })
                 .collect(),
@@ -592,6 +595,8 @@ mod tests {
         assert_eq!(v.shape(), None);
         assert_eq!(v.dtype(), DataType::F16);
         assert_eq!(ValueInfoProto::default().dims(), None);
+        let v = ValueInfoProto::tensor("x", DataType::F16, &[Dim::Named("?".into())]);
+        assert_eq!(v.dims(), Some(vec![Dim::Open]));
     }
 
     #[test]
