@@ -2,33 +2,42 @@
 
 use dsperse_e2e::{Place, Ran};
 use dsperse_onnx::{
-    DataType, GraphProto, ModelProto, NodeProto, Tensor, TensorProto, ValueInfoProto, Values,
+    AttributeProto, DataType, GraphProto, ModelProto, NodeProto, Tensor, TensorProto,
+    ValueInfoProto, Values,
 };
 use serde_json::Value;
 use std::fs;
 
-/// x → MatMul → Relu → Exp → 1/· → MatMul → y. Every operator is in the list of sumcheck,
-/// but it divides by a computed tensor only in a layer normalisation.
-fn reciprocal(place: &Place) {
+/// x → MatMul → Relu → Exp → Cast → ·/3 → Cast → MatMul → y. Every operator is in the list of
+/// sumcheck, but it does not divide computed integers.
+fn integer_division(place: &Place) {
     let weights = |name: &str, dims: &[usize]| -> TensorProto {
         let values = (0..dims.iter().product()).map(|i: usize| (i as f32).sin());
         let values = Values::F32(values.collect());
         Tensor::new(dims.to_vec(), values).unwrap().to_proto(name)
     };
     let value = |name: &str| ValueInfoProto::concrete(name, DataType::F32, &[1, 4]);
+    let cast = |from: &str, to: &str, dtype: DataType| {
+        let number = AttributeProto::from_int("to", dtype.number().into());
+        NodeProto::new("Cast", &[from], &[to]).with(number)
+    };
     let graph = GraphProto {
         node: vec![
             NodeProto::new("MatMul", &["x", "w1"], &["a"]),
             NodeProto::new("Relu", &["a"], &["b"]),
             NodeProto::new("Exp", &["b"], &["c"]),
-            NodeProto::new("Div", &["k", "c"], &["d"]),
+            cast("c", "i", DataType::I64),
+            NodeProto::new("Div", &["i", "three"], &["q"]),
+            cast("q", "d", DataType::F32),
             NodeProto::new("MatMul", &["d", "w2"], &["y"]),
         ],
         input: vec![value("x")],
         output: vec![value("y")],
         initializer: vec![
             weights("w1", &[4, 4]),
-            weights("k", &[1, 4]),
+            Tensor::new(vec![], Values::I64(vec![3]))
+                .unwrap()
+                .to_proto("three"),
             weights("w2", &[4, 4]),
         ],
         ..GraphProto::default()
@@ -60,9 +69,9 @@ fn slice(place: &Place) -> Ran {
 #[test]
 fn what_the_list_allows_and_supports_declines_stands_alone() {
     let place = Place::new();
-    reciprocal(&place);
+    integer_division(&place);
     let ran = slice(&place);
-    assert_eq!(slices(&ran), ["Exp MatMul Relu", "Div", "MatMul"]);
+    assert_eq!(slices(&ran), ["Cast Exp MatMul Relu", "Div", "Cast MatMul"]);
     assert!(ran.stderr.contains("asking backends"), "{}", ran.stderr);
     assert_eq!(slices(&slice(&place)), slices(&ran), "every time");
     // And so it is proven.
@@ -87,7 +96,7 @@ fn backends_that_fail_or_are_not_ready_are_named_and_do_not_count() {
         ("none", ""),
     ] {
         let place = Place::with_plugins(&["onnx", "sumcheck", "faulty"]);
-        reciprocal(&place);
+        integer_division(&place);
         fs::write(
             place.path("dsperse.toml"),
             format!("[backend.faulty]\nfault = \"{fault}\"\nat = \"supports\"\n"),
@@ -96,10 +105,10 @@ fn backends_that_fail_or_are_not_ready_are_named_and_do_not_count() {
         let ran = slice(&place);
         if fault == "none" {
             // It takes anything, so there is nothing to cut.
-            assert_eq!(slices(&ran), ["Div Exp MatMul Relu"]);
+            assert_eq!(slices(&ran), ["Cast Div Exp MatMul Relu"]);
             assert!(!ran.stderr.contains("warning"), "{}", ran.stderr);
         } else {
-            assert_eq!(slices(&ran), ["Exp MatMul Relu", "Div", "MatMul"]);
+            assert_eq!(slices(&ran), ["Cast Exp MatMul Relu", "Div", "Cast MatMul"]);
             assert!(ran.stderr.contains(warning), "{fault}: {}", ran.stderr);
         }
     }
