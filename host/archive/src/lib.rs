@@ -1,7 +1,7 @@
 //! Reading archives as hostile input.
 //!
 //! Before anything is extracted, the whole directory of the archive is checked: names
-//! (see [`crate::paths::objection`]), links and special files, duplicates, names that
+//! (see [`dsperse_documents::paths::objection`]), links and special files, duplicates, names that
 //! collide when case is folded or that are a file and a directory at once, entries that
 //! share bytes, methods and encryption. Sizes are counted while inflating; what the
 //! headers promise is only ever an upper bound.
