@@ -105,22 +105,15 @@ impl Weight {
 
     /// `sum weight * values`; missing values are 0.
     pub fn inner(&self, values: &[F]) -> EF {
-        let Split { high, low } = self.split();
-        values
-            .par_chunks(low.len())
-            .zip(&high)
-            .map(|(chunk, &h)| {
-                let mut sum = WideSum::default();
-                for (&w, &v) in low.iter().zip(chunk) {
-                    sum.add_base(w, v);
-                }
-                sum.value() * h
-            })
-            .reduce(|| EF::ZERO, |a, b| a + b)
+        self.sum(values, WideSum::add_base)
     }
 
     /// The same for values in the challenge field.
     pub fn inner_ext(&self, values: &[EF]) -> EF {
+        self.sum(values, WideSum::add)
+    }
+
+    fn sum<T: Copy + Sync>(&self, values: &[T], add: impl Fn(&mut WideSum, EF, T) + Sync) -> EF {
         let Split { high, low } = self.split();
         values
             .par_chunks(low.len())
@@ -128,7 +121,7 @@ impl Weight {
             .map(|(chunk, &h)| {
                 let mut sum = WideSum::default();
                 for (&w, &v) in low.iter().zip(chunk) {
-                    sum.add(v, w);
+                    add(&mut sum, w, v);
                 }
                 sum.value() * h
             })
