@@ -13,9 +13,9 @@
 //! it back. After Jacob et al. (2018), per-channel weights, and Nagel et al. (2019),
 //! equalisation across layers.
 
+use super::Quantiser;
 use super::builder::Quantity;
 use super::scale::{HEADROOM, exponent_for, limits};
-use super::{Quantiser, ir};
 use crate::array::{Array, strides};
 use crate::error::Result;
 use crate::graph::Id;
@@ -170,22 +170,7 @@ impl Quantiser<'_> {
         if up.iter().all(|&u| u == 0) {
             return Ok(tensor);
         }
-        let factors = Array {
-            shape: vec![up.len()],
-            data: up.iter().map(|&u| 2f64.powi(u)).collect(),
-        };
-        let factors = self.weight(&factors, 0)?;
-        let labels: Vec<u8> = (0..self.b.shape(tensor).len())
-            .map(|i| b'a' + i as u8)
-            .collect();
-        let of_axis = vec![labels[axis]];
-        self.push(ir::Op::Einsum {
-            a: tensor,
-            b: factors.tensor,
-            a_labels: labels.clone(),
-            b_labels: of_axis,
-            out_labels: labels,
-        })
+        self.times_along(tensor, axis, up.iter().map(|&u| 2f64.powi(u)).collect())
     }
 
     /// The channels of a wired tensor; `None` when they are spread over several dimensions,

@@ -4,7 +4,6 @@ use super::Quantiser;
 use super::builder::Quantity;
 use super::ir;
 use super::scale::{exponent_for, limits};
-use crate::array::Array;
 use crate::error::Result;
 use crate::graph::{Id, Op};
 use dsperse_sumcheck_verifier::program::TensorId;
@@ -108,37 +107,17 @@ impl Quantiser<'_> {
         if !(most.is_finite() && multipliers.iter().all(|m| *m < 2f64.powi(room + 1))) {
             return Err(self.refuse("its scale does not fit the values"));
         }
-        let mut requant = ir::Op::Requant {
-            input: value.tensor,
-            multiplier: multipliers[0].max(1.0) as i64,
+        let (input, multiplier) = match axis {
+            Some(axis) => (self.times_along(value.tensor, axis, multipliers)?, 1),
+            None => (value.tensor, multipliers[0].max(1.0) as i64),
+        };
+        let rounded = self.push(ir::Op::Requant {
+            input,
+            multiplier,
             shift: shift as u32,
             lo: (lo - zero) as i64,
             hi: (hi - zero) as i64,
-        };
-        if let (
-            Some(axis),
-            ir::Op::Requant {
-                input, multiplier, ..
-            },
-        ) = (axis, &mut requant)
-        {
-            let count = multipliers.len();
-            let array = Array::new(vec![count], multipliers);
-            let array = array.ok_or_else(|| self.refuse("its scales have a wrong size"))?;
-            let scales = self.weight(&array, 0)?;
-            let labels: Vec<u8> = (0..self.b.shape(value.tensor).len())
-                .map(|i| b'a' + i as u8)
-                .collect();
-            *multiplier = 1;
-            *input = self.push(ir::Op::Einsum {
-                a: value.tensor,
-                b: scales.tensor,
-                a_labels: labels.clone(),
-                b_labels: vec![labels[axis]],
-                out_labels: labels,
-            })?;
-        }
-        let rounded = self.push(requant)?;
+        })?;
         let tensor = self.b.affine(vec![(rounded, 1)], zero as i64);
         let tensor = tensor.map_err(|e| self.refuse(e))?;
         Ok(Quantity {

@@ -107,15 +107,4 @@ impl Quantiser<'_> {
             constant: 1,
         })
     }
-
-    fn times(&mut self, a: TensorId, b: TensorId) -> Result<TensorId> {
-        let labels: Vec<u8> = (0..self.b.shape(a).len()).map(|i| b'a' + i as u8).collect();
-        self.push(ir::Op::Einsum {
-            a,
-            b,
-            a_labels: labels.clone(),
-            b_labels: labels.clone(),
-            out_labels: labels,
-        })
-    }
 }

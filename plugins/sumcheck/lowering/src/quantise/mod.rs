@@ -378,9 +378,8 @@ impl Quantiser<'_> {
             } => *limits,
             _ => (i64::MIN, i64::MAX),
         };
-        if let Some((least, most)) = self.whole_limits(id).or(Some((-WHOLE, WHOLE - 1))) {
-            (lo, hi) = (lo.max(least), hi.min(most));
-        }
+        let (least, most) = self.whole_limits(id).unwrap_or((-WHOLE, WHOLE - 1));
+        (lo, hi) = (lo.max(least), hi.min(most));
         for node in &self.graph.nodes {
             if let Op::Select { input, dim, ids } = &node.op
                 && *ids == id
@@ -394,6 +393,46 @@ impl Quantiser<'_> {
     fn round(&mut self, value: Quantity, exponent: i32, lo: i64, hi: i64) -> Result<Quantity> {
         let rounded = self.b.round(value, exponent, lo, hi);
         rounded.map_err(|e| self.refuse(e))
+    }
+
+    /// One label for each dimension of a tensor.
+    fn labels(&self, tensor: TensorId) -> Vec<u8> {
+        let dims = 0..self.b.shape(tensor).len();
+        dims.map(|i| b'a' + i as u8).collect()
+    }
+
+    /// Product of two tensors of one shape, element by element; virtual.
+    fn times(&mut self, a: TensorId, b: TensorId) -> Result<TensorId> {
+        let labels = self.labels(a);
+        self.push(ir::Op::Einsum {
+            a,
+            b,
+            a_labels: labels.clone(),
+            b_labels: labels.clone(),
+            out_labels: labels,
+        })
+    }
+
+    /// Product with one whole constant for each index along an axis; virtual.
+    fn times_along(
+        &mut self,
+        tensor: TensorId,
+        axis: usize,
+        factors: Vec<f64>,
+    ) -> Result<TensorId> {
+        let factors = Array {
+            shape: vec![factors.len()],
+            data: factors,
+        };
+        let factors = self.weight(&factors, 0)?;
+        let labels = self.labels(tensor);
+        self.push(ir::Op::Einsum {
+            a: tensor,
+            b: factors.tensor,
+            a_labels: labels.clone(),
+            b_labels: vec![labels[axis]],
+            out_labels: labels,
+        })
     }
 
     /// A weight tensor at a given exponent.

@@ -236,14 +236,7 @@ impl Quantiser<'_> {
             }
             None => x.tensor,
         };
-        let labels: Vec<u8> = (0..rank).map(|i| b'a' + i as u8).collect();
-        let squares = self.push(ir::Op::Einsum {
-            a: d,
-            b: d,
-            a_labels: labels.clone(),
-            b_labels: labels.clone(),
-            out_labels: labels,
-        })?;
+        let squares = self.times(d, d)?;
         let total = self.push(ir::Op::Wire {
             input: squares,
             factors: sum_factors(rank, axes),
