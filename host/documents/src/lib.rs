@@ -43,7 +43,7 @@ pub use dsperse_plugin_api::{
 };
 pub use model::{
     Edge, ExternalFile, ModelError, ModelFile, ModelMetadata, Rewrite, SliceSummary, Strategy,
-    derive_edges,
+    derive_edges, operator_words,
 };
 pub use run::{
     Claim, DEFAULT_MAX_ERROR, Engine, Fallback, Fidelity, RunMetadata, RunResults, RunSlice,

@@ -55,6 +55,17 @@ pub struct Strategy {
     pub extra: Extra,
 }
 
+/// Operators for a table or a sentence, with how often each occurs: `Gemm, Relu ×2`.
+#[must_use]
+pub fn operator_words<'a>(operators: impl IntoIterator<Item = (&'a String, &'a u64)>) -> String {
+    let word = |(operator, n): (&String, &u64)| match n {
+        1 => operator.clone(),
+        n => format!("{operator} ×{n}"),
+    };
+    let words: Vec<String> = operators.into_iter().map(word).collect();
+    words.join(", ")
+}
+
 /// What the whole model's metadata says of one slice.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SliceSummary {

@@ -7,7 +7,7 @@ use crate::fold::Stretch;
 use crate::state::{self, State};
 use crate::subject::Subject;
 use crate::text;
-use dsperse_documents::{SliceMetadata, TensorInfo};
+use dsperse_documents::{SliceMetadata, TensorInfo, operator_words};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -120,20 +120,11 @@ pub fn operators(slice: &SliceMetadata) -> String {
             .unwrap_or(TELLING.len())
     };
     list.sort_by_key(|(op, _)| (place(op), op.as_str()));
-    let words: Vec<String> = list
-        .into_iter()
-        .map(|(op, n)| {
-            if *n == 1 {
-                op.clone()
-            } else {
-                format!("{op} ×{n}")
-            }
-        })
-        .collect();
+    let words = operator_words(list);
     if words.is_empty() {
         "no operators".to_owned()
     } else {
-        words.join(", ")
+        words
     }
 }
 

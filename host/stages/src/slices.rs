@@ -163,18 +163,7 @@ pub fn rewritten(backend: &Descriptor, slice: &SliceMetadata) -> Vec<String> {
 /// Operators for a table: `Gemm, Relu ×2`.
 #[must_use]
 pub fn operator_words(slice: &SliceMetadata) -> String {
-    let words: Vec<String> = slice
-        .operators
-        .iter()
-        .map(|(op, n)| {
-            if *n == 1 {
-                op.clone()
-            } else {
-                format!("{op} ×{n}")
-            }
-        })
-        .collect();
-    words.join(", ")
+    dsperse_documents::operator_words(&slice.operators)
 }
 
 /// Fails when slices come from a bundle without ONNX files.

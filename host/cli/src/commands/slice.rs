@@ -131,20 +131,9 @@ pub fn summary(sliced: &Sliced, analysis: Option<&PathBuf>) -> String {
         &[0, 2, 3, 4],
     );
     for s in &sliced.model.slices {
-        let operators: Vec<String> = s
-            .operators
-            .iter()
-            .map(|(op, n)| {
-                if *n == 1 {
-                    op.clone()
-                } else {
-                    format!("{op} ×{n}")
-                }
-            })
-            .collect();
         table.row(vec![
             s.index.to_string(),
-            operators.join(", "),
+            dsperse_documents::operator_words(&s.operators),
             numbers::count(s.parameters),
             numbers::count(s.macs),
             numbers::bytes(s.payload_size),
