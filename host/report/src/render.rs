@@ -75,6 +75,7 @@ fn environment() -> Result<Environment<'static>> {
         }
     });
     env.add_template("macros.html", include_str!("templates/macros.html"))?;
+    env.add_template("head.html", include_str!("templates/head.html"))?;
     env.add_template("page.html", include_str!("templates/page.html"))?;
     env.add_template("compare.html", include_str!("templates/compare.html"))?;
     Ok(env)
@@ -144,6 +145,7 @@ mod tests {
     fn the_templates_hold_no_address_and_no_inline_style() {
         for file in [
             include_str!("templates/macros.html"),
+            include_str!("templates/head.html"),
             include_str!("templates/page.html"),
             include_str!("templates/compare.html"),
             STYLE,
