@@ -35,6 +35,8 @@ impl Terminal {
         let (master, slave) = open();
         let again = || slave.try_clone().expect("a descriptor");
         command.stdin(again()).stdout(again()).stderr(again());
+        // Without a kind of terminal nothing is redrawn, and not every machine sets one.
+        command.env("TERM", "xterm");
         // SAFETY: what runs between fork and exec are two system calls; they allocate
         // nothing and take no lock.
         unsafe {
