@@ -252,17 +252,17 @@ impl App {
             Arc::new(move |e| progress.handle(e)),
         )?;
         if needs_backend && host.plugins().is_empty() {
-            let mut error =
-                UserError::from(dsperse_stages::Error::backend("no backend could be loaded"));
-            error.hint = Some(match host.skipped().first() {
-                Some(skipped) => format!("{skipped}; see \"dsperse plugin list\""),
-                None => "give the directory of the plugins with --plugins".to_owned(),
-            });
-            return Err(error);
+            return Err(crate::nothing::loaded(&host));
         }
         let result = work(&session);
         self.progress.finish();
         result
+    }
+
+    /// Tells what was chosen where the user left a choice open.
+    pub fn tell(&self, message: String) {
+        self.progress
+            .handle(&dsperse_stages::Event::Note { message });
     }
 
     /// Prints a part of the summary ahead of the rest.

@@ -5,6 +5,7 @@
 //! - [`commands`]: one file per verb: arguments in, pipeline call, summary out;
 //! - [`app`]: what all commands share (plugins, configuration, interruption);
 //! - [`console`], [`prompt`], [`output`]: progress, tables, questions, stdout;
+//! - [`nothing`]: what there is to say when no backend could be loaded;
 //! - [`error`], [`exit`]: the one error that users see, and the exit codes.
 
 mod app;
@@ -13,6 +14,7 @@ mod commands;
 mod console;
 mod error;
 mod exit;
+mod nothing;
 mod output;
 mod prompt;
 

@@ -94,6 +94,11 @@ pub enum Event {
         /// The line.
         line: String,
     },
+    /// What was chosen where the user left a choice open.
+    Note {
+        /// The sentence.
+        message: String,
+    },
     /// Something the user should know.
     Warning {
         /// The sentence.

@@ -1,6 +1,6 @@
 //! The plugin host: what a program holds for as long as it may call plugins.
 
-use crate::discovery::{Plugin, SkipKind, Skipped, inspect, scan};
+use crate::discovery::{Place, Plugin, SkipKind, Skipped, inspect, look, scan};
 use crate::engine::{DescribeError, Engine, Ran, Task, skip_kind};
 use crate::state::{Described, Stamp, State};
 use crate::{CallOptions, CallOutcome, CallParts, HostOptions, Reply, Request, Usage, check};
@@ -130,6 +130,13 @@ impl PluginHost {
     #[must_use]
     pub fn skipped(&self) -> &[Skipped] {
         &self.skipped
+    }
+
+    /// Every place that was searched, with what gave no backend there.
+    #[must_use]
+    pub fn places(&self) -> Vec<Place> {
+        let search = self.options.search.iter();
+        search.map(|place| look(place, &self.skipped)).collect()
     }
 
     /// The plugin whose backend has this name.

@@ -58,7 +58,7 @@ pub use call::{
     Request, Usage,
 };
 pub use conformance::WorkerCaller;
-pub use discovery::{Plugin, SkipKind, Skipped};
+pub use discovery::{Place, Plugin, SkipKind, Skipped, holds_libraries};
 pub use host::PluginHost;
 pub use options::{HostOptions, Isolation, Policy, SearchPath, SearchSource};
 pub use worker::{WORKER_SUBCOMMAND, is_worker, worker_main};

@@ -14,9 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 pub fn execute(app: &App, args: &Analyze) -> Result<Exit> {
-    let model = app
-        .prompt
-        .path(args.model.clone(), "the model", "-m PATH")?;
+    let model = paths::model_or_slices(app, args.model.clone())?;
     let options = AnalyzeOptions {
         cut: slice::cut(&args.cutting, args.routing.backend.as_deref(), None)?,
         dims: paths::dims(&args.dims),

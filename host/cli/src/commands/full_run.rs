@@ -31,7 +31,7 @@ pub fn execute(app: &App, args: &FullRun) -> Result<Exit> {
     let (dir, model) = match (&args.model, &args.slices) {
         (None, Some(slices)) => (paths::model_dir_of(slices)?, None),
         (given, _) => {
-            let model = app.prompt.path(given.clone(), "the model", "-m PATH")?;
+            let model = paths::model(app, given.clone())?;
             slice::model_file(&model)?;
             (slice::model_dir(&model), Some(model))
         }

@@ -38,6 +38,10 @@ pub fn usual_input(model_dir: &Path) -> Option<PathBuf> {
 /// The slices that a flag means. In a terminal a model without slices is sliced when the
 /// user says so.
 pub fn slices(app: &App, given: Option<PathBuf>) -> Result<PathBuf> {
+    let given = match given {
+        None => slices_here(app)?,
+        given => given,
+    };
     let path = app
         .prompt
         .path(given, "the path of the slices", "-s PATH")?;
@@ -83,7 +87,10 @@ pub fn run_and_slices(app: &App, args: &RunOf) -> Result<(PathBuf, PathBuf)> {
             ));
         }
     };
-    let given = given.cloned();
+    let given = match given {
+        Some(path) => Some(path.clone()),
+        None => run_here(app)?,
+    };
     let path = app
         .prompt
         .path(given, "the run", "RUN_DIR or --run-dir DIR")?;
@@ -118,6 +125,132 @@ pub fn run_and_slices(app: &App, args: &RunOf) -> Result<(PathBuf, PathBuf)> {
         None => dsperse_stages::run::slices_of(&run)?,
     };
     Ok((run, data))
+}
+
+/// The working directory, as a path.
+const HERE: &str = ".";
+
+/// The slices in the working directory: those that the path "." means, or its only bundle.
+/// A model without slices counts too, so that the error can say what is missing.
+fn slices_here(app: &App) -> Result<Option<PathBuf>> {
+    let taken = match dsperse_store::resolve(Path::new(HERE)) {
+        Ok(location) => Some((PathBuf::from(HERE), location.path)),
+        Err(dsperse_store::BundleError::NoSlices { .. }) => {
+            only(&["dsperse", "dslice"], "-s PATH")?.map(|file| (file.clone(), file))
+        }
+        Err(e) => return Err(dsperse_stages::Error::from(e).into()),
+    };
+    if let Some((path, what)) = taken {
+        app.tell(format!(
+            "no path given, taking the slices at \"{}\"",
+            shown(&what)
+        ));
+        return Ok(Some(path));
+    }
+    let model = dsperse_stages::slice::model_file(Path::new(HERE));
+    Ok(model.is_ok().then(|| PathBuf::from(HERE)))
+}
+
+/// The model in the working directory: `model.onnx`, or its only .onnx file.
+fn model_here(app: &App) -> Result<Option<PathBuf>> {
+    let usual = dsperse_stages::slice::model_file(Path::new(HERE)).ok();
+    let (path, file) = match usual {
+        Some(file) => (PathBuf::from(HERE), file),
+        None => match only(&["onnx"], "-m PATH")? {
+            Some(file) => (file.clone(), file),
+            None => return Ok(None),
+        },
+    };
+    let file = file.strip_prefix(HERE).unwrap_or(&file);
+    app.tell(format!(
+        "no path given, taking the model \"{}\"",
+        shown(file)
+    ));
+    Ok(Some(path))
+}
+
+/// The runs in the working directory.
+fn run_here(app: &App) -> Result<Option<PathBuf>> {
+    let found = newest_run(Path::new(HERE))?;
+    let Some(newest) = found else {
+        return Ok(None);
+    };
+    app.tell(format!(
+        "no path given, taking the runs at \"{HERE}\" (newest: \"{}\")",
+        shown(newest.strip_prefix(HERE).unwrap_or(&newest))
+    ));
+    Ok(Some(PathBuf::from(HERE)))
+}
+
+/// What `verify` judges when nothing is named: a run, or the only packed proof.
+pub fn judged_here(app: &App) -> Result<Option<PathBuf>> {
+    if newest_run(Path::new(HERE))?.is_some() {
+        return Ok(None);
+    }
+    let packed = only(&["dsproof"], "RUN_DIR")?;
+    if let Some(file) = &packed {
+        app.tell(format!("no path given, taking \"{}\"", file.display()));
+    }
+    Ok(packed)
+}
+
+/// The model that a flag means.
+pub fn model(app: &App, given: Option<PathBuf>) -> Result<PathBuf> {
+    let given = match given {
+        None => model_here(app)?,
+        given => given,
+    };
+    app.prompt.path(given, "the model", "-m PATH")
+}
+
+/// The model or the slices that a flag means.
+pub fn model_or_slices(app: &App, given: Option<PathBuf>) -> Result<PathBuf> {
+    let given = match given {
+        None => match model_here(app)? {
+            None => slices_here(app)?,
+            model => model,
+        },
+        given => given,
+    };
+    app.prompt.path(given, "the model", "-m PATH")
+}
+
+/// The run, or the slices, that a page is about.
+pub fn run_or_slices(app: &App, given: Option<PathBuf>) -> Result<PathBuf> {
+    let given = match given {
+        None => match run_here(app)? {
+            None => slices_here(app)?,
+            run => run,
+        },
+        given => given,
+    };
+    app.prompt.path(given, "the run, model or slices", "PATH")
+}
+
+/// The only file of the working directory that ends so.
+fn only(extensions: &[&str], flag: &str) -> Result<Option<PathBuf>> {
+    let entries = std::fs::read_dir(HERE)
+        .map_err(|e| dsperse_stages::Error::io("read", Path::new(HERE), &e))?;
+    let mut files: Vec<PathBuf> = entries
+        .flatten()
+        .map(|e| PathBuf::from(e.file_name()))
+        .filter(|f| {
+            let extension = f.extension().and_then(|e| e.to_str());
+            extension.is_some_and(|e| extensions.contains(&e)) && f.is_file()
+        })
+        .collect();
+    files.sort();
+    if files.len() < 2 {
+        return Ok(files.pop());
+    }
+    let names: Vec<String> = files
+        .iter()
+        .map(|f| format!("\"{}\"", f.display()))
+        .collect();
+    Err(UserError::usage(
+        format!("several could be meant here: {}", names.join(", ")),
+        format!("say which with {flag}"),
+    ))
 }
 
 /// Sizes of open dimensions.

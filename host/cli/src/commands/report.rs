@@ -54,7 +54,7 @@ pub fn execute(app: &App, args: &Report) -> Result<Exit> {
 
 fn one(app: &App, args: &Report) -> Result<Exit> {
     let given = args.paths.first().cloned();
-    let path = app.prompt.path(given, "the run, model or slices", "PATH")?;
+    let path = paths::run_or_slices(app, given)?;
     let (subject, usual) = subject(args, &path)?;
     let html = dsperse_report::page(&subject)?;
     let file = args.output_file.clone().unwrap_or(usual);

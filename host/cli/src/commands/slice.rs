@@ -19,9 +19,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 pub fn execute(app: &App, args: &SliceArgs) -> Result<Exit> {
-    let model = app
-        .prompt
-        .path(args.model.clone(), "the model", "-m PATH")?;
+    let model = paths::model(app, args.model.clone())?;
     let dir = slice::model_dir(&model);
     let options = SliceOptions {
         cut: cut(&args.cutting, args.backend.as_deref(), None)?,

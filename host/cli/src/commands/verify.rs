@@ -21,6 +21,11 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 pub fn execute(app: &App, args: &Verify) -> Result<Exit> {
+    let mut args = args.clone();
+    if args.of.run.is_none() && args.of.run_dir.is_none() {
+        args.of.run = paths::judged_here(app)?;
+    }
+    let args = &args;
     let packed = unpacked(&args.of)?;
     let (run, data) = match &packed {
         Some(unpacked) => (unpacked.run(), unpacked.slices()),

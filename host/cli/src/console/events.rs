@@ -63,6 +63,7 @@ pub fn json(event: &Event) -> Option<Value> {
             "event": "log", "slice": slice, "backend": backend,
             "level": format!("{level:?}").to_lowercase(), "line": line,
         }),
+        Event::Note { message } => json!({"event": "note", "message": message}),
         Event::Warning { message, hint } => {
             json!({"event": "warning", "message": message, "hint": hint})
         }

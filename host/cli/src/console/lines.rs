@@ -122,6 +122,7 @@ impl Lines {
                     }
                 }
             }
+            Event::Note { message } => (Weight::Notable, format!("note: {}", field(message))),
             Event::Warning { message, hint } => {
                 (Weight::Important, self.warning(message, hint.as_deref()))
             }

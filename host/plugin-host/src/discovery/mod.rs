@@ -1,6 +1,7 @@
 //! Which files are candidates, and what can be told of them without running their code.
 
 mod inspect;
+mod place;
 mod scan;
 
 use crate::state::Stamp;
@@ -9,6 +10,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 pub(crate) use inspect::inspect;
+pub(crate) use place::look;
+pub use place::{Place, holds_libraries};
 pub(crate) use scan::scan;
 
 /// A library that was loaded, described itself and can be called.

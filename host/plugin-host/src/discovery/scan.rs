@@ -55,7 +55,7 @@ pub(crate) fn scan(search: &[SearchPath]) -> Found {
     found
 }
 
-fn libraries_in(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
+pub(crate) fn libraries_in(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;

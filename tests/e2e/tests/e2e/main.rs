@@ -8,6 +8,7 @@ mod fallbacks;
 mod files;
 mod full_run;
 mod handover;
+mod here;
 mod interrupt;
 mod kills;
 mod kinds;

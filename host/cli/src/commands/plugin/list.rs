@@ -41,6 +41,15 @@ pub fn execute(app: &App) -> Result<Exit> {
             let _ = writeln!(out, "  {s}");
         }
     }
+    let searched = &host.options().search;
+    out.push_str("searched, in this order:\n");
+    for place in searched {
+        let _ = writeln!(out, "  {} ({})", place.path.display(), place.source.words());
+    }
+    let searched: Vec<Value> = searched
+        .iter()
+        .map(|p| json!({"path": p.path, "source": p.source.words()}))
+        .collect();
     let skipped: Vec<Value> = host
         .skipped()
         .iter()
@@ -53,7 +62,7 @@ pub fn execute(app: &App) -> Result<Exit> {
         .collect();
     app.print(
         &out,
-        &json!({"schema": SCHEMA, "command": "plugin list", "plugins": plugins, "skipped": skipped}),
+        &json!({"schema": SCHEMA, "command": "plugin list", "plugins": plugins, "skipped": skipped, "searched": searched}),
     );
     Ok(Exit::Done)
 }
