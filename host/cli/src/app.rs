@@ -173,9 +173,13 @@ impl App {
     }
 
     /// Finds the plugins.
-    #[must_use]
-    pub fn plugins(&self) -> PluginHost {
-        PluginHost::discover(self.host_options())
+    ///
+    /// # Errors
+    /// When the configuration, which may say which versions it wants, can't be read.
+    pub fn plugins(&self) -> Result<PluginHost> {
+        let mut options = self.host_options();
+        options.requirements = self.config()?.require;
+        Ok(PluginHost::discover(options))
     }
 
     /// How plugins are found and run.
@@ -240,7 +244,8 @@ impl App {
         work: impl FnOnce(&Session<'_>) -> Result<T>,
     ) -> Result<T> {
         let config = self.config()?;
-        let host = self.plugins();
+        let host = self.plugins()?;
+        required(&host, &config)?;
         let executor = LocalExecutor::new(&host);
         let progress = self.progress.clone();
         let session = Session::new(
@@ -280,6 +285,41 @@ impl App {
             output::text(summary);
         }
     }
+}
+
+/// Compares what the configuration requires with what is loaded.
+fn required(host: &PluginHost, config: &Config) -> Result<()> {
+    for (name, range) in &config.require {
+        let found = host.get(name).map(|p| &p.descriptor.version);
+        if found.is_some_and(|v| range.matches(v)) {
+            continue;
+        }
+        let file = config.file.as_deref().unwrap_or(Path::new("dsperse.toml"));
+        let versions: Vec<String> = found
+            .into_iter()
+            .chain(
+                host.other_versions()
+                    .iter()
+                    .map(|p| &p.descriptor)
+                    .filter(|d| d.name == *name)
+                    .map(|d| &d.version),
+            )
+            .map(ToString::to_string)
+            .collect();
+        return Err(UserError {
+            exit: Exit::Backend,
+            message: format!(
+                "\"{}\" requires backend \"{name}\" {range}, found {}",
+                shown(file),
+                match versions.is_empty() {
+                    true => "none".to_owned(),
+                    false => versions.join(", "),
+                }
+            ),
+            hint: Some(format!("type: dsperse plugin add \"{name}@{range}\"")),
+        });
+    }
+    Ok(())
 }
 
 /// Limits of the command line over those of the configuration.

@@ -9,6 +9,9 @@
 //! timeout = "30m"              # per job
 //! memory = "4G"                # per job
 //!
+//! [require]                    # which versions of backends must be there, as cargo reads them
+//! ezkl = "^0.1"
+//!
 //! [backend.ezkl]               # options that the backend declares, see `plugin inspect`
 //! input_scale = 7
 //! ```
@@ -16,6 +19,7 @@
 use crate::error::{Error, Result};
 use dsperse_plugin_api::{Descriptor, OptionSpec, job::Options};
 use dsperse_router::Defaults;
+use semver::VersionReq;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,6 +35,8 @@ pub struct Config {
     pub timeout: Option<String>,
     /// `limits.memory` as it was written.
     pub memory: Option<String>,
+    /// Backends that must be loaded, and in which versions.
+    pub require: BTreeMap<String, VersionReq>,
     /// The file; `None` when there is none.
     pub file: Option<PathBuf>,
     backends: BTreeMap<String, toml::Table>,
@@ -78,15 +84,27 @@ impl Config {
                         config.backends.insert(name, options);
                     }
                 }
-                ("chain" | "fallback" | "limits" | "backend", other) => {
+                ("require", toml::Value::Table(require)) => {
+                    for (name, range) in require {
+                        let range = range.as_str().and_then(|r| VersionReq::parse(r).ok());
+                        let range = range.ok_or_else(|| {
+                            wrong(format!("\"require.{name}\" is no range of versions")).with_hint(
+                                "write ranges as cargo does: \"^0.2\", \">=1.0, <3\", \"=0.2.1\"",
+                            )
+                        })?;
+                        config.require.insert(name, range);
+                    }
+                }
+                ("chain" | "fallback" | "limits" | "backend" | "require", other) => {
                     return Err(wrong(format!(
                         "\"{key}\" has the wrong type: found {}",
                         other.type_str()
                     )));
                 }
                 _ => {
-                    return Err(wrong(format!("unknown key \"{key}\""))
-                        .with_hint("the keys are chain, fallback, [limits] and [backend.<name>]"));
+                    return Err(wrong(format!("unknown key \"{key}\"")).with_hint(
+                        "the keys are chain, fallback, [limits], [require] and [backend.<name>]",
+                    ));
                 }
             }
         }

@@ -206,6 +206,7 @@ mod tests {
         let descriptor = Descriptor::new("a", "1.2.3", "a backend");
         let options = Options::new();
         let backend = Loaded {
+            key: "a",
             descriptor: &descriptor,
             digest: "d1",
             options: &options,

@@ -7,7 +7,7 @@ use crate::job::{Control, Executor, Job, JobEvents, Operation};
 use crate::schedule::{self, Bounds};
 use dsperse_plugin_api::{Descriptor, Stage, job::Options};
 use dsperse_plugin_host::{CancelToken, PluginHost};
-use dsperse_router::Defaults;
+use dsperse_router::{Defaults, Spec};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,6 +51,8 @@ pub fn takes_target(descriptor: &Descriptor) -> bool {
 /// A backend that can be called, with its options.
 #[derive(Debug, Clone, Copy)]
 pub struct Loaded<'a> {
+    /// What it was asked for as: its name, or `name@version`.
+    pub key: &'a str,
     /// What it says of itself.
     pub descriptor: &'a Descriptor,
     /// SHA-256 of its library.
@@ -60,10 +62,10 @@ pub struct Loaded<'a> {
 }
 
 impl<'a> Loaded<'a> {
-    /// Its name.
+    /// What it is called, here and in what is recorded.
     #[must_use]
     pub fn name(&self) -> &'a str {
-        &self.descriptor.name
+        self.key
     }
     /// Whether it has a stage.
     #[must_use]
@@ -92,6 +94,10 @@ impl<'a> Loaded<'a> {
 
 /// A backend with its options, as the session keeps it.
 struct Backend {
+    /// `name@version`.
+    exact: String,
+    /// Whether the name alone means another version.
+    beside: bool,
     descriptor: Descriptor,
     digest: String,
     options: Options,
@@ -124,7 +130,7 @@ impl<'a> Session<'a> {
         cancel: CancelToken,
         events: Events,
     ) -> Result<Self> {
-        let loaded = host.plugins().iter();
+        let loaded = host.plugins().iter().chain(host.other_versions());
         Self::with_backends(
             loaded.map(|p| (p.descriptor.clone(), p.digest.clone())),
             executor,
@@ -136,7 +142,7 @@ impl<'a> Session<'a> {
     }
 
     /// The same for backends of which only descriptors and the digests of their libraries
-    /// are known here.
+    /// are known here. Of several versions of one name, the name means the first.
     ///
     /// # Errors
     /// As [`Session::new`].
@@ -148,20 +154,34 @@ impl<'a> Session<'a> {
         cancel: CancelToken,
         events: Events,
     ) -> Result<Self> {
-        let backends = backends
-            .into_iter()
-            .map(|(descriptor, digest)| {
-                let mut options = config.options(&descriptor)?;
-                if let Some(error) = limits.max_error.filter(|_| takes_target(&descriptor)) {
-                    options.insert(FIDELITY_TARGET.to_owned(), error.into());
+        let mut known: Vec<Backend> = Vec::new();
+        for (descriptor, digest) in backends {
+            let beside = known.iter().any(|b| b.descriptor.name == descriptor.name);
+            let mut options = match config.options(&descriptor) {
+                Ok(options) => options,
+                // The options are for the version that the name means.
+                Err(e) if beside => {
+                    tracing::info!(
+                        "{} {} is left out: {e}",
+                        descriptor.name,
+                        descriptor.version
+                    );
+                    continue;
                 }
-                Ok(Backend {
-                    options,
-                    descriptor,
-                    digest,
-                })
-            })
-            .collect::<Result<_>>()?;
+                Err(e) => return Err(e),
+            };
+            if let Some(error) = limits.max_error.filter(|_| takes_target(&descriptor)) {
+                options.insert(FIDELITY_TARGET.to_owned(), error.into());
+            }
+            known.push(Backend {
+                exact: format!("{}@{}", descriptor.name, descriptor.version),
+                beside,
+                options,
+                descriptor,
+                digest,
+            });
+        }
+        let backends = known;
         let session = Self {
             executor,
             backends,
@@ -207,20 +227,39 @@ impl<'a> Session<'a> {
         self.executor
     }
 
-    /// A backend by name.
+    /// A backend by name, or by `name@version`.
     #[must_use]
     pub fn loaded(&self, name: &str) -> Option<Loaded<'_>> {
-        let backend = self.backends.iter().find(|b| b.descriptor.name == name)?;
+        let exact = name.contains('@');
+        let meant = |b: &&Backend| match exact {
+            true => b.exact == name,
+            false => b.descriptor.name == name && !b.beside,
+        };
+        let backend = self.backends.iter().find(meant)?;
         Some(Loaded {
+            key: match exact {
+                true => &backend.exact,
+                false => &backend.descriptor.name,
+            },
             descriptor: &backend.descriptor,
             digest: &backend.digest,
             options: &backend.options,
         })
     }
 
-    /// Names of all backends.
+    /// Names of all backends, each once.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.backends.iter().map(|b| b.descriptor.name.as_str())
+        let meant = self.backends.iter().filter(|b| !b.beside);
+        meant.map(|b| b.descriptor.name.as_str())
+    }
+
+    /// Compares the names of a backend spec with what is loaded.
+    ///
+    /// # Errors
+    /// Points at the first that is not loaded.
+    pub fn check_names(&self, spec: &Spec) -> Result<()> {
+        let loaded = self.backends.iter();
+        Ok(spec.check_names(loaded.map(|b| (b.descriptor.name.as_str(), &b.descriptor.version)))?)
     }
 
     /// The backend that computes slices in floats: the configured fallback, or the first

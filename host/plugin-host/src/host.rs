@@ -17,6 +17,7 @@ use std::time::Instant;
 pub struct PluginHost {
     options: HostOptions,
     plugins: Vec<Plugin>,
+    others: Vec<Plugin>,
     skipped: Vec<Skipped>,
     state: State,
     engine: Engine,
@@ -38,15 +39,45 @@ impl PluginHost {
             ),
             options,
             plugins: Vec::new(),
+            others: Vec::new(),
             skipped: found.skipped,
         };
         for path in found.candidates {
             match host.admit(&path) {
-                Ok(plugin) => host.plugins.push(plugin),
+                Ok(plugin) => host.others.push(plugin),
                 Err((kind, reason)) => host.skipped.push(Skipped { path, kind, reason }),
             }
         }
+        host.choose();
         host
+    }
+
+    /// Of each name the version that the name alone means: the first in search order that is
+    /// as it is required, or else the first.
+    fn choose(&mut self) {
+        let wanted = |p: &Plugin| {
+            let required = self.options.requirements.get(&p.descriptor.name);
+            required.is_none_or(|r| r.matches(&p.descriptor.version))
+        };
+        let mut rest = Vec::new();
+        let all = std::mem::take(&mut self.others);
+        for (at, plugin) in all.iter().enumerate() {
+            let name = &plugin.descriptor.name;
+            let of_name = || {
+                all.iter()
+                    .enumerate()
+                    .filter(|(_, p)| p.descriptor.name == *name)
+            };
+            let chosen = of_name()
+                .find(|(_, p)| wanted(p))
+                .or_else(|| of_name().next())
+                .map(|(at, _)| at);
+            match chosen == Some(at) {
+                true => self.plugins.push(plugin.clone()),
+                false => rest.push(plugin.clone()),
+            }
+        }
+        self.others = rest;
     }
 
     /// Everything that stands between a file and its use, in the order of what it costs
@@ -72,15 +103,17 @@ impl PluginHost {
         };
         let descriptor = described.descriptor;
         check_descriptor(&descriptor)?;
-        if let Some(first) = self.get(&descriptor.name) {
+        let same = |p: &&Plugin| {
+            p.descriptor.name == descriptor.name && p.descriptor.version == descriptor.version
+        };
+        if let Some(first) = self.others.iter().find(same) {
             return Err((
                 SkipKind::Shadowed,
                 format!(
-                    "backend \"{}\" {} was found first in \"{}\" (this one is {})",
+                    "backend \"{}\" {} was found first in \"{}\"",
                     descriptor.name,
-                    first.descriptor.version,
+                    descriptor.version,
                     first.path.display(),
-                    descriptor.version
                 ),
             ));
         }
@@ -120,10 +153,16 @@ impl PluginHost {
         &self.options
     }
 
-    /// Every plugin that can be called, in search order, each name once.
+    /// Every backend that can be called by its name alone, in search order, each name once.
     #[must_use]
     pub fn plugins(&self) -> &[Plugin] {
         &self.plugins
+    }
+
+    /// Further versions of these backends, which are called as `name@version`.
+    #[must_use]
+    pub fn other_versions(&self) -> &[Plugin] {
+        &self.others
     }
 
     /// Every library and directory that was passed over, each with one reason.
@@ -139,10 +178,17 @@ impl PluginHost {
         search.map(|place| look(place, &self.skipped)).collect()
     }
 
-    /// The plugin whose backend has this name.
+    /// The plugin that `name` or `name@version` means.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Plugin> {
-        self.plugins.iter().find(|p| p.descriptor.name == name)
+        match name.split_once('@') {
+            None => self.plugins.iter().find(|p| p.descriptor.name == name),
+            Some((name, version)) => {
+                self.plugins.iter().chain(&self.others).find(|p| {
+                    p.descriptor.name == name && p.descriptor.version.to_string() == version
+                })
+            }
+        }
     }
 
     /// Runs one operation of the backend `name` and waits for it. Every fault of the

@@ -1,5 +1,6 @@
 //! Where plugins are looked for, and every limit of the host in one place.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -113,6 +114,8 @@ pub struct HostOptions {
     /// Where descriptions, `supports` answers and the quarantine are kept; `None` keeps
     /// them in memory only.
     pub cache_dir: Option<PathBuf>,
+    /// Which version a backend's name means where several are found.
+    pub requirements: BTreeMap<String, semver::VersionReq>,
     /// Limits.
     pub policy: Policy,
 }
@@ -132,6 +135,7 @@ impl HostOptions {
             isolation: Isolation::default(),
             worker_program: None,
             cache_dir: None,
+            requirements: BTreeMap::new(),
             policy: Policy::default(),
         }
     }

@@ -4,7 +4,8 @@
 //! spec    := default | group (";" group)*
 //! group   := layers [":" chain]            without ":" the default chain is used
 //! layers  := item ("," item)*              item := N | N "-" M
-//! chain   := NAME ("|" NAME)*              tried in order
+//! chain   := BACKEND ("|" BACKEND)*        tried in order
+//! backend := NAME ["@" VERSION]            a version beside the one that NAME means
 //! default := chain                         for every slice
 //! ```
 //!
@@ -14,6 +15,7 @@
 
 use crate::layers::{self, Item};
 use crate::text::{SpecError, split, trim};
+use semver::Version;
 use std::ops::Range;
 
 /// The chains that apply when nothing is said.
@@ -169,37 +171,41 @@ impl Spec {
     /// Compares the names with those that loaded plugins declare.
     ///
     /// # Errors
-    /// Points at the first unknown name and lists the loaded ones.
+    /// Points at the first unknown name, or version, and lists the loaded ones.
     pub fn check_names<'n>(
         &self,
-        loaded: impl IntoIterator<Item = &'n str>,
+        loaded: impl IntoIterator<Item = (&'n str, &'n Version)>,
     ) -> Result<(), SpecError> {
-        let mut loaded: Vec<&str> = loaded.into_iter().collect();
-        loaded.sort_unstable();
+        let loaded: Vec<(&str, &Version)> = loaded.into_iter().collect();
         for name in self.names() {
-            if loaded.contains(&name.name.as_str()) {
-                continue;
-            }
-            let near = loaded
+            let (plain, version) = match name.name.split_once('@') {
+                Some((plain, version)) => (plain, Some(version)),
+                None => (name.name.as_str(), None),
+            };
+            let mut versions: Vec<&Version> = loaded
                 .iter()
-                .map(|l| (distance(l, &name.name), *l))
-                .filter(|(d, _)| *d <= 2)
-                .min();
-            let list = if loaded.is_empty() {
-                "no backend is loaded; see \"dsperse plugin list\"".to_owned()
-            } else {
-                format!("loaded backends: {}", loaded.join(", "))
-            };
-            let hint = match near {
-                Some((_, near)) => format!("did you mean \"{near}\"? {}", capital(&list)),
-                None => list,
-            };
-            return Err(SpecError::new(
-                &self.text,
-                name.span.clone(),
-                format!("unknown backend \"{}\"", name.name),
-            )
-            .hint(hint));
+                .filter(|(n, _)| *n == plain)
+                .map(|(_, v)| *v)
+                .collect();
+            versions.sort_unstable();
+            let error = |message| SpecError::new(&self.text, name.span.clone(), message);
+            if versions.is_empty() {
+                return Err(
+                    error(format!("unknown backend \"{plain}\"")).hint(unknown(plain, &loaded))
+                );
+            }
+            if let Some(wanted) = version
+                && !versions.iter().any(|v| v.to_string() == wanted)
+            {
+                let versions: Vec<String> = versions.iter().map(ToString::to_string).collect();
+                return Err(error(format!(
+                    "version {wanted} of backend \"{plain}\" is not loaded"
+                ))
+                .hint(format!(
+                    "loaded: {}; install it with \"dsperse plugin add {plain}@{wanted} --no-activate\"",
+                    versions.join(", ")
+                )));
+            }
         }
         Ok(())
     }
@@ -306,7 +312,23 @@ fn chain(text: &str, span: Range<usize>) -> Result<Vec<Name>, SpecError> {
             return Err(SpecError::new(text, span, "a backend name is missing here")
                 .hint("write a chain as \"jstprove|ezkl\""));
         }
-        let bad = piece.char_indices().find(|(i, c)| {
+        // What follows "@" is a version, written out as plugins state theirs.
+        let (plain, version) = match piece.split_once('@') {
+            Some((plain, version)) => (plain, Some(version)),
+            None => (piece, None),
+        };
+        if let Some(version) = version
+            && Version::parse(version).is_err()
+        {
+            let start = span.start + plain.len() + 1;
+            return Err(SpecError::new(
+                text,
+                start..span.end,
+                format!("\"{version}\" is not a version"),
+            )
+            .hint("write the whole version after the name: \"ezkl@0.2.0\""));
+        }
+        let bad = plain.char_indices().find(|(i, c)| {
             !(c.is_ascii_alphabetic() || (*i > 0 && (c.is_ascii_digit() || matches!(c, '-' | '_'))))
         });
         if let Some((at, c)) = bad {
@@ -337,6 +359,27 @@ fn chain(text: &str, span: Range<usize>) -> Result<Vec<Name>, SpecError> {
         });
     }
     Ok(names)
+}
+
+/// What to say of a name that no loaded backend has.
+fn unknown(name: &str, loaded: &[(&str, &Version)]) -> String {
+    let mut names: Vec<&str> = loaded.iter().map(|(n, _)| *n).collect();
+    names.sort_unstable();
+    names.dedup();
+    let near = names
+        .iter()
+        .map(|l| (distance(l, name), *l))
+        .filter(|(d, _)| *d <= 2)
+        .min();
+    let list = if names.is_empty() {
+        "no backend is loaded; see \"dsperse plugin list\"".to_owned()
+    } else {
+        format!("loaded backends: {}", names.join(", "))
+    };
+    match near {
+        Some((_, near)) => format!("did you mean \"{near}\"? {}", capital(&list)),
+        None => list,
+    }
 }
 
 fn capital(text: &str) -> String {

@@ -2,12 +2,18 @@
 
 use dsperse_router::{Defaults, Spec, SpecError, parse_layers};
 use proptest::prelude::*;
+use semver::Version;
 
 const LOADED: [&str; 4] = ["ezkl", "jstprove", "onnx", "sumcheck"];
 
 fn error(spec: &str) -> SpecError {
     Spec::parse(spec)
-        .and_then(|s| s.check_names(LOADED).map(|()| s))
+        .and_then(|s| {
+            let versions = [Version::new(0, 1, 0), Version::new(0, 2, 0)];
+            let mut loaded: Vec<_> = LOADED.iter().map(|n| (*n, &versions[0])).collect();
+            loaded.push(("ezkl", &versions[1]));
+            s.check_names(loaded).map(|()| s)
+        })
         .and_then(|s| s.resolve(4, &Defaults::default(), false))
         .expect_err("the spec is wrong")
 }
@@ -39,6 +45,9 @@ fn messages_of_wrong_specs() {
         "ezkl|ezkl",
         "99999999999999999999999:ezkl",
         "0:ézkl",
+        "ezkl@0.3.0",
+        "0:onnx@0.1.0|ezkl@0.2",
+        "ezkl@",
     ]
     .iter()
     .map(|s| show(&error(s)))

@@ -416,7 +416,7 @@ impl<'a> Asker<'a> {
         let names: Vec<String> = match &wanted.backend {
             Some(text) => {
                 let spec = Spec::parse(text)?;
-                spec.check_names(session.names())?;
+                session.check_names(&spec)?;
                 spec.backends().map(str::to_owned).collect()
             }
             None if auto => session.defaults.chain.clone(),

@@ -110,7 +110,7 @@ pub fn routes(
         None => Ok(spec::default_routes(slices, &session.defaults, strict)),
         Some(text) => {
             let spec = Spec::parse(text)?;
-            spec.check_names(session.names())?;
+            session.check_names(&spec)?;
             Ok(spec.resolve(slices, &session.defaults, strict)?)
         }
     }

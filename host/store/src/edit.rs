@@ -288,11 +288,17 @@ fn fingerprint(path: &Path) -> Result<String> {
 }
 
 fn check_backend_name(backend: &str) -> Result<()> {
-    let bad = backend == "payload"
-        || backend.is_empty()
-        || !backend
+    // `name`, or `name@version` where several versions are loaded.
+    let (name, version) = match backend.split_once('@') {
+        Some((name, version)) => (name, Some(version)),
+        None => (backend, None),
+    };
+    let bad = name == "payload"
+        || name.is_empty()
+        || !name
             .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_');
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
+        || version.is_some_and(|v| semver::Version::parse(v).is_err());
     if bad {
         return Err(BundleError::Request(format!(
             "\"{backend}\" can't name a backend: expected lower-case letters, digits, \"-\" and \"_\""

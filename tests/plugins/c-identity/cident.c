@@ -12,6 +12,9 @@
 #ifndef CIDENT_NAME
 #define CIDENT_NAME "cident"
 #endif
+#ifndef CIDENT_VERSION
+#define CIDENT_VERSION "0.1.0"
+#endif
 #ifndef CIDENT_MINOR
 #define CIDENT_MINOR 0
 #endif
@@ -22,7 +25,7 @@
 #define TEXT(x) TEXT_OF(x)
 #define CIDENT_API "1." TEXT(CIDENT_MINOR) ".0"
 
-DSPERSE_MANIFEST("{\"name\":\"" CIDENT_NAME "\",\"version\":\"0.1.0\",\"api\":\"" CIDENT_API "\"}")
+DSPERSE_MANIFEST("{\"name\":\"" CIDENT_NAME "\",\"version\":\"" CIDENT_VERSION "\",\"api\":\"" CIDENT_API "\"}")
 
 /* ---- replies ------------------------------------------------------------------------ */
 
@@ -285,14 +288,14 @@ static int32_t verify(const struct call *c) {
     if (reason) return fail(c->out, "invalid_input", reason);
     if (invalid)
         return reply(c->out, DSPERSE_OK, "{\"verdict\":\"invalid\",\"reason\":\"%s\"}", invalid);
-    return reply(c->out, DSPERSE_OK, "{\"verdict\":\"valid\",\"facts\":{\"engine\":\"cident 0.1.0\"}}");
+    return reply(c->out, DSPERSE_OK, "{\"verdict\":\"valid\",\"facts\":{\"engine\":\"cident " CIDENT_VERSION "\"}}");
 }
 
 /* ---- the two functions -------------------------------------------------------------- */
 
 static int32_t describe_backend(struct dsperse_buffer *out) {
     return reply(out, DSPERSE_OK,
-                 "{\"name\":\"" CIDENT_NAME "\",\"version\":\"0.1.0\",\"api_version\":\"" CIDENT_API
+                 "{\"name\":\"" CIDENT_NAME "\",\"version\":\"" CIDENT_VERSION "\",\"api_version\":\"" CIDENT_API
                  "\",\"summary\":\"Runs chains of Identity and Relu; an example in C.\","
                  "\"licence\":\"MIT OR Apache-2.0\"," CIDENT_EXTRA "\"capabilities\":{"
                  "\"stages\":[\"compile\",\"witness\",\"recompute\"],\"verify_needs_payload\":true,"

@@ -72,12 +72,21 @@ pub fn install(backend: &str, dir: &Path) -> PathBuf {
 /// # Panics
 /// When `cc` is missing or refuses.
 pub fn build_cident(dir: &Path, name: &str, api_minor: u32) -> PathBuf {
+    build_cident_version(dir, name, "0.1.0", api_minor)
+}
+
+/// The same in a version of its own.
+///
+/// # Panics
+/// As [`build_cident`].
+pub fn build_cident_version(dir: &Path, name: &str, version: &str, api_minor: u32) -> PathBuf {
     compile(
         dir,
         name,
         "c-identity/cident.c",
         &[
             format!("-DCIDENT_NAME=\"{name}\""),
+            format!("-DCIDENT_VERSION=\"{version}\""),
             format!("-DCIDENT_MINOR={api_minor}"),
             "-DCIDENT_EXTRA=\"\\\"field_of_the_future\\\":{\\\"x\\\":[1]},\"".to_owned(),
         ],

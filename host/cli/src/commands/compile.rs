@@ -43,7 +43,7 @@ pub fn carry_out(
 ) -> Result<StageReport> {
     // Mistakes in the spec are told before anything is opened or locked.
     if let Some(text) = &options.backend {
-        Spec::parse(text)?.check_names(session.names())?;
+        session.check_names(&Spec::parse(text)?)?;
     }
     let store = slices::open(path, Access::Edit)?;
     let report = compile::compile(session, &store, options)?;

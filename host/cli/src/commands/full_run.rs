@@ -43,7 +43,7 @@ pub fn execute(app: &App, args: &FullRun) -> Result<Exit> {
     let all = app.with_session(Some(&args.fidelity.within(&args.limits)), |session| {
         // Mistakes in the spec are told before any work.
         if let Some(text) = &args.routing.backend {
-            Spec::parse(text)?.check_names(session.names())?;
+            session.check_names(&Spec::parse(text)?)?;
         }
         let slices = sliced(session, app, args, model.as_deref(), &dir)?;
         // A wrong input would be found only after everything is compiled.

@@ -49,7 +49,8 @@ impl<'a> Plugins<'a> {
     /// The backend with its options. The kernel asks only for those that it was given.
     fn loaded(&self, backend: &Backend<'_>) -> Result<Loaded<'_>> {
         let name = backend.name();
-        let loaded = self.session.loaded(name);
+        let exact = format!("{name}@{}", backend.descriptor.version);
+        let loaded = self.session.loaded(&exact);
         loaded.ok_or_else(|| Error::backend(format!("backend \"{name}\" is not loaded")))
     }
 

@@ -19,3 +19,4 @@ mod stages;
 mod tables;
 mod tampering;
 mod terminal;
+mod versions;

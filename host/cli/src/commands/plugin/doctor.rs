@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 pub fn execute(app: &App, reset: bool) -> Result<Exit> {
     let mut out = String::new();
     if reset {
-        let n = app.plugins().reset_quarantine().map_err(|e| UserError {
+        let n = app.plugins()?.reset_quarantine().map_err(|e| UserError {
             exit: Exit::Backend,
             message: format!("can't clear the quarantine: {e}"),
             hint: Some("check the permissions of the user's cache directory".to_owned()),
@@ -25,7 +25,7 @@ pub fn execute(app: &App, reset: bool) -> Result<Exit> {
         );
     }
     let config = app.config()?;
-    let host = app.plugins();
+    let host = app.plugins()?;
     let mut documents = Vec::new();
     for p in host.plugins() {
         let options = config.options(&p.descriptor)?;

@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 
 /// What a backend says of itself.
 pub fn execute(app: &App, name: &str) -> Result<Exit> {
-    let host = app.plugins();
+    let host = app.plugins()?;
     let plugin = find(&host, name)?;
     app.print(
         &describe(&plugin.descriptor, plugin),

@@ -11,14 +11,21 @@ use std::fmt::Write as _;
 
 /// What is loaded, and what was skipped and why.
 pub fn execute(app: &App) -> Result<Exit> {
-    let host = app.plugins();
+    let host = app.plugins()?;
     let mut table = Table::new(
         &["backend", "version", "proofs", "library", "what it is"],
         &[],
     );
-    for p in host.plugins() {
+    let others = host.other_versions();
+    for p in host.plugins().iter().chain(others) {
+        // What to write in a backend spec.
+        let beside = others.iter().any(|o| o.path == p.path);
+        let d = &p.descriptor;
         table.row(vec![
-            p.descriptor.name.clone(),
+            match beside {
+                true => format!("{}@{}", d.name, d.version),
+                false => d.name.clone(),
+            },
             p.descriptor.version.to_string(),
             if p.descriptor.capabilities.stages.contains(&Stage::Prove) {
                 "yes"
@@ -60,9 +67,13 @@ pub fn execute(app: &App) -> Result<Exit> {
         .iter()
         .map(|p| json!({"path": p.path, "sha256": p.digest, "descriptor": p.descriptor}))
         .collect();
+    let others: Vec<Value> = others
+        .iter()
+        .map(|p| json!({"path": p.path, "sha256": p.digest, "descriptor": p.descriptor}))
+        .collect();
     app.print(
         &out,
-        &json!({"schema": SCHEMA, "command": "plugin list", "plugins": plugins, "skipped": skipped, "searched": searched}),
+        &json!({"schema": SCHEMA, "command": "plugin list", "plugins": plugins, "other_versions": others, "skipped": skipped, "searched": searched}),
     );
     Ok(Exit::Done)
 }
