@@ -4,15 +4,18 @@ use crate::args::{Cli, ColorWhen, Global, Isolation, ProgressHow, common, units}
 use crate::commands;
 use crate::console::progress::{Mode, Progress};
 use crate::error::{Result, UserError};
+use crate::executor;
 use crate::exit::Exit;
 use crate::output;
 use crate::prompt::{self, Prompt};
 use clap::{CommandFactory, FromArgMatches};
 use dsperse_plugin_host::{CancelToken, HostOptions, PluginHost};
+use dsperse_stages::job::Executor;
 use dsperse_stages::local::LocalExecutor;
 use dsperse_stages::{Config, Limits, Session};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -28,10 +31,10 @@ pub struct App {
 
 /// Parses, runs and reports.
 #[must_use]
-pub fn main() -> Exit {
+pub fn main() -> ExitCode {
     let cli = match parse() {
         Ok(cli) => cli,
-        Err(exit) => return exit,
+        Err(exit) => return exit.into(),
     };
     start_logging(&cli.global);
     let colour = colour(cli.global.color);
@@ -55,11 +58,11 @@ pub fn main() -> Exit {
     let result = commands::execute(&app, cli.command);
     app.progress.finish();
     match result {
-        Ok(_) if app.cancel.is_cancelled() => Exit::Interrupted,
+        Ok(_) if app.cancel.is_cancelled() => Exit::Interrupted.into(),
         Ok(exit) => exit,
         Err(e) => {
             app.report(&e, colour);
-            e.exit
+            e.exit.into()
         }
     }
 }
@@ -222,7 +225,25 @@ impl App {
         limits: Option<&common::Limits>,
         work: impl FnOnce(&Session<'_>) -> Result<T>,
     ) -> Result<T> {
-        self.session(limits, true, work)
+        self.session(limits, None, true, work)
+    }
+
+    /// As [`App::with_session`], with jobs carried out by whom the user names.
+    ///
+    /// # Errors
+    /// What `work` returns, a wrong configuration, or an engine that can't be reached.
+    pub fn with_executor<T>(
+        &self,
+        limits: &common::Limits,
+        engine: &common::Engine,
+        work: impl FnOnce(&Session<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.session(Some(limits), Some(engine), true, work)
+    }
+
+    /// Asks everything to stop.
+    pub fn cancel(&self) -> &CancelToken {
+        &self.cancel
     }
 
     /// As [`App::with_session`], for work that can do without any backend.
@@ -234,25 +255,31 @@ impl App {
         limits: Option<&common::Limits>,
         work: impl FnOnce(&Session<'_>) -> Result<T>,
     ) -> Result<T> {
-        self.session(limits, false, work)
+        self.session(limits, None, false, work)
     }
 
     fn session<T>(
         &self,
         limits: Option<&common::Limits>,
+        engine: Option<&common::Engine>,
         needs_backend: bool,
         work: impl FnOnce(&Session<'_>) -> Result<T>,
     ) -> Result<T> {
         let config = self.config()?;
         let host = self.plugins()?;
         required(&host, &config)?;
-        let executor = LocalExecutor::new(&host);
+        let limits = merged(limits, &config)?;
+        let remote = match engine {
+            Some(engine) => executor::remote(engine, &config, limits.parallel, &host)?,
+            None => None,
+        };
+        let local = LocalExecutor::new(&host);
         let progress = self.progress.clone();
         let session = Session::new(
             &host,
-            &executor,
+            remote.as_ref().map_or(&local as &dyn Executor, |r| r),
             &config,
-            merged(limits, &config)?,
+            limits,
             self.cancel.clone(),
             Arc::new(move |e| progress.handle(e)),
         )?;

@@ -13,6 +13,7 @@ mod args;
 mod commands;
 mod console;
 mod error;
+mod executor;
 mod exit;
 mod nothing;
 mod output;
@@ -23,5 +24,5 @@ fn main() -> std::process::ExitCode {
     if dsperse_plugin_host::is_worker() {
         dsperse_plugin_host::worker_main();
     }
-    app::main().into()
+    app::main()
 }

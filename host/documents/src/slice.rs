@@ -55,6 +55,10 @@ pub struct Compilation {
     /// What compiling cost.
     #[serde(default)]
     pub usage: Usage,
+    /// The machine that compiled it, where it was not the one of the command: whoever
+    /// verifies with its keys has them from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
     /// How close it is to the float slice on the calibration samples; `None` without any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fidelity: Option<CompiledFidelity>,

@@ -19,6 +19,8 @@ pub struct Attempt<'a> {
     pub stage: Option<&'static str>,
     /// As many jobs may run at the same time, and share the processors.
     pub jobs: usize,
+    /// Memory that the job is expected to need, in bytes; 0 when nothing is known.
+    pub memory: u64,
 }
 
 impl<'a> Attempt<'a> {
@@ -29,6 +31,7 @@ impl<'a> Attempt<'a> {
             scratch,
             stage: None,
             jobs,
+            memory: 0,
         }
     }
 
@@ -39,7 +42,14 @@ impl<'a> Attempt<'a> {
             scratch,
             stage: Some(stage),
             jobs,
+            memory: 0,
         }
+    }
+
+    /// The same, expected to need so much memory.
+    #[must_use]
+    pub fn expecting(self, memory: u64) -> Self {
+        Self { memory, ..self }
     }
 }
 
@@ -51,6 +61,8 @@ pub struct Attempted {
     pub result: Result<Output, BackendError>,
     /// What it cost.
     pub usage: Usage,
+    /// The machine that made it; `None` is this one.
+    pub node: Option<String>,
     /// The job's directory with the files that the answer names, gone when this is dropped.
     pub dir: TempDir,
 }
@@ -59,7 +71,7 @@ impl Session<'_> {
     /// Carries out a job once.
     ///
     /// # Errors
-    /// When its directory can't be made, or the user interrupted. An error of the backend is
+    /// When its directory can't be made, nobody could carry it out, or the user interrupted. An error of the backend is
     /// in [`Attempted::result`].
     pub fn attempt(&self, job: &Job, files: &Files, how: Attempt<'_>) -> Result<Attempted> {
         let dir = tempfile::Builder::new()
@@ -73,9 +85,10 @@ impl Session<'_> {
                 backend: job.backend.clone(),
             });
         }
-        let control = self.control(dir.path(), job, how.jobs);
+        let mut control = self.control(dir.path(), job, how.jobs);
+        control.estimate = (how.memory > 0).then_some(how.memory);
         let started_at = now();
-        let outcome = self.executor().execute(job, files, &control);
+        let outcome = self.executor().execute(job, files, &control)?;
         let result = outcome.result.and_then(|output| admit(job, output));
         if matches!(&result, Err(e) if e.kind == ErrorKind::Cancelled) {
             return Err(Error::interrupted());
@@ -87,6 +100,7 @@ impl Session<'_> {
                 started_at: outcome.usage.started_at.or(started_at),
                 ..outcome.usage
             },
+            node: outcome.node,
             dir,
         })
     }

@@ -12,6 +12,9 @@
 //! [require]                    # which versions of backends must be there, as cargo reads them
 //! ezkl = "^0.1"
 //!
+//! [executor]                   # who carries jobs out, see docs/engines.md
+//! kind = "process"
+//!
 //! [backend.ezkl]               # options that the backend declares, see `plugin inspect`
 //! input_scale = 7
 //! ```
@@ -39,6 +42,8 @@ pub struct Config {
     pub require: BTreeMap<String, VersionReq>,
     /// The file; `None` when there is none.
     pub file: Option<PathBuf>,
+    /// `[executor]`, not yet looked at.
+    pub executor: toml::Table,
     backends: BTreeMap<String, toml::Table>,
 }
 
@@ -76,6 +81,7 @@ impl Config {
                 }
                 ("fallback", toml::Value::String(s)) => config.defaults.fallback = s,
                 ("limits", toml::Value::Table(limits)) => config.limits(limits, &wrong)?,
+                ("executor", toml::Value::Table(executor)) => config.executor = executor,
                 ("backend", toml::Value::Table(backends)) => {
                     for (name, options) in backends {
                         let toml::Value::Table(options) = options else {
@@ -95,7 +101,7 @@ impl Config {
                         config.require.insert(name, range);
                     }
                 }
-                ("chain" | "fallback" | "limits" | "backend" | "require", other) => {
+                ("chain" | "fallback" | "limits" | "backend" | "executor" | "require", other) => {
                     return Err(wrong(format!(
                         "\"{key}\" has the wrong type: found {}",
                         other.type_str()
@@ -103,7 +109,7 @@ impl Config {
                 }
                 _ => {
                     return Err(wrong(format!("unknown key \"{key}\"")).with_hint(
-                        "the keys are chain, fallback, [limits], [require] and [backend.<name>]",
+                        "the keys are chain, fallback, [limits], [executor], [require] and [backend.<name>]",
                     ));
                 }
             }

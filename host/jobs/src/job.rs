@@ -4,8 +4,9 @@
 //! tensors, options. It holds no path and nothing that only this process knows, so it can
 //! be sent to another machine together with the files of those digests. An [`Executor`]
 //! turns a job into an [`Outcome`]. [`crate::local::LocalExecutor`] runs jobs in workers
-//! on this machine; a distributed one would be a second implementation of the same trait.
+//! on this machine; the crate `engines` has the one that sends them to others.
 
+use crate::error::Error;
 use dsperse_documents::{BackendError, Usage, digest::sha256_hex};
 use dsperse_plugin_api::{
     Artefact, ArtefactRef, Cost, Done, Role, SliceInfo, Support, TensorInfo, Verdict, job::Options,
@@ -128,6 +129,24 @@ impl Job {
         }
     }
 
+    /// Every file that the job needs: name and digest, as in [`Files`].
+    #[must_use]
+    pub fn files(&self) -> Vec<(&str, &str)> {
+        let payload = self
+            .payload
+            .then_some((Files::PAYLOAD, self.slice.sha256.as_str()));
+        let artefacts = [&self.circuit, &self.witness, &self.proof];
+        let artefacts = artefacts.into_iter().flatten();
+        let samples = self.calibration.iter().chain(&self.calibration_outputs);
+        let tensors = self.inputs.iter().chain(&self.outputs);
+        let tensors = tensors.chain(samples.flatten());
+        payload
+            .into_iter()
+            .chain(artefacts.map(|f| (f.name.as_str(), f.sha256.as_str())))
+            .chain(tensors.map(|t| (t.info.name.as_str(), t.sha256.as_str())))
+            .collect()
+    }
+
     /// Digest of the whole document: two jobs with the same key have the same result.
     #[must_use]
     pub fn key(&self) -> String {
@@ -218,6 +237,8 @@ pub struct Control {
     pub timeout: Option<Duration>,
     /// Most memory.
     pub memory: Option<u64>,
+    /// Memory that it is expected to need, where something is known.
+    pub estimate: Option<u64>,
     /// Asks the job to stop.
     pub cancel: CancelToken,
     /// Receives events.
@@ -242,16 +263,25 @@ pub struct Outcome {
     pub result: Result<Output, BackendError>,
     /// What it cost.
     pub usage: Usage,
+    /// The machine that made it, as its engine calls it; `None` is this one.
+    pub node: Option<String>,
 }
 
 impl Outcome {
+    /// What this machine's own worker answered.
+    #[must_use]
+    pub fn here(result: Result<Output, BackendError>, usage: Usage) -> Self {
+        Self {
+            result,
+            usage,
+            node: None,
+        }
+    }
+
     /// An error that cost nothing.
     #[must_use]
     pub fn error(e: BackendError) -> Self {
-        Self {
-            result: Err(e),
-            usage: Usage::default(),
-        }
+        Self::here(Err(e), Usage::default())
     }
 }
 
@@ -263,6 +293,22 @@ pub fn estimated_memory(cost: &Cost) -> Option<u64> {
 
 /// Carries out jobs.
 pub trait Executor: Send + Sync {
-    /// Runs one job to its end. Blocking; threads may share the executor.
-    fn execute(&self, job: &Job, files: &Files, control: &Control) -> Outcome;
+    /// Runs one job to its end. Blocking; threads may share the executor. An error of the
+    /// backend is in the outcome.
+    ///
+    /// # Errors
+    /// When nobody could carry the job out, which is not the backend's doing: no other
+    /// backend is tried.
+    fn execute(&self, job: &Job, files: &Files, control: &Control) -> Result<Outcome, Error>;
+
+    /// The executor of this machine, where this one sends jobs to others: for what must not
+    /// rest on their word.
+    fn here(&self) -> Option<&dyn Executor> {
+        None
+    }
+
+    /// How many jobs it takes at the same time, where this machine does not bound that.
+    fn at_once(&self) -> Option<usize> {
+        None
+    }
 }

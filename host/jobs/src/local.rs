@@ -1,5 +1,6 @@
 //! The executor of this machine: plugin workers, through the plugin host.
 
+use crate::error::Error;
 use crate::job::{Control, Executor, FileRef, Files, Job, Operation, Outcome, Output, TensorRef};
 use dsperse_documents::{BackendError, Usage};
 use dsperse_plugin_api::{
@@ -24,7 +25,10 @@ impl<'h> LocalExecutor<'h> {
 
     /// A result is recorded under the version and digest that the job names, so no other
     /// library may make it.
-    fn same_backend(&self, job: &Job) -> Result<(), BackendError> {
+    ///
+    /// # Errors
+    /// How the loaded backend differs from the one that the job names.
+    pub fn same_backend(&self, job: &Job) -> Result<(), BackendError> {
         // The host says of a backend that is not there which ones are.
         let Some(here) = self.host.get(&job.backend) else {
             return Ok(());
@@ -152,13 +156,13 @@ fn difference(job: &Job, version: &str, digest: &str, library: &Path) -> Option<
 }
 
 impl Executor for LocalExecutor<'_> {
-    fn execute(&self, job: &Job, files: &Files, control: &Control) -> Outcome {
+    fn execute(&self, job: &Job, files: &Files, control: &Control) -> Result<Outcome, Error> {
         let prepared = self
             .same_backend(job)
             .and_then(|()| self.request(job, files));
         let request = match prepared {
             Ok(request) => request,
-            Err(e) => return Outcome::error(e),
+            Err(e) => return Ok(Outcome::error(e)),
         };
         let mut options = CallOptions::new(&control.dir);
         options.threads = control.threads;
@@ -183,15 +187,13 @@ impl Executor for LocalExecutor<'_> {
                 "the backend answered another question than it was asked",
             )),
         });
-        Outcome {
-            result,
-            usage: Usage {
-                seconds: call.usage.wall_seconds,
-                cpu_seconds: call.usage.cpu_seconds,
-                peak_bytes: call.usage.peak_bytes,
-                ..Usage::default()
-            },
-        }
+        let usage = Usage {
+            seconds: call.usage.wall_seconds,
+            cpu_seconds: call.usage.cpu_seconds,
+            peak_bytes: call.usage.peak_bytes,
+            ..Usage::default()
+        };
+        Ok(Outcome::here(result, usage))
     }
 }
 

@@ -93,6 +93,7 @@ impl<'a> Loaded<'a> {
 }
 
 /// A backend with its options, as the session keeps it.
+#[derive(Clone)]
 struct Backend {
     /// `name@version`.
     exact: String,
@@ -221,6 +222,20 @@ impl<'a> Session<'a> {
         Ok(session)
     }
 
+    /// The same session, with jobs carried out on this machine only: for what must not rest
+    /// on the word of another.
+    #[must_use]
+    pub fn here(&self) -> Session<'a> {
+        Session {
+            executor: self.executor.here().unwrap_or(self.executor),
+            backends: self.backends.clone(),
+            defaults: self.defaults.clone(),
+            limits: self.limits,
+            cancel: self.cancel.clone(),
+            events: self.events.clone(),
+        }
+    }
+
     /// The executor of jobs.
     #[must_use]
     pub fn executor(&self) -> &'a dyn Executor {
@@ -307,9 +322,16 @@ impl<'a> Session<'a> {
     /// Bounds of the pool.
     #[must_use]
     pub fn bounds(&self) -> Bounds {
-        Bounds {
-            parallel: self.parallel(),
-            memory: schedule::available_memory(),
+        match self.executor.at_once() {
+            // What is elsewhere takes no memory here.
+            Some(parallel) => Bounds {
+                parallel,
+                memory: u64::MAX,
+            },
+            None => Bounds {
+                parallel: self.parallel(),
+                memory: schedule::available_memory(),
+            },
         }
     }
 
@@ -352,6 +374,7 @@ impl<'a> Session<'a> {
                     .unwrap_or_else(|| default_timeout(job.operation)),
             ),
             memory: Some(self.limits.memory.unwrap_or_else(schedule::most_memory)),
+            estimate: None,
             cancel: self.cancel.clone(),
             events: Some(forward),
         }

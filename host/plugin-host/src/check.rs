@@ -6,12 +6,29 @@
 
 use crate::Request;
 use crate::state::hash_file;
-use dsperse_plugin_api::{Artefact, Done, Error, TensorFile};
+use dsperse_plugin_api::{Artefact, Done, Error, TensorFile, TensorInfo};
 use std::collections::HashSet;
 use std::path::{Component, Path, PathBuf};
 
 /// Checks and completes the answer of `compile`, `witness` or `prove`.
 pub(crate) fn done(request: &Request, dir: &Path, done: &mut Done) -> Result<(), Error> {
+    let outputs = match request {
+        Request::Witness(job) => Some(job.slice.outputs.as_slice()),
+        _ => None,
+    };
+    check_done(outputs, dir, done)
+}
+
+/// Checks that what is declared in `done` is in the directory `dir`, reading every file
+/// whole, and fills in what was left open. `outputs` are those of the slice, for a witness.
+///
+/// # Errors
+/// Names the file that is not as it was declared.
+pub fn check_done(
+    outputs: Option<&[TensorInfo]>,
+    dir: &Path,
+    done: &mut Done,
+) -> Result<(), Error> {
     for artefact in &mut done.artefacts {
         check_artefact(dir, artefact).map_err(|reason| {
             lie(format!(
@@ -37,8 +54,7 @@ pub(crate) fn done(request: &Request, dir: &Path, done: &mut Done) -> Result<(),
             ))
         })?;
     }
-    if let Request::Witness(job) = request {
-        let expected = &job.slice.outputs;
+    if let Some(expected) = outputs {
         if done.outputs.len() != expected.len() {
             return Err(lie(format!(
                 "it returned {} output tensors, the slice has {}",
@@ -111,7 +127,10 @@ fn compare_digest(declared: &str, found: &str) -> Result<(), String> {
 }
 
 /// The file behind a declared path: relative, below `dir`, no symbolic link on the way.
-fn resolve(dir: &Path, declared: &str) -> Result<PathBuf, String> {
+///
+/// # Errors
+/// What is wrong with it, as the end of a sentence.
+pub fn resolve(dir: &Path, declared: &str) -> Result<PathBuf, String> {
     if declared.is_empty() || declared.contains('\0') {
         return Err("has no usable path".into());
     }
@@ -147,7 +166,7 @@ fn measure(path: &Path) -> Result<(u64, String), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dsperse_plugin_api::{Encoding, ProveJob, Role, SliceInfo, TensorInfo, WitnessJob};
+    use dsperse_plugin_api::{Encoding, ProveJob, Role, SliceInfo, WitnessJob};
 
     fn info(shape: &[u64]) -> TensorInfo {
         TensorInfo {

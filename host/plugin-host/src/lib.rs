@@ -57,6 +57,7 @@ pub use call::{
     CallOptions, CallOutcome, CallParts, CancelToken, Event, EventSink, OutputStream, Reply,
     Request, Usage,
 };
+pub use check::{check_done, resolve};
 pub use conformance::WorkerCaller;
 pub use discovery::{Place, Plugin, SkipKind, Skipped, holds_libraries};
 pub use host::PluginHost;

@@ -41,7 +41,7 @@ struct Judge<F> {
 }
 
 impl<F: Fn(&str, &GraphProto) -> Answer + Send + Sync> Executor for Judge<F> {
-    fn execute(&self, job: &Job, files: &Files, _: &Control) -> Outcome {
+    fn execute(&self, job: &Job, files: &Files, _: &Control) -> crate::Result<Outcome> {
         assert_eq!(job.operation, Operation::Supports);
         assert_eq!(job.options["limit"], 7, "the options of dsperse.toml");
         let path = files.get(Files::PAYLOAD, &job.slice.sha256).unwrap();
@@ -51,24 +51,22 @@ impl<F: Fn(&str, &GraphProto) -> Answer + Send + Sync> Executor for Judge<F> {
         let said = format!("{} {}", job.backend, nodes.join(" "));
         self.asked.lock().unwrap().push(said);
         if self.cancel.is_cancelled() {
-            return Outcome::error(BackendError::cancelled());
+            return Ok(Outcome::error(BackendError::cancelled()));
         }
-        Outcome {
-            result: (self.judge)(&job.backend, graph).map(|says| {
-                let node = match says {
-                    // So many bytes for each node.
-                    Says::Yes => return yes(100 * graph.node.len() as u64),
-                    Says::No => None,
-                    Says::Because(node) => Some(node),
-                };
-                Output::Supports(Support::No {
-                    node,
-                    op: None,
-                    reason: "it can't".into(),
-                })
-            }),
-            usage: Usage::default(),
-        }
+        let result = (self.judge)(&job.backend, graph).map(|says| {
+            let node = match says {
+                // So many bytes for each node.
+                Says::Yes => return yes(100 * graph.node.len() as u64),
+                Says::No => None,
+                Says::Because(node) => Some(node),
+            };
+            Output::Supports(Support::No {
+                node,
+                op: None,
+                reason: "it can't".into(),
+            })
+        });
+        Ok(Outcome::here(result, Usage::default()))
     }
 }
 

@@ -67,18 +67,17 @@ pub(crate) fn said(job: &Job) -> String {
 }
 
 impl Executor for Fake<'_> {
-    fn execute(&self, job: &Job, files: &Files, control: &Control) -> Outcome {
+    fn execute(&self, job: &Job, files: &Files, control: &Control) -> crate::Result<Outcome> {
         self.jobs.lock().unwrap().push(job.clone());
         let scripted = (self.script)(job, control);
-        Outcome {
-            result: scripted.unwrap_or_else(|| Ok(well(job, files, control))),
-            usage: Usage {
-                seconds: 2.0,
-                cpu_seconds: 1.0,
-                peak_bytes: 1000,
-                ..Usage::default()
-            },
-        }
+        let usage = Usage {
+            seconds: 2.0,
+            cpu_seconds: 1.0,
+            peak_bytes: 1000,
+            ..Usage::default()
+        };
+        let result = scripted.unwrap_or_else(|| Ok(well(job, files, control)));
+        Ok(Outcome::here(result, usage))
     }
 }
 

@@ -198,7 +198,7 @@ impl Stage<'_> {
             });
             return Ok(());
         }
-        let how = Attempt::told("prove", self.scratch, self.jobs);
+        let how = Attempt::told("prove", self.scratch, self.jobs).expecting(self.estimate(s));
         let attempt = self.session.attempt(&job, &files, how)?;
         let usage = attempt.usage;
         line.usage = usage;

@@ -37,6 +37,24 @@ pub struct Limits {
     pub max_error: Option<f64>,
 }
 
+/// Who carries jobs out.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Engine {
+    /// Who carries out compilations, witnesses and proofs; settings are in [executor] of
+    /// dsperse.toml [default: what stands there, or local]
+    #[arg(long, value_enum, value_name = "WHO")]
+    pub executor: Option<ExecutorKind>,
+}
+
+/// Who carries jobs out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ExecutorKind {
+    /// This machine
+    Local,
+    /// Processes of this machine, over a store: to try one without a cluster
+    Process,
+}
+
 /// How far the outputs may be from those of the float model.
 #[derive(Debug, Clone, clap::Args)]
 pub struct MaxError {

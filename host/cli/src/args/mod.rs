@@ -2,6 +2,7 @@
 
 pub mod common;
 pub mod inspect;
+pub mod job;
 pub mod plugin;
 pub mod slicing;
 pub mod stages;
@@ -140,4 +141,7 @@ pub enum Command {
     Report(inspect::Report),
     /// List, inspect, check, test and create backends
     Plugin(plugin::Plugin),
+    /// What coordinators of other machines start here
+    #[command(hide = true)]
+    Job(job::Job),
 }

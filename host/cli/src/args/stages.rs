@@ -1,6 +1,6 @@
 //! `compile`, `run`, `prove`, `verify` and `full-run`.
 
-use super::common::{Dims, Limits, MaxError, Policy, Routing, SlicesPath};
+use super::common::{Dims, Engine, Limits, MaxError, Policy, Routing, SlicesPath};
 use super::slicing::Cutting;
 use std::path::PathBuf;
 
@@ -24,6 +24,8 @@ pub struct Compile {
     pub fidelity: MaxError,
     #[command(flatten)]
     pub limits: Limits,
+    #[command(flatten)]
+    pub engine: Engine,
     /// Compile again what is up to date
     #[arg(long)]
     pub force: bool,
@@ -54,6 +56,8 @@ pub struct Run {
     pub fidelity: MaxError,
     #[command(flatten)]
     pub limits: Limits,
+    #[command(flatten)]
+    pub engine: Engine,
 }
 
 /// A run and the slices that it is of.
@@ -89,6 +93,8 @@ pub struct Prove {
     pub layers: Option<String>,
     #[command(flatten)]
     pub limits: Limits,
+    #[command(flatten)]
+    pub engine: Engine,
     /// Prove again what is up to date
     #[arg(long)]
     pub force: bool,
@@ -163,6 +169,8 @@ pub struct Verify {
     pub receipt: Option<PathBuf>,
     #[command(flatten)]
     pub limits: Limits,
+    #[command(flatten)]
+    pub engine: Engine,
 }
 
 /// Arguments of `export`.
@@ -232,6 +240,8 @@ pub struct FullRun {
     pub fidelity: MaxError,
     #[command(flatten)]
     pub limits: Limits,
+    #[command(flatten)]
+    pub engine: Engine,
     #[command(flatten)]
     pub dims: Dims,
     /// Do again what is up to date

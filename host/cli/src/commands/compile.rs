@@ -15,22 +15,26 @@ use std::path::Path;
 
 pub fn execute(app: &App, args: &Compile) -> Result<Exit> {
     let path = paths::slices(app, args.path.slices.clone())?;
-    let report = app.with_session(Some(&args.fidelity.within(&args.limits)), |session| {
-        let calibration = match args.input.as_slice() {
-            files @ [_, ..] => Calibration::Given(files.to_vec()),
-            [] => {
-                let location =
-                    dsperse_store::resolve(&path).map_err(dsperse_stages::Error::from)?;
-                let only_slice = !matches!(location.kind, dsperse_store::Kind::Model(_));
-                match paths::usual_input(&location.parent()) {
-                    Some(file) if !only_slice => Calibration::Offered(file),
-                    _ => Calibration::None,
+    let report = app.with_executor(
+        &args.fidelity.within(&args.limits),
+        &args.engine,
+        |session| {
+            let calibration = match args.input.as_slice() {
+                files @ [_, ..] => Calibration::Given(files.to_vec()),
+                [] => {
+                    let location =
+                        dsperse_store::resolve(&path).map_err(dsperse_stages::Error::from)?;
+                    let only_slice = !matches!(location.kind, dsperse_store::Kind::Model(_));
+                    match paths::usual_input(&location.parent()) {
+                        Some(file) if !only_slice => Calibration::Offered(file),
+                        _ => Calibration::None,
+                    }
                 }
-            }
-        };
-        let options = options(&args.routing, args.layers.clone(), calibration, args.force);
-        carry_out(session, &path, &options)
-    })?;
+            };
+            let options = options(&args.routing, args.layers.clone(), calibration, args.force);
+            carry_out(session, &path, &options)
+        },
+    )?;
     summary::stage(app, &report, "compile");
     Ok(exit(&report))
 }

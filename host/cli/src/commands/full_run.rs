@@ -40,16 +40,20 @@ pub fn execute(app: &App, args: &FullRun) -> Result<Exit> {
         check_output_file(file)?;
     }
     let input = paths::model_input(app, args.input.as_deref(), &dir)?;
-    let all = app.with_session(Some(&args.fidelity.within(&args.limits)), |session| {
-        // Mistakes in the spec are told before any work.
-        if let Some(text) = &args.routing.backend {
-            session.check_names(&Spec::parse(text)?)?;
-        }
-        let slices = sliced(session, app, args, model.as_deref(), &dir)?;
-        // A wrong input would be found only after everything is compiled.
-        read_inputs(&input, &model_inputs(&slices)?).map_err(dsperse_stages::Error::from)?;
-        stages(session, args, &slices, &input, &dir)
-    })?;
+    let all = app.with_executor(
+        &args.fidelity.within(&args.limits),
+        &args.engine,
+        |session| {
+            // Mistakes in the spec are told before any work.
+            if let Some(text) = &args.routing.backend {
+                session.check_names(&Spec::parse(text)?)?;
+            }
+            let slices = sliced(session, app, args, model.as_deref(), &dir)?;
+            // A wrong input would be found only after everything is compiled.
+            read_inputs(&input, &model_inputs(&slices)?).map_err(dsperse_stages::Error::from)?;
+            stages(session, args, &slices, &input, &dir)
+        },
+    )?;
     let mut text = format!(
         "{}\n{}\n{}\n{}",
         summary::text(&all.compiled),

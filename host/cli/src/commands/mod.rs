@@ -6,6 +6,7 @@ mod compile;
 mod convert;
 mod export;
 mod full_run;
+mod job;
 mod keygen;
 mod paths;
 mod plugin;
@@ -21,10 +22,11 @@ use crate::app::App;
 use crate::args::{Command, slicing::SliceCommand};
 use crate::error::Result;
 use crate::exit::Exit;
+use std::process::ExitCode;
 
 /// Runs a command.
-pub fn execute(app: &App, command: Command) -> Result<Exit> {
-    match command {
+pub fn execute(app: &App, command: Command) -> Result<ExitCode> {
+    let exit: Result<Exit> = match command {
         Command::Slice(args) => match args.nested {
             Some(SliceCommand::Convert(convert)) => convert::execute(app, &convert),
             None => slice::execute(app, &args.slice),
@@ -40,5 +42,7 @@ pub fn execute(app: &App, command: Command) -> Result<Exit> {
         Command::Analyze(args) => analyze::execute(app, &args),
         Command::Report(args) => report::execute(app, &args),
         Command::Plugin(args) => plugin::execute(app, &args.command),
-    }
+        Command::Job(args) => return job::execute(app, &args),
+    };
+    exit.map(ExitCode::from)
 }

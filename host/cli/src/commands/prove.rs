@@ -19,7 +19,7 @@ pub fn execute(app: &App, args: &Prove) -> Result<Exit> {
         force: args.force,
         proof_output: args.proof_output.clone(),
     };
-    let report = app.with_session(Some(&args.limits), |session| {
+    let report = app.with_executor(&args.limits, &args.engine, |session| {
         carry_out(session, &run, &data, &options)
     })?;
     if let Some(file) = &args.output_file {

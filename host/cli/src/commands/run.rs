@@ -25,9 +25,11 @@ pub fn execute(app: &App, args: &Run) -> Result<Exit> {
         output_file: args.output_file.clone(),
         views: args.json_tensors,
     };
-    let ran = app.with_session(Some(&args.fidelity.within(&args.limits)), |session| {
-        carry_out(session, &path, &options)
-    })?;
+    let ran = app.with_executor(
+        &args.fidelity.within(&args.limits),
+        &args.engine,
+        |session| carry_out(session, &path, &options),
+    )?;
     app.print(
         &text(&ran),
         &json!({

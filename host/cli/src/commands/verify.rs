@@ -3,6 +3,7 @@
 use super::{attestation, paths, policy, run::fidelity};
 use crate::app::App;
 use crate::args::Isolation;
+use crate::args::common::ExecutorKind;
 use crate::args::stages::{Require, RunOf, Verify};
 use crate::console::foreign::field;
 use crate::console::numbers;
@@ -44,6 +45,10 @@ pub fn execute(app: &App, args: &Verify) -> Result<Exit> {
         .map(attestation::signer)
         .transpose()?;
     let report = app.with_session(Some(&args.limits), |session| {
+        if args.engine.executor.is_some_and(|e| e != ExecutorKind::Local) {
+            let message = "a verdict rests on what this machine checks itself: nothing of it is sent to others";
+            session.warn(message.to_owned(), None);
+        }
         let report = judge(session, &run, &data, &options)?;
         // What was unpacked goes away; only a receipt that was asked for stays.
         if packed.is_none() || args.receipt.is_some() {

@@ -147,15 +147,17 @@ impl Stage<'_> {
         index: usize,
         name: &str,
         fallbacks: &[Fallback],
+        memory: u64,
     ) -> Result<Result<SliceMetadata, Fallback>> {
         let Some(backend) = self.session.loaded(name) else {
             return Err(Error::backend(format!("backend \"{name}\" is not loaded")));
         };
         let slice = self.store.slice(index)?;
         let (job, files) = self.compile_job(&slice, &backend)?;
-        let how = Attempt::told("compile", self.scratch, self.routes.chains().len());
+        let how =
+            Attempt::told("compile", self.scratch, self.routes.chains().len()).expecting(memory);
         let attempt = self.session.attempt(&job, &files, how)?;
-        let usage = attempt.usage;
+        let (usage, node) = (attempt.usage, attempt.node.clone());
         let (done, dir) = match attempt.done() {
             Ok(done) => done,
             Err(e) if falls_through(e.kind) => {
@@ -188,6 +190,7 @@ impl Stage<'_> {
             proof: capabilities.proof.clone(),
             verify_needs_payload: capabilities.verify_needs_payload,
             usage,
+            node,
             facts: done.facts,
             warnings: done.warnings,
             ..Compilation::default()

@@ -150,7 +150,9 @@ impl Stage<'_> {
         let Some(name) = slice.backend.clone() else {
             return Ok(());
         };
-        if let Ok(slice) = self.compile_with(index, &name, &slice.fallbacks)?
+        let before = slice.compilations.get(&name);
+        let memory = before.map_or(0, |c| c.usage.peak_bytes);
+        if let Ok(slice) = self.compile_with(index, &name, &slice.fallbacks, memory)?
             && let Some(line) = lines.iter_mut().find(|l| l.index == index)
         {
             self.fill(line, &slice, &name, &slice.fallbacks.clone(), Outcome::Done);

@@ -239,10 +239,10 @@ impl Stage<'_> {
                     self.fill(line, &slice, &backend, &before, Outcome::UpToDate);
                     return Ok(());
                 }
-                Decision::Compile { position, .. } => {
+                Decision::Compile { position, memory } => {
                     let name = work.candidates[position].clone();
                     let before = self.before(index, &name, &work.fallbacks);
-                    match self.compile_with(index, &name, &before)? {
+                    match self.compile_with(index, &name, &before, memory)? {
                         Ok(slice) => {
                             self.fill(line, &slice, &name, &before, Outcome::Done);
                             return Ok(());

@@ -108,7 +108,9 @@ impl Stage<'_> {
             });
             return Ok(Ok(()));
         }
-        let how = Attempt::told("run", self.scratch, self.model.slices.len());
+        let compiled = slice.compilations.get(name);
+        let how = Attempt::told("run", self.scratch, self.model.slices.len())
+            .expecting(compiled.map_or(0, |c| c.usage.peak_bytes));
         let attempt = self.session.attempt(&job, &files, how)?;
         let usage = attempt.usage;
         let (done, dir) = match attempt.done() {

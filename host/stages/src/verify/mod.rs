@@ -92,8 +92,19 @@ pub fn verify(
     run: &RunDir,
     options: &VerifyOptions,
 ) -> Result<VerificationReport> {
+    // A verdict rests on what this machine computes and checks, whoever made the proofs.
+    let session = &session.here();
     let model = store.require_model()?;
-    let demands = options.demands(session)?;
+    let mut demands = options.demands(session)?;
+    let receipts = &demands.expect_receipts;
+    let pinned = demands.expect_keys.is_some() || receipts.iter().any(|r| r.keys_sha256.is_some());
+    if !pinned && !demands.recompile && compiled_elsewhere(store)? {
+        demands.recompile = true;
+        session.warn(
+            "slices were compiled on other machines: they are compiled again here, so that no verdict rests on their word".to_owned(),
+            Some("--expect-keys with the keys' digest from somebody you trust makes that needless".to_owned()),
+        );
+    }
     let scratch = tempfile::Builder::new()
         .prefix("dsperse-verify-")
         .tempdir()
@@ -150,6 +161,21 @@ pub fn verify(
         return Err(e);
     }
     verification.conclude(verdicts.into_iter().flatten().flatten())
+}
+
+/// Whether another machine compiled what the proofs are checked with.
+fn compiled_elsewhere(store: &SliceStore) -> Result<bool> {
+    for index in store.indices() {
+        let slice = store.slice(index)?;
+        let used = slice.backend.as_deref();
+        if used
+            .and_then(|name| slice.compilations.get(name))
+            .is_some_and(|c| c.node.is_some())
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The verifier's own tensors in files.

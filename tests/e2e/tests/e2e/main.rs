@@ -3,6 +3,7 @@
 mod bundles;
 mod capability;
 mod disk;
+mod engines;
 mod errors;
 mod fallbacks;
 mod files;

@@ -1,0 +1,558 @@
+//! The coordinator's side: jobs go to an engine, and what comes back is looked at.
+//!
+//! What is sent away is what may be wrong without harm: circuits, witnesses and proofs. What
+//! others are measured by stays here: questions, verdicts, and plain execution in floats.
+
+use crate::admit::admit;
+use crate::document::{Bounds, End, JobDocument, VERSION};
+use crate::engine::{Ended, Engine, Order, State, Ticket};
+use crate::policy::{self, History, Next};
+use crate::settings::Settings;
+use crate::store::{JobDir, Store};
+use dsperse_documents::{BackendError, ErrorKind, Usage};
+use dsperse_jobs::error::{Error, Result};
+use dsperse_jobs::job::{Control, Executor, FileRef, Files, Job, Operation, Outcome, Output};
+use dsperse_jobs::local::LocalExecutor;
+use dsperse_plugin_api::{Done, Role, Stage, Verdict};
+use dsperse_plugin_host::{Event, PluginHost};
+use dsperse_store::atomic;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::PathBuf;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A node ends its own jobs when their time is over; after so much more it is taken for
+/// frozen.
+const GRACE: Duration = Duration::from_secs(60);
+/// How long a result may be on its way through a network file system.
+const LATE: Duration = Duration::from_secs(5);
+/// Most that is read of a node's events at once.
+const EVENTS: u64 = 1 << 20;
+
+/// Sends jobs to other machines.
+pub struct RemoteExecutor<'h> {
+    host: &'h PluginHost,
+    local: LocalExecutor<'h>,
+    /// `None` only while this is dropped.
+    engine: Option<Box<dyn Engine>>,
+    store: Store,
+    settings: Settings,
+    gate: Gate,
+    /// Nodes that have another program or plugin, by the plugin's digest.
+    other_build: Mutex<BTreeMap<String, BTreeSet<String>>>,
+    used: Mutex<Used>,
+}
+
+/// What goes away with the command.
+#[derive(Default)]
+struct Used {
+    keys: BTreeSet<String>,
+    digests: BTreeSet<String>,
+}
+
+impl<'h> RemoteExecutor<'h> {
+    /// An executor over an engine and a store.
+    #[must_use]
+    pub fn new(
+        host: &'h PluginHost,
+        engine: Box<dyn Engine>,
+        store: Store,
+        settings: Settings,
+    ) -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self {
+            host,
+            local: LocalExecutor::new(host),
+            engine: Some(engine),
+            store,
+            settings,
+            gate: Gate::new(processors),
+            other_build: Mutex::default(),
+            used: Mutex::default(),
+        }
+    }
+
+    /// Whether a job is sent away.
+    fn goes(&self, job: &Job) -> bool {
+        let Some(plugin) = self.host.get(&job.backend) else {
+            return false;
+        };
+        let Some(proof) = &plugin.descriptor.capabilities.proof else {
+            return false;
+        };
+        match job.operation {
+            Operation::Supports | Operation::Verify => false,
+            // Keys that can't be made again could never be checked.
+            Operation::Compile => proof.reproducible_compile,
+            Operation::Witness | Operation::Prove => true,
+        }
+    }
+
+    fn send(&self, job: &Job, files: &Files, control: &Control) -> Result<Outcome> {
+        let Some(engine) = self.engine.as_deref() else {
+            return Err(Error::failed("the executor is gone"));
+        };
+        let key = job.key();
+        let dir = self.store.job(&key);
+        {
+            let mut used = lock(&self.used);
+            used.keys.insert(key.clone());
+            let digests = job.files().into_iter().map(|(_, d)| d.to_owned());
+            used.digests.extend(digests);
+        }
+        dir.create(&JobDocument {
+            schema: Default::default(),
+            dsperse: VERSION.to_owned(),
+            key,
+            job: job.clone(),
+        })?;
+        let _ = fs::remove_file(dir.cancelled());
+        let most = self
+            .settings
+            .most_memory
+            .min(control.memory.unwrap_or(u64::MAX));
+        let memory = policy::memory(control.estimate, self.settings.memory, most);
+        let mut watch = Watch {
+            sender: self,
+            engine,
+            dir,
+            job,
+            files,
+            control,
+            history: History::new(memory, most),
+            node: None,
+            seen: HashSet::new(),
+            read: HashMap::new(),
+        };
+        // Ends of tries before this command are nobody's concern.
+        watch.ends();
+        watch.run()
+    }
+
+    /// Checks a proof as `verify` would, before it is taken. `Err` is why it is refused.
+    fn holds(
+        &self,
+        job: &Job,
+        files: &Files,
+        control: &Control,
+        done: &Done,
+    ) -> std::result::Result<(), String> {
+        let Some(plugin) = self.host.get(&job.backend) else {
+            return Ok(());
+        };
+        let capabilities = &plugin.descriptor.capabilities;
+        if !capabilities.stages.contains(&Stage::Verify) {
+            return Ok(());
+        }
+        let mut files = files.clone();
+        let proof: Vec<FileRef> = done
+            .artefacts
+            .iter()
+            .map(|a| files.attach_made(a, &control.dir))
+            .collect();
+        let verifying = job.circuit.iter().filter(|f| f.role == Role::Verifying);
+        let question = Job {
+            operation: Operation::Verify,
+            payload: capabilities.verify_needs_payload,
+            circuit: verifying.cloned().collect(),
+            witness: Vec::new(),
+            proof,
+            ..job.clone()
+        };
+        let Ok(scratch) = tempfile::Builder::new()
+            .prefix("check-")
+            .tempdir_in(control.dir.parent().unwrap_or(&control.dir))
+        else {
+            return Ok(());
+        };
+        let control = Control {
+            dir: scratch.path().to_path_buf(),
+            events: None,
+            ..control.clone()
+        };
+        let _place = self.gate.enter();
+        let answer = self.local.execute(&question, &files, &control);
+        match answer.map(|o| o.result) {
+            Ok(Ok(Output::Verdict(Verdict::Invalid { reason }))) => {
+                Err(format!("the proof does not hold: {reason}"))
+            }
+            Ok(Err(e)) if e.kind == ErrorKind::InvalidInput => {
+                Err(format!("the proof can't be read: {}", e.message))
+            }
+            // What can't be judged here and now is left to "verify".
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Executor for RemoteExecutor<'_> {
+    fn execute(&self, job: &Job, files: &Files, control: &Control) -> Result<Outcome> {
+        if self.goes(job) {
+            return self.send(job, files, control);
+        }
+        let _place = self.gate.enter();
+        self.local.execute(job, files, control)
+    }
+
+    fn here(&self) -> Option<&dyn Executor> {
+        Some(&self.local)
+    }
+
+    fn at_once(&self) -> Option<usize> {
+        Some(self.settings.in_flight)
+    }
+}
+
+impl Drop for RemoteExecutor<'_> {
+    /// What a command made in the store goes away with it: results are where they belong, and
+    /// what was given up would be tried anew.
+    fn drop(&mut self) {
+        self.engine = None;
+        let used = std::mem::take(&mut *lock(&self.used));
+        for key in &used.keys {
+            self.store.job(key).remove();
+        }
+        self.store.forget(&used.digests);
+    }
+}
+
+/// One job on its way.
+struct Watch<'a, 'h> {
+    sender: &'a RemoteExecutor<'h>,
+    engine: &'a dyn Engine,
+    dir: JobDir,
+    job: &'a Job,
+    files: &'a Files,
+    control: &'a Control,
+    history: History,
+    /// Where the last try was.
+    node: Option<String>,
+    /// Attempts whose ends were looked at.
+    seen: HashSet<String>,
+    /// How far the events of each attempt were read.
+    read: HashMap<PathBuf, u64>,
+}
+
+impl Watch<'_, '_> {
+    fn run(&mut self) -> Result<Outcome> {
+        let mut ticket = self.adopted();
+        loop {
+            if let Some(outcome) = self.taken()? {
+                return Ok(outcome);
+            }
+            if self.control.cancel.is_cancelled() {
+                return Ok(self.cancelled(ticket.as_deref()));
+            }
+            let current = match ticket.take() {
+                Some(ticket) => ticket,
+                None => self.submit()?,
+            };
+            let Some(ended) = self.wait(&current)? else {
+                // There is a result, or the user interrupted.
+                ticket = Some(current);
+                continue;
+            };
+            let end = self.ends();
+            let ended = Ended {
+                code: ended.code.or(end.as_ref().map(|e| i32::from(e.code))),
+                node: ended.node.or_else(|| self.node.clone()),
+                ..ended
+            };
+            let next = self.history.ended(&ended, end.map(|e| e.error));
+            if let Some(outcome) = self.follow(next)? {
+                return Ok(outcome);
+            }
+        }
+    }
+
+    /// The result, when there is one that is believed.
+    fn taken(&mut self) -> Result<Option<Outcome>> {
+        let found = match self.dir.result() {
+            Ok(None) => return Ok(None),
+            Ok(Some(found)) => Ok(found),
+            Err(e) => Err(e.message),
+        };
+        self.events();
+        let taken = found.and_then(|found| {
+            let taken = admit(&found, &self.dir, self.job, &self.control.dir)?;
+            if let (Operation::Prove, Ok(Output::Done(done))) = (self.job.operation, &taken) {
+                self.sender
+                    .holds(self.job, self.files, self.control, done)?;
+            }
+            Ok((found, taken))
+        });
+        match taken {
+            Ok((found, result)) => Ok(Some(Outcome {
+                result,
+                usage: found.usage,
+                node: Some(self.node.clone().unwrap_or(found.host)),
+            })),
+            Err(why) => {
+                self.clear()?;
+                self.dir.reject()?;
+                let next = self.history.rejected(self.node.clone().as_deref(), &why);
+                self.follow(next)
+            }
+        }
+    }
+
+    /// What was copied of a result that is not believed.
+    fn clear(&self) -> Result<()> {
+        let dir = &self.control.dir;
+        fs::remove_dir_all(dir)
+            .and_then(|()| fs::create_dir(dir))
+            .map_err(|e| Error::io("empty", dir, &e))
+    }
+
+    fn follow(&mut self, next: Next) -> Result<Option<Outcome>> {
+        match next {
+            Next::Again => Ok(None),
+            Next::Cancelled if self.control.cancel.is_cancelled() => {
+                Ok(Some(Outcome::error(BackendError::cancelled())))
+            }
+            Next::Cancelled => Err(self.failure("somebody else ended it")),
+            Next::Backend(e) => Ok(Some(Outcome {
+                result: Err(e),
+                usage: Usage::default(),
+                node: self.node.clone(),
+            })),
+            Next::GiveUp(why) => Err(self.failure(&why)),
+        }
+    }
+
+    fn failure(&self, why: &str) -> Error {
+        let (slice, backend) = (self.job.slice.index, &self.job.backend);
+        let engine = self.engine.name();
+        Error::failed(format!(
+            "slice {slice}, backend \"{backend}\", on {engine}: {why}"
+        ))
+        .with_hint("what was finished is kept; type the same command again to go on from there")
+    }
+
+    /// The try of an earlier coordinator, when the engine still knows it.
+    fn adopted(&self) -> Option<String> {
+        if !self.engine.adopts() {
+            return None;
+        }
+        let ticket: Ticket = atomic::read_document(&self.dir.ticket()).ok()?;
+        let same = ticket.engine == self.engine.name() && ticket.dsperse == VERSION;
+        same.then_some(ticket.ticket)
+    }
+
+    fn submit(&mut self) -> Result<String> {
+        let again = std::mem::take(&mut self.history.put_again);
+        self.sender
+            .store
+            .put_inputs(self.job, self.files, again)
+            .map_err(|e| self.failure(&e.message))?;
+        let timeout = self.control.timeout;
+        let bounds = Bounds {
+            schema: Default::default(),
+            threads: self.sender.settings.cpus,
+            timeout_seconds: timeout.map(|t| t.as_secs_f64()),
+            memory: Some(self.history.memory),
+        };
+        atomic::write_document(&self.dir.bounds(), &bounds)?;
+        let exclude = {
+            let mut all = lock(&self.sender.other_build);
+            let others = all.entry(self.job.plugin_sha256.clone()).or_default();
+            others.extend(self.history.other_build.iter().cloned());
+            let mut exclude: BTreeSet<String> = others.clone();
+            exclude.extend(self.history.exclude.iter().cloned());
+            exclude.into_iter().collect()
+        };
+        let order = Order {
+            dir: self.dir.clone(),
+            backend: (self.job.backend.clone(), self.job.plugin_sha256.clone()),
+            cpus: self.sender.settings.cpus,
+            memory: self.history.memory,
+            time: timeout.map(|t| t + GRACE),
+            exclude,
+        };
+        self.node = None;
+        self.engine.submit(&order).map_err(|e| {
+            let before = match self.history.reasons.as_slice() {
+                [] => String::new(),
+                reasons => format!(" (before that: {})", reasons.join("; ")),
+            };
+            self.failure(&format!("it is not taken: {e}{before}"))
+        })
+    }
+
+    /// Waits for the end of a try. `None` when there is a result, or the user interrupted.
+    fn wait(&mut self, ticket: &str) -> Result<Option<Ended>> {
+        let began = Instant::now();
+        let mut running: Option<Instant> = None;
+        let mut waiting = Instant::now();
+        let mut late: Option<Instant> = None;
+        loop {
+            if self.control.cancel.is_cancelled() || self.dir.result_path().exists() {
+                // Whose result it is.
+                if let State::Running(node) = self.engine.state(ticket) {
+                    self.node = Some(node);
+                }
+                return Ok(None);
+            }
+            if !self.dir.document_path().exists() {
+                self.engine.cancel(ticket);
+                let place = self.sender.store.root().display();
+                return Err(self.failure(&format!("the store \"{place}\" is gone")));
+            }
+            match self.engine.state(ticket) {
+                State::Pending(why) => {
+                    running = None;
+                    if waiting.elapsed() > self.sender.settings.pending {
+                        self.engine.cancel(ticket);
+                        let most = self.sender.settings.pending.as_secs();
+                        return Err(
+                            self.failure(&format!("no node took it within {most} s: {why}"))
+                        );
+                    }
+                }
+                State::Running(node) => {
+                    waiting = Instant::now();
+                    self.node = Some(node.clone());
+                    let since = *running.get_or_insert_with(Instant::now);
+                    let most = self.control.timeout.map(|t| t + 2 * GRACE);
+                    if most.is_some_and(|most| since.elapsed() > most) {
+                        self.engine.cancel(ticket);
+                        return Ok(Some(Ended {
+                            node: Some(node),
+                            reason: "it did not end when its time was over".to_owned(),
+                            ..Ended::default()
+                        }));
+                    }
+                }
+                State::Ended(ended) => {
+                    if let Some(node) = &ended.node {
+                        self.node = Some(node.clone());
+                    }
+                    let expected = matches!(ended.code, Some(0 | 10));
+                    let since = *late.get_or_insert_with(Instant::now);
+                    if !expected || since.elapsed() > LATE || self.has_ended() {
+                        return Ok(Some(ended));
+                    }
+                }
+                State::Unknown => {
+                    if waiting.elapsed() > self.sender.settings.pending {
+                        return Err(self.failure("the engine does not answer"));
+                    }
+                }
+            }
+            self.events();
+            // Short jobs are noticed at once, long ones cost nothing.
+            let pause = began.elapsed() / 20;
+            std::thread::sleep(pause.clamp(Duration::from_millis(5), Duration::from_millis(500)));
+        }
+    }
+
+    fn cancelled(&self, ticket: Option<&str>) -> Outcome {
+        let _ = File::create(self.dir.cancelled());
+        if let Some(ticket) = ticket {
+            self.engine.cancel(ticket);
+        }
+        Outcome::error(BackendError::cancelled())
+    }
+
+    fn attempts(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.dir.attempts()).into_iter().flatten();
+        entries.flatten().map(|e| e.path()).collect()
+    }
+
+    fn unseen_ends(&self) -> Vec<(String, PathBuf)> {
+        let attempts = self.attempts().into_iter();
+        let named = attempts.filter_map(|path| {
+            let name = path.file_name()?.to_str()?.to_owned();
+            let end = path.join("end.json");
+            (!self.seen.contains(&name) && end.is_file()).then_some((name, end))
+        });
+        named.collect()
+    }
+
+    fn has_ended(&self) -> bool {
+        !self.unseen_ends().is_empty()
+    }
+
+    /// What nodes wrote down of tries that ended since the last look; the last of them.
+    fn ends(&mut self) -> Option<End> {
+        let mut last = None;
+        for (name, path) in self.unseen_ends() {
+            self.seen.insert(name);
+            last = atomic::read_document::<End>(&path).ok().or(last);
+        }
+        last
+    }
+
+    /// Passes on what nodes report.
+    fn events(&mut self) {
+        let Some(tell) = &self.control.events else {
+            return;
+        };
+        for attempt in self.attempts() {
+            let path = attempt.join("events.jsonl");
+            let Ok(mut file) = File::open(&path) else {
+                continue;
+            };
+            let from = self.read.entry(path).or_default();
+            let mut text = Vec::new();
+            let read = file
+                .seek(SeekFrom::Start(*from))
+                .and_then(|_| file.take(EVENTS).read_to_end(&mut text));
+            if read.is_err() {
+                continue;
+            }
+            // A line that is not whole yet is read later.
+            let Some(end) = text.iter().rposition(|b| *b == b'\n') else {
+                continue;
+            };
+            *from += end as u64 + 1;
+            for line in text.get(..end).unwrap_or_default().split(|b| *b == b'\n') {
+                if let Ok(event) = serde_json::from_slice::<Event>(line) {
+                    tell(&event);
+                }
+            }
+        }
+    }
+}
+
+/// So many at a time.
+struct Gate {
+    free: Mutex<usize>,
+    changed: Condvar,
+}
+
+impl Gate {
+    fn new(free: usize) -> Self {
+        Self {
+            free: Mutex::new(free),
+            changed: Condvar::new(),
+        }
+    }
+
+    fn enter(&self) -> Place<'_> {
+        let mut free = lock(&self.free);
+        while *free == 0 {
+            free = self
+                .changed
+                .wait(free)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        *free -= 1;
+        Place(self)
+    }
+}
+
+struct Place<'g>(&'g Gate);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.free) += 1;
+        self.0.changed.notify_one();
+    }
+}
+
+pub(crate) fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
+    m.lock().unwrap_or_else(PoisonError::into_inner)
+}
