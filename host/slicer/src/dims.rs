@@ -10,24 +10,16 @@ use dsperse_onnx::{DataType, Dim, GraphProto, ValueInfoProto};
 use std::collections::BTreeMap;
 
 /// Sizes given by the user.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DimOptions {
-    /// The batch size (`--batch N`).
-    pub batch: u64,
+    /// The batch size (`--batch N`); when nobody says, that of the given input, else 1.
+    pub batch: Option<u64>,
     /// Sizes by name (`--dim NAME=N`).
     pub dims: BTreeMap<String, u64>,
     /// Whole shapes by input (`--input-shape NAME=N,N,…`).
     pub shapes: BTreeMap<String, Vec<u64>>,
-}
-
-impl Default for DimOptions {
-    fn default() -> Self {
-        Self {
-            batch: 1,
-            dims: BTreeMap::new(),
-            shapes: BTreeMap::new(),
-        }
-    }
+    /// Shapes of an input that the user has: what is left open is taken from them.
+    pub given: BTreeMap<String, Vec<u64>>,
 }
 
 /// Inputs with concrete shapes, and what every named size became.
@@ -88,6 +80,14 @@ pub(crate) fn fix(graph: &GraphProto, options: &DimOptions) -> Result<FixedDims>
         let dtype = input_type(v)?;
         let shape = match (options.shapes.get(v.name()), v.dims()) {
             (Some(shape), _) => shape.clone(),
+            (None, None) if options.given.contains_key(v.name()) => {
+                let shape = options.given.get(v.name()).cloned().unwrap_or_default();
+                out.warnings.push(format!(
+                    "the shape of input \"{}\" is {shape:?}, as in the given input",
+                    v.name()
+                ));
+                shape
+            }
             (None, None) => {
                 return Err(SliceError::OpenDim {
                     input: v.name().to_owned(),
@@ -195,39 +195,43 @@ fn size(
         return Ok(*n);
     }
     let is_batch = axis == 0 || name.to_lowercase().contains("batch");
-    if !is_batch {
-        let flag = if name.is_empty() {
-            let sizes: Vec<String> = all
-                .iter()
-                .map(|d| match d {
-                    Dim::Known(n) => n.to_string(),
-                    _ => "N".into(),
-                })
-                .collect();
-            format!("--input-shape {input}={}", sizes.join(","))
-        } else {
-            format!("--dim {name}=N")
-        };
-        return Err(SliceError::OpenDim {
-            input: input.to_owned(),
-            axis,
-            name: name.to_owned(),
-            flag,
-        });
-    }
-    if name.is_empty() {
-        out.warnings.push(format!(
-            "axis {axis} of input \"{input}\" is fixed to {}",
-            options.batch
-        ));
+    let given = options.given.get(input);
+    let given = given.filter(|shape| shape.len() == all.len());
+    let given = given.and_then(|shape| shape.get(axis)).copied();
+    let (size, why) = match (given, options.batch) {
+        (_, Some(batch)) if is_batch => (batch, "fixed to"),
+        (Some(n), _) if n > 0 => (n, "that of the given input,"),
+        _ if is_batch => (1, "fixed to"),
+        _ => {
+            let flag = if name.is_empty() {
+                let sizes: Vec<String> = all
+                    .iter()
+                    .map(|d| match d {
+                        Dim::Known(n) => n.to_string(),
+                        _ => "N".into(),
+                    })
+                    .collect();
+                format!("--input-shape {input}={}", sizes.join(","))
+            } else {
+                format!("--dim {name}=N")
+            };
+            return Err(SliceError::OpenDim {
+                input: input.to_owned(),
+                axis,
+                name: name.to_owned(),
+                flag,
+            });
+        }
+    };
+    let what = if name.is_empty() {
+        format!("axis {axis}")
     } else {
-        out.named.insert(name.to_owned(), options.batch);
-        out.warnings.push(format!(
-            "size \"{name}\" of input \"{input}\" is fixed to {}",
-            options.batch
-        ));
-    }
-    Ok(options.batch)
+        out.named.insert(name.to_owned(), size);
+        format!("size \"{name}\"")
+    };
+    out.warnings
+        .push(format!("{what} of input \"{input}\" is {why} {size}"));
+    Ok(size)
 }
 
 #[cfg(test)]
@@ -261,7 +265,7 @@ mod tests {
         let f = fix(
             &g,
             &DimOptions {
-                batch: 4,
+                batch: Some(4),
                 ..DimOptions::default()
             },
         )
@@ -290,6 +294,40 @@ mod tests {
         let mut o = DimOptions::default();
         o.shapes.insert("x".into(), vec![1, 7]);
         assert_eq!(fix(&g, &o).unwrap().inputs[0].2, vec![1, 7]);
+    }
+
+    #[test]
+    fn open_sizes_are_those_of_the_given_input() {
+        let g = graph(&[
+            ("ids", vec![named("batch"), named("seq")]),
+            ("mask", vec![named("batch"), named("seq"), Dim::Open]),
+        ]);
+        let given = |ids: &[u64], mask: &[u64]| DimOptions {
+            given: [("ids".into(), ids.to_vec()), ("mask".into(), mask.to_vec())].into(),
+            ..DimOptions::default()
+        };
+        let shapes = |o: &DimOptions| -> Vec<Vec<u64>> {
+            let fixed = fix(&g, o).unwrap();
+            fixed.inputs.into_iter().map(|i| i.2).collect()
+        };
+        let mut o = given(&[2, 5], &[2, 5, 3]);
+        assert_eq!(shapes(&o), [vec![2, 5], vec![2, 5, 3]]);
+        let warnings = fix(&g, &o).unwrap().warnings;
+        assert_eq!(
+            warnings,
+            [
+                "size \"batch\" of input \"ids\" is that of the given input, 2",
+                "size \"seq\" of input \"ids\" is that of the given input, 5",
+                "axis 2 of input \"mask\" is that of the given input, 3",
+            ]
+        );
+        // What the user says goes before what the input has.
+        o.batch = Some(1);
+        o.dims.insert("seq".into(), 7);
+        assert_eq!(shapes(&o), [vec![1, 7], vec![1, 7, 3]]);
+        // An array of another rank says nothing of single sizes.
+        let error = fix(&g, &given(&[5], &[2, 5, 3])).unwrap_err().to_string();
+        assert!(error.ends_with("set it with --dim seq=N"), "{error}");
     }
 
     #[test]

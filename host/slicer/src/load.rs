@@ -3,7 +3,7 @@
 use crate::error::{Result, SliceError};
 use bytes::Bytes;
 use dsperse_documents::{ExternalFile, ModelFile};
-use dsperse_onnx::{ModelProto, external, tensor};
+use dsperse_onnx::{Dim, ModelProto, ValueInfoProto, external, tensor};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
@@ -14,6 +14,20 @@ pub struct LoadedModel {
     pub model: ModelProto,
     /// Name, size and SHA-256 of the original file, and of its external data files.
     pub file: ModelFile,
+}
+
+impl LoadedModel {
+    /// The names of the inputs, in order, when a size of one of them is open; else nothing.
+    #[must_use]
+    pub fn open_inputs(&self) -> Option<Vec<String>> {
+        let inputs = self.model.graph.as_ref()?.real_inputs();
+        let known = |d: &Dim| matches!(d, Dim::Known(_));
+        let open = |v: &&ValueInfoProto| !v.dims().is_some_and(|dims| dims.iter().all(known));
+        inputs.iter().any(open).then(|| {
+            let names = inputs.iter().map(|v| v.name().to_owned());
+            names.collect()
+        })
+    }
 }
 
 /// Reads a model file and the external data that it names (only below the file's folder).

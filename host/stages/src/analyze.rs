@@ -13,7 +13,7 @@ use dsperse_router::{Chain, Policy, plan};
 use dsperse_slicer::{DimOptions, ModelAnalysis};
 use dsperse_store::{Access, NewSlices, Shape, SliceStore};
 use serde::Serialize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What to analyse and under which rules.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +22,8 @@ pub struct AnalyzeOptions {
     pub cut: Cut,
     /// Sizes of open dimensions.
     pub dims: DimOptions,
+    /// A model input, for the sizes that nobody gave.
+    pub sample: Option<PathBuf>,
     /// Backend spec; `None` is the default chain.
     pub backend: Option<String>,
     /// No fallback to execution.
@@ -104,7 +106,7 @@ pub fn analyze(session: &Session<'_>, path: &Path, options: &AnalyzeOptions) -> 
     {
         return of_slices(session, &slices::open(path, Access::Read)?, options, None);
     }
-    let prepared = slice::prepare(path, &options.dims)?;
+    let prepared = slice::prepare(path, &options.dims, options.sample.as_deref())?;
     let wanted = Wanted {
         backend: options.backend.clone(),
         policy: options.policy.clone(),

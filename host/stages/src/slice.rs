@@ -7,7 +7,7 @@ use crate::session::Session;
 use dsperse_documents::ModelMetadata;
 use dsperse_router::Policy;
 use dsperse_slicer::{DimOptions, ModelAnalysis, Plan, Prepared, SliceError, Strategy};
-use dsperse_store::{Access, NewSlices, Shape, SliceStore, atomic};
+use dsperse_store::{Access, NewSlices, Shape, SliceStore, atomic, input_shapes};
 use std::path::{Path, PathBuf};
 
 /// Where to cut.
@@ -48,6 +48,8 @@ pub struct SliceOptions {
     pub wanted: Wanted,
     /// Sizes of open dimensions.
     pub dims: DimOptions,
+    /// A model input, for the sizes that nobody gave.
+    pub sample: Option<PathBuf>,
     /// Shape on disk.
     pub shape: Shape,
     /// Where the slices go (see [`dsperse_store::output_path`]).
@@ -102,14 +104,20 @@ pub fn model_dir(path: &Path) -> PathBuf {
     }
 }
 
-/// Reads a model, fixes its open sizes and infers its shapes.
+/// Reads a model, fixes its open sizes and infers its shapes. Sizes that are in no option are
+/// taken from `sample`, a model input, where there is one.
 ///
 /// # Errors
-/// When it is missing, no ONNX model, or has sizes that must be given.
-pub fn prepare(path: &Path, dims: &DimOptions) -> Result<Prepared> {
+/// When it is missing, no ONNX model, or has sizes that must be given; when the sample can't
+/// be read.
+pub fn prepare(path: &Path, dims: &DimOptions, sample: Option<&Path>) -> Result<Prepared> {
     let file = model_file(path)?;
     let loaded = dsperse_slicer::load(&file).map_err(|e| slice_error(&e, &file))?;
-    dsperse_slicer::prepare(loaded, dims).map_err(|e| slice_error(&e, &file))
+    let mut dims = dims.clone();
+    if let (Some(sample), Some(names)) = (sample, loaded.open_inputs()) {
+        dims.given = input_shapes(sample, &names)?;
+    }
+    dsperse_slicer::prepare(loaded, &dims).map_err(|e| slice_error(&e, &file))
 }
 
 pub(crate) fn slice_error(e: &SliceError, file: &Path) -> Error {
@@ -185,7 +193,7 @@ pub fn metadata(
 /// When the model can't be read or cut, or the disk refuses.
 pub fn slice(session: &Session<'_>, path: &Path, options: &SliceOptions) -> Result<Sliced> {
     let file = model_file(path)?;
-    let prepared = prepare(path, &options.dims)?;
+    let prepared = prepare(path, &options.dims, options.sample.as_deref())?;
     let plan = plan(session, &prepared, &options.cut, &options.wanted, &file)?;
     session.emit(&Event::StageStarted {
         stage: "slice",

@@ -16,6 +16,7 @@ use dsperse_tensor::npy::Npy;
 use dsperse_tensor::{Encoding, Number, Tensor, TensorInfo};
 use serde_json::{Map, Value};
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -107,6 +108,27 @@ pub fn read_inputs(path: &Path, wanted: &[TensorInfo]) -> Result<Vec<Tensor>> {
 /// As [`read_inputs`].
 pub fn read_outputs(path: &Path, wanted: &[TensorInfo]) -> Result<Vec<Tensor>> {
     read(path, wanted, Direction::Output)
+}
+
+/// The shapes that a file gives for inputs of these names, before the model's own are known:
+/// what a model leaves open can be taken from them. Values are not looked at.
+///
+/// # Errors
+/// As [`read_inputs`], shapes and values aside.
+pub fn input_shapes(path: &Path, names: &[String]) -> Result<BTreeMap<String, Vec<u64>>> {
+    let wanted: Vec<TensorInfo> = names
+        .iter()
+        .map(|name| TensorInfo {
+            name: name.clone(),
+            shape: Vec::new(),
+            encoding: Encoding::F64,
+        })
+        .collect();
+    let mut reader = Reader::new(path, &wanted, Direction::Input);
+    reader.large = true;
+    reader.measured = Some(RefCell::default());
+    reader.file()?;
+    Ok(reader.measured.take().unwrap_or_default().into_inner())
 }
 
 /// Reads samples of a model's inputs: one file of them, a file with a batch (the first
@@ -276,6 +298,8 @@ struct Reader<'a> {
     large: bool,
     /// The first array that has another shape: of which tensor, and the shape.
     found: RefCell<Option<(String, Vec<u64>)>>,
+    /// Only shapes are wanted, and these are those that were found.
+    measured: Option<RefCell<BTreeMap<String, Vec<u64>>>>,
 }
 
 impl<'a> Reader<'a> {
@@ -286,11 +310,22 @@ impl<'a> Reader<'a> {
             direction,
             large: false,
             found: RefCell::default(),
+            measured: None,
         }
     }
 }
 
 impl Reader<'_> {
+    /// When only shapes are wanted: notes this one, and stands in for the tensor.
+    fn measure(&self, w: &TensorInfo, shape: &[u64]) -> Option<Tensor> {
+        let seen = self.measured.as_ref()?;
+        seen.borrow_mut().insert(w.name.clone(), shape.to_vec());
+        Some(Tensor {
+            info: w.clone(),
+            data: Vec::new(),
+        })
+    }
+
     /// Whether an array has the shape of a tensor; if not, it is remembered.
     fn fits(&self, found: &[u64], w: &TensorInfo) -> bool {
         let fits = fits(found, w);
@@ -387,6 +422,12 @@ impl Reader<'_> {
     /// `{"shape": …, "dtype": …, "data": …}`, as this program writes it.
     fn typed(&self, w: &TensorInfo, value: Option<&Value>) -> Result<Tensor> {
         let field = |name: &str| value.and_then(|v| v.get(name));
+        let shape: Option<Vec<u64>> = field("shape")
+            .and_then(Value::as_array)
+            .and_then(|s| s.iter().map(Value::as_u64).collect());
+        if let Some(done) = shape.as_deref().and_then(|shape| self.measure(w, shape)) {
+            return Ok(done);
+        }
         let dtype = field("dtype").and_then(Value::as_str).unwrap_or_default();
         let exponent = field("exponent")
             .and_then(Value::as_i64)
@@ -404,9 +445,6 @@ impl Reader<'_> {
                 )));
             }
         };
-        let shape: Option<Vec<u64>> = field("shape")
-            .and_then(Value::as_array)
-            .and_then(|s| s.iter().map(Value::as_u64).collect());
         if shape.as_ref() != Some(&w.shape) {
             let found = field("shape").map_or("none".into(), Value::to_string);
             return Err(self.shape(w, found));
@@ -430,6 +468,9 @@ impl Reader<'_> {
                 Some(v) => first = v,
                 None => break,
             }
+        }
+        if let Some(done) = self.measure(w, &found) {
+            return Ok(done);
         }
         if !self.fits(&found, w) {
             return Err(self.shape(w, format!("{found:?}{}", elements(&found))));
@@ -507,6 +548,9 @@ impl Reader<'_> {
             },
             reason,
         })?;
+        if let Some(done) = self.measure(w, &array.shape) {
+            return Ok(done);
+        }
         if !self.fits(&array.shape, w) {
             let shape = &array.shape;
             return Err(self.shape(w, format!("{shape:?}{}", elements(shape))));
@@ -579,7 +623,10 @@ impl Reader<'_> {
         let names: Vec<String> = self
             .wanted
             .iter()
-            .map(|w| format!("\"{}\" {:?}", w.name, w.shape))
+            .map(|w| match self.measured {
+                None => format!("\"{}\" {:?}", w.name, w.shape),
+                Some(_) => format!("\"{}\"", w.name),
+            })
             .collect();
         let names = names.join(", ");
         let expected = match self.wanted.len() {

@@ -1,7 +1,7 @@
 //! What users give as input: every accepted form, and the messages for the others.
 
 use crate::fixture::info;
-use crate::input::{parse_json, read_inputs, read_outputs, read_samples};
+use crate::input::{input_shapes, parse_json, read_inputs, read_outputs, read_samples};
 use crate::output::{Direction, write_json};
 use dsperse_plugin_api::{Encoding, TensorInfo};
 use dsperse_tensor::Tensor;
@@ -479,4 +479,38 @@ fn samples_come_one_by_one_in_batches_and_in_folders() {
     // What is no batch is told as for a single input.
     let e = read(&batch, &[info("x", &[1, 3])]).unwrap_err();
     assert!(e.contains("expected [1, 3]"), "{e}");
+}
+
+#[test]
+fn shapes_are_read_before_the_models_own_are_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("input.json");
+    let shapes = |text: &str, names: &[&str]| {
+        fs::write(&path, text).unwrap();
+        let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
+        input_shapes(&path, &names).map_err(|e| e.to_string())
+    };
+    let ids = [("ids".to_owned(), vec![1, 3])];
+    for text in [
+        r#"{"input_data": [[1, 2, 3]]}"#,
+        r#"{"ids": [[1, 2, 3]]}"#,
+        r#"{"inputs": {"ids": {"shape": [1, 3], "dtype": "i64", "data": [1, 2, 3]}}}"#,
+        "[[1, 2, 3]]",
+    ] {
+        assert_eq!(shapes(text, &["ids"]), Ok(ids.clone().into()), "{text}");
+    }
+    let both = shapes(r#"{"input_data": [[[1, 2, 3]], [4, 5]]}"#, &["ids", "x"]).unwrap();
+    assert_eq!(both["x"], [2]);
+    assert_eq!(
+        shapes(r#"{"input_data": [[1], [2], [3]]}"#, &["ids", "x"]).unwrap_err(),
+        format!(
+            "\"{}\": \"input_data\" has 3 arrays; expected \"input_data\" with 2 arrays, or a key \
+             for each of the model's inputs \"ids\", \"x\"",
+            path.display()
+        )
+    );
+    let path = dir.path().join("input.npy");
+    fs::write(&path, npy("<i8", false, "(1, 2)", &[0; 16])).unwrap();
+    let found = input_shapes(&path, &["ids".into()]).unwrap();
+    assert_eq!(found["ids"], [1, 2]);
 }

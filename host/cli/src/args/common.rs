@@ -122,9 +122,9 @@ pub struct Policy {
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Open sizes")]
 pub struct Dims {
-    /// Size to fix batch dimensions to
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
-    pub batch: u64,
+    /// Size to fix batch dimensions to [default: that of the input, else 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub batch: Option<u64>,
     /// Size of a named dimension. Repeatable
     #[arg(long = "dim", value_name = "NAME=N", value_parser = units::named_size)]
     pub dims: Vec<(String, u64)>,

@@ -11,6 +11,9 @@ pub struct Analyze {
     /// Directory that holds model.onnx, an .onnx file, or slices
     #[arg(short, long = "model-dir", visible_aliases = ["mp", "model-path"], value_name = "PATH")]
     pub model: Option<PathBuf>,
+    /// Model input (JSON, .npy or .npz) whose shapes fix the sizes that the model leaves open
+    #[arg(short, long = "input-file", visible_aliases = ["if", "input"], value_name = "FILE")]
+    pub input: Option<PathBuf>,
     /// Also write the analysis here
     #[arg(short, long, value_name = "FILE")]
     pub output_file: Option<PathBuf>,

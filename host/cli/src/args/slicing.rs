@@ -31,6 +31,9 @@ pub struct SliceArgs {
     /// Where the slices go [default: <model_dir>/slices]
     #[arg(short, long, value_name = "DIR")]
     pub output_dir: Option<PathBuf>,
+    /// Model input (JSON, .npy or .npz) whose shapes fix the sizes that the model leaves open
+    #[arg(short, long = "input-file", visible_aliases = ["if", "input"], value_name = "FILE")]
+    pub input: Option<PathBuf>,
     /// Also write the node-by-node analysis [default: <model_dir>/analysis/model_metadata.json]
     #[arg(
         short = 'S',

@@ -18,6 +18,7 @@ pub fn execute(app: &App, args: &Analyze) -> Result<Exit> {
     let options = AnalyzeOptions {
         cut: slice::cut(&args.cutting, args.routing.backend.as_deref(), None)?,
         dims: paths::dims(&args.dims),
+        sample: args.input.clone(),
         backend: args.routing.backend.clone(),
         strict: args.routing.strict,
         policy: compile::policy(&args.routing.policy),

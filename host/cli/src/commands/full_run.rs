@@ -48,7 +48,7 @@ pub fn execute(app: &App, args: &FullRun) -> Result<Exit> {
             if let Some(text) = &args.routing.backend {
                 session.check_names(&Spec::parse(text)?)?;
             }
-            let slices = sliced(session, app, args, model.as_deref(), &dir)?;
+            let slices = sliced(session, app, args, model.as_deref(), &dir, &input)?;
             // A wrong input would be found only after everything is compiled.
             read_inputs(&input, &model_inputs(&slices)?).map_err(dsperse_stages::Error::from)?;
             stages(session, args, &slices, &input, &dir)
@@ -97,6 +97,7 @@ fn sliced(
     args: &FullRun,
     model: Option<&Path>,
     dir: &Path,
+    input: &Path,
 ) -> Result<PathBuf> {
     if let Some(path) = &args.slices {
         return Ok(path.clone());
@@ -118,6 +119,7 @@ fn sliced(
             policy: compile::policy(&args.routing.policy),
         },
         dims: paths::dims(&args.dims),
+        sample: Some(input.to_path_buf()),
         shape: Shape::Dirs,
         output: dir.join("slices"),
         analysis: None,

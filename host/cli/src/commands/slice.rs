@@ -28,6 +28,7 @@ pub fn execute(app: &App, args: &SliceArgs) -> Result<Exit> {
             ..Wanted::default()
         },
         dims: paths::dims(&args.dims),
+        sample: args.input.clone(),
         shape: paths::shape(args.output_type),
         output: args
             .output_dir
@@ -100,6 +101,7 @@ pub fn with_defaults(app: &App, model: &Path) -> Result<()> {
         cut: Cut::default(),
         wanted: Wanted::default(),
         dims: DimOptions::default(),
+        sample: None,
         shape: Shape::Dsperse,
         output: slice::model_dir(model).join("slices"),
         analysis: None,

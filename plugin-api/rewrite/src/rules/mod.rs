@@ -19,7 +19,7 @@ pub static RULES: &[Rule] = &{
     use classical::{encoder, linear, simple as ml, svm, trees};
     use convolution::{einsum, gemm, global_pool, groups, pools, spatial, transposed};
     use elementwise::{
-        elu, extremum, gelu, hard_sigmoid, hyperbolic, logic, mean, mish, modulo, pow, prelu,
+        elu, extremum, gelu, hard_sigmoid, hyperbolic, inverse, logic, mean, mish, modulo, pow, prelu,
         reciprocal, round, select, shrink, sigmoid, simple, softmax, softplus, softsign, sum,
         thresholded_relu,
     };
@@ -51,6 +51,8 @@ pub static RULES: &[Rule] = &{
         hyperbolic::RULES[2],
         hyperbolic::RULES[3],
         hyperbolic::RULES[4],
+        inverse::RULES[0],
+        inverse::RULES[1],
         logic::RULES[0],
         logic::RULES[1],
         logic::RULES[2],

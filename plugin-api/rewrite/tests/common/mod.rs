@@ -13,6 +13,7 @@ const PRIMITIVES: &[&str] = &[
     "Abs",
     "Add",
     "And",
+    "Atan",
     "AveragePool",
     "Cast",
     "Clip",

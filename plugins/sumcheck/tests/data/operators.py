@@ -410,6 +410,38 @@ case("quantised_sigmoid", [*qdq("x", "x", "sx", "zx"), ("Sigmoid", ["x_d"], ["s"
 case("matmul_integer", [("MatMulInteger", ["x", "w", "zx", "zw"], ["y"], {})], {"x": [3, 20]}, {"w": (i8(20, 4) // 2).astype(np.int8), "zx": np.uint8(128), "zw": np.int8(3)},
      low=0, high=256, types={"x": np.uint8, "y": np.int32})
 
+# Division of integers goes towards zero; 2z + 1 is never 0.
+odd = [("Add", ["z", "z"], ["zz"], {}), ("Add", ["zz", "one"], ["d"], {})]
+whole = {"x": np.int64, "z": np.int64, "y": np.int64}
+case("int_div", [*odd, ("Div", ["x", "d"], ["y"], {})], {"x": [6, 9], "z": [9]}, {"one": np.int64(1)}, low=-90, high=90, types=whole)
+case("int_div_by_constant", [("Div", ["x", "k"], ["y"], {})], {"x": [6, 4]}, {"k": ints(3, -7, 2, 11)}, low=-90, high=90, types=whole)
+for fmod in (0, 1):
+    case(f"int_mod_{fmod}", [*odd, ("Mod", ["x", "d"], ["y"], {"fmod": fmod})], {"x": [6, 9], "z": [9]}, {"one": np.int64(1)}, low=-90, high=90, types=whole)
+case("arg_max_of_integers", [("ArgMax", ["x"], ["y"], {"axis": 1})], {"x": [3, 7]}, low=-4, high=4, types=whole)
+one("atan", "Atan", [3, 9])
+one("asin", "Asin", [3, 9], low=-0.9, high=0.9)
+one("acos", "Acos", [3, 9], low=-0.9, high=0.9)
+
+# Halves: what rounds half to even differs from what rounds half up
+case("round_ties", [("Cast", ["x"], ["f"], {"to": TensorProto.FLOAT}), ("Mul", ["f", "q"], ["h"], {}), ("Round", ["h"], ["y"], {})],
+     {"x": [6, 9]}, {"q": np.float32(0.25)}, low=-40, high=40, types={"x": np.int64})
+case("quantize_ties", [("Cast", ["x"], ["f"], {"to": TensorProto.FLOAT}), ("Mul", ["f", "q"], ["h"], {}), ("QuantizeLinear", ["h", "s", "z"], ["y"], {})],
+     {"x": [6, 9]}, {"q": np.float32(2**-6), "s": np.float32(2**-5), "z": np.int8(3)}, low=-300, high=300, types={"x": np.int64, "y": np.int8})
+dyadic = np.float32(2) ** -np.arange(4, 9, dtype=np.float32)
+case("quantised_conv_ties",
+     [("DequantizeLinear", ["x", "sx", "zx"], ["x_d"], {}), ("DequantizeLinear", ["w", "sw", "zw"], ["wd"], {"axis": 0}), ("DequantizeLinear", ["b", "sb", "zb"], ["bd"], {"axis": 0}),
+      ("Conv", ["x_d", "wd", "bd"], ["c"], {"pads": [1, 1, 1, 1]}), ("QuantizeLinear", ["c", "sy", "zy"], ["y"], {})],
+     {"x": [1, 3, 6, 6]},
+     {"sx": np.float32(2**-4), "zx": np.uint8(128), "w": (i8(5, 3, 3, 3) // 16).astype(np.int8), "sw": dyadic, "zw": np.zeros(5, dtype=np.int8),
+      "b": RNG.integers(-400, 400, 5).astype(np.int32), "sb": np.float32(2**-4) * dyadic, "zb": np.zeros(5, dtype=np.int32), "sy": np.float32(0.5), "zy": np.int8(-5)},
+     low=0, high=256, types={"x": np.uint8, "y": np.int8})
+# An even zero point: for the sum ONNX Runtime's fused operator adds it before rounding, and with
+# an odd one its ties go the other way than the standard's.
+case("quantised_add_ties",
+     [("DequantizeLinear", ["x", "sx", "zx"], ["x_d"], {}), ("DequantizeLinear", ["z", "sz", "zz"], ["z_d"], {}), ("Add", ["x_d", "z_d"], ["a"], {}), ("QuantizeLinear", ["a", "sy", "zx"], ["y"], {})],
+     {"x": [6, 9], "z": [6, 9]}, {"sx": np.float32(2**-4), "zx": np.int8(6), "sz": np.float32(2**-5), "zz": np.int8(-9), "sy": np.float32(2**-2)},
+     low=-128, high=128, types={"x": np.int8, "z": np.int8, "y": np.int8})
+
 def npy(array):
     out = io.BytesIO()
     np.save(out, np.ascontiguousarray(array, dtype=np.float32))

@@ -43,7 +43,6 @@ const TAIL: &str = "
 | random generators | no function of the inputs |
 | operators on strings, but constant labels | no numbers |
 | Log and the like of numbers whose quantised value may be 0 | proven where the fidelity target is met on calibration, else declined with the error |
-| division of computed integers | no rounding towards zero yet |
 ";
 
 /// What the cases of one operator say.

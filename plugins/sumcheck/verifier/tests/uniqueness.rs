@@ -161,6 +161,56 @@ fn division_admits_only_the_nearest_quotient() {
             let (values, result) = admitted(&p, q, &[n, d]);
             assert_eq!(result, expected, "{n} / {d}");
             assert_eq!(values, [field(expected.into())], "{n} / {d}");
+            // So integers are divided downwards: by what is twice them, less a half.
+            if (0..=10).contains(&n) && d <= 3 {
+                let (_, whole) = admitted(&p, q, &[2 * n - d, 2 * d]);
+                assert_eq!(whole, n / d, "{n} / {d}");
+            }
+        }
+    }
+}
+
+/// The lowering rounds half to even by the sum of two roundings, `⌊v/2 + 1/4⌋` and
+/// `⌈v/2 - 1/4⌉`, each with limits of its own: both are determined, and so is the sum.
+#[test]
+fn two_roundings_admit_only_the_even_one_at_ties() {
+    for (multiplier, shift, lo, hi) in [
+        (1, 1, -128, 127),
+        (1, 2, -4, 3),
+        (3, 2, -7, 6),
+        (6, 3, 0, 5),
+        (5, 2, -3, -1),
+    ] {
+        let half = 1i64 << (shift - 1);
+        let part = |sign: i64, lo: i64, hi: i64| {
+            let mut p = Program::default();
+            let x = p.push(Op::Input {
+                shape: vec![1],
+                lo: -17,
+                hi: 17,
+            });
+            let moved = p.push(Op::Affine {
+                terms: vec![(x, sign * multiplier)],
+                constant: -half,
+            });
+            let y = p.push(Op::Requant {
+                input: moved,
+                multiplier: 1,
+                shift: shift + 1,
+                lo: lo.div_euclid(2),
+                hi: hi.div_euclid(2),
+            });
+            (hide(p, y), y)
+        };
+        let parts = [part(1, lo, hi), part(-1, -hi, -lo)];
+        for x in -17i64..=17 {
+            let v = (x * multiplier) as f64 / f64::from(1 << shift);
+            let expected = (v.round_ties_even() as i64).clamp(lo, hi);
+            let [(ups, up), (downs, down)] =
+                [0, 1].map(|i: usize| admitted(&parts[i].0, parts[i].1, &[x]));
+            assert_eq!(up - down, expected, "x {x}, {multiplier} >> {shift}");
+            assert_eq!((ups.len(), downs.len()), (1, 1), "x {x}");
+            assert_eq!(ups[0] - downs[0], field(expected.into()), "x {x}");
         }
     }
 }

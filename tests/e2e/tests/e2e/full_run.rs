@@ -1,7 +1,9 @@
 //! `full-run` on every sample, with a proof system and without.
 
 use dsperse_e2e::Place;
+use dsperse_onnx::{DataType, Dim, GraphProto, ModelProto, NodeProto, ValueInfoProto};
 use serde_json::Value;
+use std::fs;
 
 fn verdicts(document: &Value) -> Vec<&str> {
     document["slices"]
@@ -153,4 +155,42 @@ fn the_summary_tells_the_whole_story() {
     ] {
         assert!(text.contains(part), "\"{part}\" is missing from:\n{text}");
     }
+}
+
+#[test]
+fn open_sizes_are_taken_from_the_input() {
+    let place = Place::new();
+    fs::create_dir(place.path("model")).expect("a directory");
+    let port = |name: &str| {
+        let dims = ["batch", "seq"].map(|n| Dim::Named(n.into()));
+        ValueInfoProto::tensor(name, DataType::F32, &dims)
+    };
+    let graph = GraphProto {
+        input: vec![port("x")],
+        output: vec![port("y")],
+        node: vec![NodeProto::new("Add", &["x", "x"], &["y"])],
+        ..GraphProto::default()
+    };
+    let bytes = ModelProto::from_graph(graph, 17).to_bytes();
+    fs::write(place.path("model/model.onnx"), bytes).expect("a file");
+    fs::write(place.path("in.json"), r#"{"x": [[1, 2, 3], [4, 5, 6]]}"#).expect("a file");
+    let ran = place
+        .call("full-run -m model -i in.json -o out.json")
+        .exits(0);
+    let note = "size \"seq\" of input \"x\" is that of the given input, 3";
+    assert!(ran.stdout.contains(note), "{}", ran.stdout);
+    let shape = &place.json("out.json")["outputs"]["y"]["shape"];
+    assert_eq!(shape, &serde_json::json!([2, 3]));
+    let sliced = place
+        .call("slice -m model -i in.json -o other --json")
+        .exits(0);
+    let input = &sliced.json()["model"]["inputs"][0]["shape"];
+    assert_eq!(input, &serde_json::json!([2, 3]));
+    // Nobody said how long: no guess.
+    let ran = place.call("slice -m model -o third").exits(3);
+    assert!(ran.stderr.contains("--dim seq=N"), "{}", ran.stderr);
+    // A flag goes before the input, which then does not fit.
+    place
+        .call("full-run -m model -i in.json --batch 1")
+        .exits(3);
 }

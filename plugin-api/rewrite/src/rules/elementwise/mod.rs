@@ -5,6 +5,7 @@ pub(super) mod extremum;
 pub(super) mod gelu;
 pub(super) mod hard_sigmoid;
 pub(super) mod hyperbolic;
+pub(super) mod inverse;
 pub(super) mod logic;
 pub(super) mod mean;
 pub(super) mod mish;

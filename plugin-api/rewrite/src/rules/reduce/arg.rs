@@ -2,7 +2,7 @@
 //! first place is `n − 1 − max([x ≥ m]·(n − 1 − i))`, the last one `max([x ≥ m]·i)`.
 
 use crate::builder::Builder;
-use crate::rule::{Decline, Done, Rule, Site, axis};
+use crate::rule::{Done, Rule, Site, axis};
 use dsperse_onnx::DataType;
 
 pub(crate) const MAX: Rule = Rule::new("arg-max", "ArgMax", arg);
@@ -10,8 +10,9 @@ pub(crate) const MIN: Rule = Rule::new("arg-min", "ArgMin", arg);
 
 fn arg(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
     let mut x = n.input(0)?;
-    if !x.dtype.is_float() {
-        return Decline::because("its input is not of floats");
+    // What has no sign, or no maximum in every engine, is exact in 64 bits.
+    if !x.dtype.is_float() && x.dtype != DataType::I32 {
+        x = b.cast(&x, DataType::I64)?;
     }
     let at = axis(n.int("axis", 0)?, x.rank())?;
     let last = n.flag("select_last_index", false)?;

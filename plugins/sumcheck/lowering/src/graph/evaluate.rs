@@ -125,6 +125,10 @@ pub(super) fn compute(op: &Op, operands: &[&Array], shape: &[usize]) -> Array {
             let pairs = x.data.iter().zip(&operands[1].data);
             pairs.map(|(n, d)| n / d).collect()
         }
+        Op::Quotient { .. } => {
+            let pairs = x.data.iter().zip(&operands[1].data);
+            pairs.map(|(n, d)| quotient(*n, *d)).collect()
+        }
         Op::Select { dim, .. } => select(x, *dim, &operands[1].data),
         Op::Sum { axes, .. } => sum(x, axes).data,
         Op::Expand { shape, .. } => x.expanded(shape).data,
@@ -339,6 +343,12 @@ fn softmax(x: &Array, axis: usize) -> Vec<f64> {
 /// One element of [`Op::Rescale`].
 pub(crate) fn rescale(x: f64, factor: f64, zero: f64, lo: f64, hi: f64) -> f64 {
     ((x * factor).round_ties_even() + zero).max(lo).min(hi)
+}
+
+/// One element of [`Op::Quotient`]. ONNX says nothing of a division by 0; it counts as 1.
+fn quotient(n: f64, d: f64) -> f64 {
+    let d = if d == 0.0 { 1.0 } else { d };
+    (n / d).trunc()
 }
 
 /// The step function, see [`Op::Step`].

@@ -23,6 +23,8 @@ pub enum Function {
     Sin,
     /// Cosine.
     Cos,
+    /// Inverse tangent.
+    Atan,
     /// `x` to a constant power.
     Power(f64),
 }
@@ -46,6 +48,7 @@ impl Function {
             Self::Log => libm::log(x),
             Self::Sin => libm::sin(x),
             Self::Cos => libm::cos(x),
+            Self::Atan => libm::atan(x),
             Self::Power(p) => libm::pow(x, p),
         }
     }

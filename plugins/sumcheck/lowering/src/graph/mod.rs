@@ -129,6 +129,13 @@ pub enum Op {
         /// Denominator.
         den: Id,
     },
+    /// `num / den` of integers of the same shape, towards zero.
+    Quotient {
+        /// Numerator.
+        num: Id,
+        /// Denominator.
+        den: Id,
+    },
     /// `out[.., k, ..] = input[.., ids[k], ..]` along one dimension, by the elements of
     /// an input of the slice.
     Select {
@@ -139,7 +146,7 @@ pub enum Op {
         /// An [`Op::Input`] of integers.
         ids: Id,
     },
-    /// `clamp(round(x · factor) + zero, lo, hi)`, half to even: QuantizeLinear. Each index
+    /// `clamp(round(x · factor) + zero, lo, hi)`, half to even: QuantizeLinear, Round. Each index
     /// along `axis` has a factor of its own, or there is one for all.
     Rescale {
         /// What is read.
@@ -150,9 +157,9 @@ pub enum Op {
         factors: Vec<f64>,
         /// Added after rounding; whole.
         zero: f64,
-        /// Least result; whole.
+        /// Least result; whole, or infinite where both are.
         lo: f64,
-        /// Greatest result; whole.
+        /// Greatest result; whole or infinite.
         hi: f64,
     },
     /// Sums over the axes, which keep size 1.
@@ -218,7 +225,7 @@ impl Op {
             Self::Einsum { a, b, .. } => vec![*a, *b],
             Self::Affine { terms, .. } => terms.iter().map(|t| t.0).collect(),
             Self::Max { inputs } => inputs.clone(),
-            Self::Div { num, den } => vec![*num, *den],
+            Self::Div { num, den } | Self::Quotient { num, den } => vec![*num, *den],
             Self::Select { input, ids, .. } => vec![*input, *ids],
         }
     }
@@ -335,7 +342,10 @@ impl Graph {
         match op {
             Op::Input { integers, .. } => integers.is_some(),
             Op::Const(array) => array.data.iter().all(|&x| whole(x)),
-            Op::Step { .. } | Op::Floor { .. } | Op::Rescale { .. } => true,
+            Op::Step { .. }
+            | Op::Floor { .. }
+            | Op::Quotient { .. }
+            | Op::Rescale { .. } => true,
             Op::Affine { terms, constant } => {
                 whole(*constant)
                     && terms

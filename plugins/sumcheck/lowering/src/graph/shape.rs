@@ -58,7 +58,7 @@ pub(super) fn infer(graph: &Graph, op: &Op) -> Result<Vec<usize>, String> {
             }
             first.to_vec()
         }
-        Op::Div { num, den } => {
+        Op::Div { num, den } | Op::Quotient { num, den } => {
             same(of(*num), of(*den))?;
             of(*num).to_vec()
         }

@@ -99,13 +99,16 @@ impl Importer<'_> {
 
     pub(super) fn div(&mut self, node: &NodeProto) -> Step<Id> {
         let (a, b) = (self.input(node, 0)?, self.input(node, 1)?);
-        if self.value(node, 0)?.kind != Kind::Float {
-            return Err("a division of computed integers is not supported".into());
+        let divisor = self.graph.constant(b);
+        if divisor.is_some_and(|d| d.data.contains(&0.0)) {
+            return Err("it divides by zero".into());
         }
-        if let Some(divisor) = self.graph.constant(b) {
-            if divisor.data.contains(&0.0) {
-                return Err("it divides by zero".into());
-            }
+        if self.value(node, 0)?.kind != Kind::Float {
+            let shape = self.broadcast_shape(a, b)?;
+            let (num, den) = (self.broadcast_to(a, &shape)?, self.broadcast_to(b, &shape)?);
+            return self.graph.add(Op::Quotient { num, den });
+        }
+        if let Some(divisor) = divisor {
             let mut inverse = divisor.clone();
             inverse.data.iter_mut().for_each(|v| *v = 1.0 / *v);
             let inverse = self.graph.constant_node(inverse);
@@ -204,6 +207,7 @@ impl Importer<'_> {
             "Log" => Function::Log,
             "Sin" => Function::Sin,
             "Cos" => Function::Cos,
+            "Atan" => Function::Atan,
             "Sqrt" => Function::Sqrt,
             _ => match node
                 .string_or("approximate", "none")

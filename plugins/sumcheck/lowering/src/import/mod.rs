@@ -323,10 +323,20 @@ impl<'a> Importer<'a> {
             "Pow" => self.pow(node)?,
             "Relu" | "Clip" => self.clamp(node)?,
             "LeakyRelu" => self.leaky_relu(node)?,
-            "Sigmoid" | "Tanh" | "Erf" | "Gelu" | "Exp" | "Sqrt" | "Log" | "Sin" | "Cos" => {
-                self.map(node)?
-            }
+            "Sigmoid" | "Tanh" | "Erf" | "Gelu" | "Exp" | "Sqrt" | "Log" | "Sin" | "Cos"
+            | "Atan" => self.map(node)?,
             "Abs" | "Sign" | "Floor" | "Ceil" => self.rounded(node)?,
+            "Round" => {
+                let input = self.input(node, 0)?;
+                self.graph.add(Op::Rescale {
+                    input,
+                    axis: None,
+                    factors: vec![1.0],
+                    zero: 0.0,
+                    lo: f64::NEG_INFINITY,
+                    hi: f64::INFINITY,
+                })?
+            }
             "Max" | "Min" => self.extremum(node)?,
             "Greater" | "Less" | "GreaterOrEqual" | "LessOrEqual" | "Equal" => {
                 self.compare(node)?

@@ -7,12 +7,14 @@ const PLAIN: &[&str] = &[
     "Abs",
     "Add",
     "And",
+    "Atan",
     "AveragePool",
     "Cast",
     "Ceil",
     "Concat",
     "Constant",
     "Cos",
+    "Div",
     "Dropout",
     "Equal",
     "Erf",
@@ -42,6 +44,7 @@ const PLAIN: &[&str] = &[
     "RMSNormalization",
     "Reciprocal",
     "Relu",
+    "Round",
     "Shape",
     "Sigmoid",
     "Sign",
@@ -79,7 +82,6 @@ pub fn is_native(site: &Site<'_>) -> bool {
             // A window of three dimensions and groups have too many dimensions together.
             constant(1) && (shape != Some(5) || group == 1)
         }
-        "Div" => site.input_type(0).is_none_or(|t| t.dtype.is_float()),
         "LayerNormalization" => (1..3).all(|i| !site.output_is_used(i)),
         "MaxPool" => !site.output_is_used(1),
         "Pow" => {

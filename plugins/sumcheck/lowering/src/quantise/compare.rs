@@ -82,10 +82,11 @@ impl Quantiser<'_> {
         self.round(lowered, 0, lo, hi)
     }
 
-    /// A quantisation of the model's own: one rounding, with the factor as an integer over
-    /// a power of two (Jacob et al. 2018, section 2.2). A tie goes up.
+    /// A quantisation of the model's own: one rounding half to even, with the factor as an
+    /// integer over a power of two (Jacob et al. 2018, section 2.2).
     pub(super) fn rescale(
         &mut self,
+        id: Id,
         input: Id,
         axis: Option<usize>,
         factors: &[f64],
@@ -99,31 +100,98 @@ impl Quantiser<'_> {
         let unit = 2f64.powi(value.exponent);
         let most = factors.iter().fold(0f64, |m, f| m.max(*f)) * unit;
         let room = FACTOR_BITS.min(58 - bits);
-        let shift = (f64::from(room) - most.log2()).floor().clamp(0.0, 40.0);
-        let multipliers: Vec<f64> = factors
+        let shift = (f64::from(room) - most.log2()).floor().clamp(0.0, 39.0);
+        let exact: Vec<f64> = factors
             .iter()
-            .map(|f| (f * unit * 2f64.powf(shift)).round_ties_even())
+            .map(|f| f * unit * 2f64.powf(shift))
             .collect();
+        let multipliers: Vec<f64> = exact.iter().map(|m| m.round_ties_even()).collect();
+        let is_exact = exact == multipliers;
         if !(most.is_finite() && multipliers.iter().all(|m| *m < 2f64.powi(room + 1))) {
             return Err(self.refuse("its scale does not fit the values"));
         }
-        let (input, multiplier) = match axis {
-            Some(axis) => (self.times_along(value.tensor, axis, multipliers)?, 1),
-            None => (value.tensor, multipliers[0].max(1.0) as i64),
+        let mut multipliers: Vec<i64> = multipliers.iter().map(|m| *m as i64).collect();
+        if axis.is_none() {
+            multipliers[0] = multipliers[0].max(1);
+        }
+        // Bits that are 0 in every factor need not be multiplied and shifted out again.
+        let even = multipliers.iter().map(|m| m.trailing_zeros());
+        let even = even.min().unwrap_or(0).min(shift as u32);
+        multipliers.iter_mut().for_each(|m| *m >>= even);
+        let shift = shift as u32 - even;
+        // A product is halfway between two results only when the value has the factors of 2
+        // that the multiplier lacks. With a rounded factor such a tie is none of the model's.
+        let most = self.b.max_abs(value.tensor);
+        let tie = |m: &i64| match (shift.checked_sub(1)).map(|s| s.checked_sub(m.trailing_zeros()))
+        {
+            Some(Some(bits)) => most >> bits.min(62) > 0,
+            _ => false,
         };
-        let rounded = self.push(ir::Op::Requant {
-            input,
-            multiplier,
-            shift: shift as u32,
-            lo: (lo - zero) as i64,
-            hi: (hi - zero) as i64,
-        })?;
-        let tensor = self.b.affine(vec![(rounded, 1)], zero as i64);
+        let ties = is_exact && multipliers.iter().any(tie);
+        let (input, multiplier) = match axis {
+            Some(axis) => {
+                let factors = multipliers.iter().map(|m| *m as f64).collect();
+                (self.times_along(value.tensor, axis, factors)?, 1)
+            }
+            None => (value.tensor, multipliers[0]),
+        };
+        let (lo, hi) = if lo.is_finite() {
+            ((lo - zero) as i64, (hi - zero) as i64)
+        } else {
+            self.whole_limits(id)
+                .ok_or_else(|| self.refuse("its result is too large to be an exact integer"))?
+        };
+        let terms = if ties {
+            self.half_even(input, multiplier, shift, lo, hi)?
+        } else {
+            let rounded = self.push(ir::Op::Requant {
+                input,
+                multiplier,
+                shift,
+                lo,
+                hi,
+            })?;
+            vec![(rounded, 1)]
+        };
+        let tensor = self.b.affine(terms, zero as i64);
         let tensor = tensor.map_err(|e| self.refuse(e))?;
         Ok(Quantity {
             tensor,
             exponent: 0,
         })
+    }
+
+    /// `m·x / 2^shift` rounded half to even within limits, as a sum. With `v` the quotient it
+    /// is `⌊v/2 + 1/4⌋ + ⌈v/2 - 1/4⌉`: away from ties both are halves of the nearest integer,
+    /// and at a tie between `k` and `k + 1` both are half of the even one. Each part saturates
+    /// where the sum does.
+    fn half_even(
+        &mut self,
+        input: TensorId,
+        multiplier: i64,
+        shift: u32,
+        lo: i64,
+        hi: i64,
+    ) -> Result<Vec<(TensorId, i64)>> {
+        let half = 1i64 << (shift - 1);
+        let mut parts = Vec::new();
+        // The second part is the negative of the first one's function at `-v`.
+        for (sign, lo, hi) in [
+            (1, lo.div_euclid(2), hi.div_euclid(2)),
+            (-1, (-hi).div_euclid(2), (-lo).div_euclid(2)),
+        ] {
+            let moved = self.b.affine(vec![(input, sign * multiplier)], -half);
+            let moved = moved.map_err(|e| self.refuse(e))?;
+            let part = self.push(ir::Op::Requant {
+                input: moved,
+                multiplier: 1,
+                shift: shift + 1,
+                lo,
+                hi,
+            })?;
+            parts.push((part, sign));
+        }
+        Ok(parts)
     }
 
     /// Picks rows by the elements of an input.

@@ -83,6 +83,60 @@ impl Quantiser<'_> {
         })
     }
 
+    /// The quotient of integers towards zero: `⌊|n| / |d|⌋` with the product of the signs.
+    /// `⌊n / d⌋` is `(2n - d) / 2d` rounded half up. A divisor of 0 counts as 1.
+    pub(super) fn quotient(&mut self, num: Id, den: Id) -> Result<Quantity> {
+        let (num, num_sign) = self.magnitude(num)?;
+        let (mut den, den_sign) = self.magnitude(den)?;
+        let most = self.b.bounds(den).1.max(1);
+        if self.b.bounds(den).0 < 1 {
+            den = self.push(ir::Op::Requant {
+                input: den,
+                multiplier: 1,
+                shift: 0,
+                lo: 1,
+                hi: most,
+            })?;
+        }
+        let least = self.b.bounds(den).0.max(1);
+        let hi = self.b.bounds(num).1 / least;
+        let doubled = self.sum(vec![(den, 2)])?;
+        let num = self.sum(vec![(num, 2), (den, -1)])?;
+        let mut tensor = self.push(ir::Op::Div {
+            num,
+            den: doubled,
+            lo: 0,
+            hi,
+        })?;
+        for sign in [num_sign, den_sign].into_iter().flatten() {
+            tensor = self.times(tensor, sign)?;
+        }
+        Ok(Quantity {
+            tensor,
+            exponent: 0,
+        })
+    }
+
+    /// The magnitude of an integer, and its sign when it may be negative.
+    fn magnitude(&mut self, id: Id) -> Result<(TensorId, Option<TensorId>)> {
+        let value = self.narrow(id)?;
+        let up = u32::try_from(value.exponent).ok().filter(|e| *e < 32);
+        let up = up.ok_or_else(|| self.refuse("an integer has no exact value"))?;
+        let tensor = match up {
+            0 => value.tensor,
+            up => self.sum(vec![(value.tensor, 1 << up)])?,
+        };
+        if self.b.bounds(tensor).0 >= 0 {
+            return Ok((tensor, None));
+        }
+        let sign = self.sign(tensor)?;
+        Ok((self.times(sign, tensor)?, Some(sign)))
+    }
+
+    fn sum(&mut self, terms: Vec<(TensorId, i64)>) -> Result<TensorId> {
+        self.b.affine(terms, 0).map_err(|e| self.refuse(e))
+    }
+
     fn divisor(&mut self, den: Id) -> Result<Quantity> {
         let value = self.value(den)?;
         if self.b.max_abs(value.tensor) < 1 << DIVISOR_BITS {
