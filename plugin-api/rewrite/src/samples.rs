@@ -599,6 +599,22 @@ fn contributed(operator: &str, m: &Make<'_>) -> Vec<ModelProto> {
             vec![int("num_heads", 2)],
             &[F],
         )],
+        "GroupQueryAttention" => vec![m(
+            &[
+                words(),
+                words(),
+                words(),
+                X::None,
+                X::None,
+                X::Of(Tensor {
+                    dims: vec![1],
+                    values: Values::I32(vec![2]),
+                }),
+                scalar(Values::I32(vec![3])),
+            ],
+            vec![int("num_heads", 2), int("kv_num_heads", 2)],
+            &[F],
+        )],
         "Attention" => vec![m(
             &[words(), Fixed(&[4, 12]), Fixed(&[12])],
             vec![int("num_heads", 2)],
@@ -686,6 +702,7 @@ mod tests {
     fn plain(site: &Site<'_>) -> bool {
         let native = [
             "Add",
+            "Atan",
             "Cast",
             "Clip",
             "Concat",

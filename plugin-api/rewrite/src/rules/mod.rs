@@ -192,6 +192,7 @@ pub static RULES: &[Rule] = &{
         rotary::MS,
         scaled::RULE,
         contributed::MULTI_HEAD,
+        contributed::GROUPED,
         contributed::ATTENTION,
         contributed::EMBED,
         ml::RULES[0],

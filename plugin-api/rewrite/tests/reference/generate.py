@@ -220,6 +220,18 @@ def transformers(m):
               [[b, s, w], [b, keys, w], [b, keys, w], m.pick(None, m.f(3 * w)), None,
                m.pick(None, m.f(1, heads, s, keys))],
               domain=MS, num_heads=heads, scale=m.pick(None, 0.3))
+        past = m.pick(0, 3) if b == 1 else 0  # ONNX Runtime takes no others
+        pairs, groups, size = m.n(1, 2), m.n(1, 3), 16
+        before = [b, pairs, past, size] if past else None
+        widths = [groups * pairs * size, pairs * size, pairs * size]
+        rotary = m.n(0, 1)
+        m.add("GroupQueryAttention",
+              [*([[b, s, sum(widths)], None, None] if m.n(0, 1) else [[b, s, n] for n in widths]),
+               before, before, np.full(b, past + s - 1, np.int32), np.int32(past + s),
+               *([m.f(9, size // 2), m.f(9, size // 2)] if rotary else [])],
+              outputs=3, domain=MS, num_heads=groups * pairs, kv_num_heads=pairs, do_rotary=rotary,
+              rotary_interleaved=m.n(0, 1) if rotary else None, scale=m.pick(None, 0.3),
+              local_window_size=m.pick(None, 2))
         mask = np.ones((b, s), np.int32)
         mask[0, -1] = 0
         m.add("Attention", [[b, s, w], m.f(w, 3 * w), m.f(3 * w), m.pick(None, mask)], domain=MS,

@@ -1,5 +1,6 @@
 //! ONNX Runtime's own parts of transformers: MultiHeadAttention and Attention are `Attention`
-//! with projections, biases and masks of their own; EmbedLayerNormalization is the sum of
+//! with projections, biases and masks of their own; GroupQueryAttention is a causal one that
+//! may rotate its heads and see a window only; EmbedLayerNormalization is the sum of
 //! rows of tables for words, positions and segments, normalised.
 
 use crate::builder::Builder;
@@ -8,6 +9,7 @@ use crate::rule::{Decline, Done, MICROSOFT, Rule, Site};
 use dsperse_onnx::{AttributeProto, DataType};
 
 use super::super::norm::layer::{affine, standardised};
+use super::rotary::rotated;
 use super::scaled::{Terms, heads, weighted};
 
 pub(crate) const MULTI_HEAD: Rule = Rule::of(
@@ -17,6 +19,12 @@ pub(crate) const MULTI_HEAD: Rule = Rule::of(
     multi_head,
 );
 pub(crate) const ATTENTION: Rule = Rule::of(MICROSOFT, "ms-attention", "Attention", attention);
+pub(crate) const GROUPED: Rule = Rule::of(
+    MICROSOFT,
+    "group-query-attention",
+    "GroupQueryAttention",
+    grouped,
+);
 pub(crate) const EMBED: Rule = Rule::of(
     MICROSOFT,
     "embed-layer-normalization",
@@ -135,6 +143,84 @@ fn attention(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
     };
     let y = weighted(b, &parts[0], &parts[1], &parts[2], &terms)?;
     Ok(vec![joined(b, &y)?])
+}
+
+/// Inputs: query (or all three packed), keys, values, past keys and values, for each sample the
+/// place of its last key, the number of keys, cosines and sines. Texts are whole: what pads them
+/// stands at their end, where it changes no row that counts.
+fn grouped(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
+    if n.has(9) || n.has(11) || n.int("smooth_softmax", 0)? > 0 || n.output_is_used(3) {
+        return Decline::because("it has positions of its own, a smooth softmax or a sink");
+    }
+    let (count, pairs) = (n.int("num_heads", 0)?, n.int("kv_num_heads", 0)?);
+    let query = n.input(0)?;
+    let [_, length, width] = *query.shape.as_slice() else {
+        return Decline::because("its query is not 3-D");
+    };
+    let (q, k, v) = match (n.optional(1)?, n.optional(2)?) {
+        (Some(k), Some(v)) => (query, k, v),
+        _ => {
+            let all = usize::try_from(count + 2 * pairs).unwrap_or(0);
+            if all == 0 || !width.is_multiple_of(all) {
+                return Decline::because("its heads do not fit its inputs");
+            }
+            let size = width / all;
+            let kv = usize::try_from(pairs).unwrap_or(0) * size;
+            let parts = b.split(&query, 2, &[width - 2 * kv, kv, kv])?;
+            (parts[0].clone(), parts[1].clone(), parts[2].clone())
+        }
+    };
+    let mut q = heads(b, &q, count)?;
+    let (mut k, mut v) = (heads(b, &k, pairs)?, heads(b, &v, pairs)?);
+    let before = match (n.optional(3)?, n.optional(4)?) {
+        (Some(pk), Some(pv)) if pk.size(2) > 0 => Some((pk, pv)),
+        _ => None,
+    };
+    let past = before.as_ref().map_or(0, |(pk, _)| pk.size(2));
+    let keys = past + length;
+    let total = b.ints_of(&n.input(6)?).unwrap_or_default();
+    if total != [keys as i64] {
+        return Decline::because("its number of keys is not that of its past and its input");
+    }
+    let last = b.ints_of(&n.input(5)?).unwrap_or_default();
+    if past > 0 && (last.is_empty() || last.iter().any(|l| *l != keys as i64 - 1)) {
+        return Decline::because("its past is not known to be full");
+    }
+    if n.flag("do_rotary", false)? {
+        let caches = [n.input(7)?, n.input(8)?];
+        let half = caches[0].size(1);
+        if caches.iter().any(|c| c.rank() != 2 || c.size(0) < keys || c.size(1) != half)
+            || 2 * half > q.size(3)
+        {
+            return Decline::because("its caches do not fit its input");
+        }
+        let mut rows = Vec::new();
+        for cache in &caches {
+            let part = b.slice(cache, 0, past, keys)?;
+            rows.push(b.reshape(&part, &[1, length, 1, half])?);
+        }
+        let interleaved = n.flag("rotary_interleaved", false)?;
+        for x in [&mut q, &mut k] {
+            let t = b.transpose(x, &[0, 2, 1, 3])?;
+            let t = rotated(b, &t, [&rows[0], &rows[1]], interleaved)?;
+            *x = b.transpose(&t, &[0, 2, 1, 3])?;
+        }
+    }
+    if let Some((pk, pv)) = before {
+        k = b.concat(&[pk, k], 2)?;
+        v = b.concat(&[pv, v], 2)?;
+    }
+    let terms = Terms {
+        scale: n.float("scale", 0.0)?,
+        cap: n.float("softcap", 0.0)?,
+        causal: Some(past),
+        window: usize::try_from(n.int("local_window_size", -1)?).unwrap_or(0),
+        added: n.optional(10)?,
+        ..Terms::default()
+    };
+    let y = weighted(b, &q, &k, &v, &terms)?;
+    let y = joined(b, &y)?;
+    Ok(vec![y, k, v])
 }
 
 /// Inputs: ids, segments, tables of words, positions and segments, scale and bias, mask,

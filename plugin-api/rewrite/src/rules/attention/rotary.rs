@@ -100,8 +100,25 @@ fn turned(
         *cache = b.slice(cache, 2, 0, half)?;
         *cache = b.reshape(cache, &[batch, length, 1, half])?;
     }
-    let part = b.slice(&x, 3, 0, turned)?;
-    let interleaved = n.flag("interleaved", false)?;
+    let y = rotated(b, &x, [&cos, &sin], n.flag("interleaved", false)?)?;
+    Ok(vec![if given.rank() == 4 {
+        b.transpose(&y, &[0, 2, 1, 3])?
+    } else {
+        b.reshape(&y, &given.shape)?
+    }])
+}
+
+/// `[batch, length, heads, size]` with the first elements of each head rotated by caches
+/// `[batch, length, 1, half of them]`.
+pub(super) fn rotated(
+    b: &mut Builder<'_>,
+    x: &Operand,
+    [cos, sin]: [&Operand; 2],
+    interleaved: bool,
+) -> Done<Operand> {
+    let (size, half) = (x.size(3), cos.size(3));
+    let turned = 2 * half;
+    let part = b.slice(x, 3, 0, turned)?;
     let (first, second) = if interleaved {
         let even: Vec<usize> = (0..half).map(|i| 2 * i).collect();
         let odd: Vec<usize> = (0..half).map(|i| 2 * i + 1).collect();
@@ -112,9 +129,9 @@ fn turned(
             b.slice(&part, 3, half, turned)?,
         )
     };
-    let (ac, bs) = (b.mul(&first, &cos)?, b.mul(&second, &sin)?);
+    let (ac, bs) = (b.mul(&first, cos)?, b.mul(&second, sin)?);
     let real = b.sub(&ac, &bs)?;
-    let (as_, bc) = (b.mul(&first, &sin)?, b.mul(&second, &cos)?);
+    let (as_, bc) = (b.mul(&first, sin)?, b.mul(&second, cos)?);
     let imaginary = b.add(&as_, &bc)?;
     let mut y = b.concat(&[real, imaginary], 3)?;
     if interleaved {
@@ -122,12 +139,8 @@ fn turned(
         y = b.gather(&y, &back, 3)?;
     }
     if turned < size {
-        let rest = b.slice(&x, 3, turned, size)?;
+        let rest = b.slice(x, 3, turned, size)?;
         y = b.concat(&[y, rest], 3)?;
     }
-    Ok(vec![if given.rank() == 4 {
-        b.transpose(&y, &[0, 2, 1, 3])?
-    } else {
-        b.reshape(&y, &given.shape)?
-    }])
+    Ok(y)
 }

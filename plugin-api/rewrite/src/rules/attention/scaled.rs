@@ -35,6 +35,8 @@ pub(super) struct Terms {
     pub cap: f64,
     /// Row `i` sees keys up to `i` plus this.
     pub causal: Option<usize>,
+    /// A causal row sees so many keys at most; 0 for all.
+    pub window: usize,
     /// Booleans, or numbers of which 1 says true: the keys that count.
     pub kept: Option<Operand>,
     /// Numbers that are added.
@@ -81,7 +83,12 @@ pub(super) fn weighted(
     let mut kept = None;
     if let Some(shift) = terms.causal {
         let mask: Vec<f64> = (0..rows)
-            .flat_map(|i| (0..columns).map(move |j| f64::from(u8::from(j <= i + shift))))
+            .flat_map(|i| {
+                (0..columns).map(move |j| {
+                    let near = terms.window == 0 || j + terms.window > i + shift;
+                    f64::from(u8::from(j <= i + shift && near))
+                })
+            })
             .collect();
         kept = Some(b.numbers(scores.dtype, &[rows, columns], &mask)?);
     }
@@ -150,6 +157,7 @@ fn attention(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
         causal: n.flag("is_causal", false)?.then_some(shift),
         kept,
         added,
+        ..Terms::default()
     };
     let mut y = weighted(b, &q, &k, &v, &terms)?;
     if x.rank() == 3 {
