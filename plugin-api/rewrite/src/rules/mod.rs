@@ -19,9 +19,9 @@ pub static RULES: &[Rule] = &{
     use classical::{encoder, linear, simple as ml, svm, trees};
     use convolution::{einsum, gemm, global_pool, groups, pools, spatial, transposed};
     use elementwise::{
-        elu, extremum, gelu, hard_sigmoid, hyperbolic, inverse, logic, mean, mish, modulo, pow, prelu,
-        reciprocal, round, select, shrink, sigmoid, simple, softmax, softplus, softsign, sum,
-        thresholded_relu,
+        elu, extremum, gelu, hard_sigmoid, hyperbolic, inverse, logic, mean, mish, modulo, pow,
+        prelu, reciprocal, round, select, shrink, sigmoid, simple, softmax, softplus, softsign,
+        sum, thresholded_relu,
     };
     use movement::{
         as_product, computed, constants, cumsum, depth_space, indexing, one_hot, pad, reshaping,

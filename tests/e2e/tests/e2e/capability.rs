@@ -2,8 +2,7 @@
 
 use dsperse_e2e::{Place, Ran};
 use dsperse_onnx::{
-    DataType, GraphProto, ModelProto, NodeProto, Tensor, TensorProto,
-    ValueInfoProto, Values,
+    DataType, GraphProto, ModelProto, NodeProto, Tensor, TensorProto, ValueInfoProto, Values,
 };
 use serde_json::Value;
 use std::fs;
@@ -27,10 +26,7 @@ fn computed_weights(place: &Place) {
         ],
         input: vec![value("x")],
         output: vec![value("y")],
-        initializer: vec![
-            weights("w1", &[4, 4]),
-            weights("w2", &[1, 4]),
-        ],
+        initializer: vec![weights("w1", &[4, 4]), weights("w2", &[1, 4])],
         ..GraphProto::default()
     };
     fs::create_dir_all(place.path("model")).expect("a directory");

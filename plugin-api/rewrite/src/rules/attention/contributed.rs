@@ -189,7 +189,9 @@ fn grouped(b: &mut Builder<'_>, n: &Site<'_>) -> Done {
     if n.flag("do_rotary", false)? {
         let caches = [n.input(7)?, n.input(8)?];
         let half = caches[0].size(1);
-        if caches.iter().any(|c| c.rank() != 2 || c.size(0) < keys || c.size(1) != half)
+        if caches
+            .iter()
+            .any(|c| c.rank() != 2 || c.size(0) < keys || c.size(1) != half)
             || 2 * half > q.size(3)
         {
             return Decline::because("its caches do not fit its input");

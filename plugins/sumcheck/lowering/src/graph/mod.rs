@@ -342,10 +342,7 @@ impl Graph {
         match op {
             Op::Input { integers, .. } => integers.is_some(),
             Op::Const(array) => array.data.iter().all(|&x| whole(x)),
-            Op::Step { .. }
-            | Op::Floor { .. }
-            | Op::Quotient { .. }
-            | Op::Rescale { .. } => true,
+            Op::Step { .. } | Op::Floor { .. } | Op::Quotient { .. } | Op::Rescale { .. } => true,
             Op::Affine { terms, constant } => {
                 whole(*constant)
                     && terms
