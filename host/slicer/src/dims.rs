@@ -6,10 +6,13 @@
 //! different model.
 
 use crate::error::{Result, SliceError};
-use dsperse_onnx::{DataType, Dim, GraphProto, ValueInfoProto};
+use dsperse_onnx::{DataType, Dim, GraphProto, Tensor, ValueInfoProto, Values};
 use std::collections::BTreeMap;
 
-/// Sizes given by the user.
+/// Most elements of an input that becomes a constant.
+const MOST_FIXED: usize = 1 << 20;
+
+/// Sizes and values given by the user.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DimOptions {
     /// The batch size (`--batch N`); when nobody says, that of the given input, else 1.
@@ -20,6 +23,8 @@ pub struct DimOptions {
     pub shapes: BTreeMap<String, Vec<u64>>,
     /// Shapes of an input that the user has: what is left open is taken from them.
     pub given: BTreeMap<String, Vec<u64>>,
+    /// Inputs that become constants, every element this number (`--fix NAME=VALUE`).
+    pub fixed: BTreeMap<String, String>,
 }
 
 /// Inputs with concrete shapes, and what every named size became.
@@ -119,6 +124,51 @@ pub(crate) fn fix(graph: &GraphProto, options: &DimOptions) -> Result<FixedDims>
         }
     }
     Ok(out)
+}
+
+/// Makes constants of the inputs that are fixed.
+pub(crate) fn fix_values(
+    graph: &mut GraphProto,
+    inputs: &mut FixedDims,
+    options: &DimOptions,
+) -> Result<()> {
+    for (name, text) in &options.fixed {
+        let wrong = |reason: String| SliceError::Dim {
+            flag: format!("--fix {name}={text}"),
+            reason,
+        };
+        let Some(at) = inputs.inputs.iter().position(|(n, ..)| n == name) else {
+            let names: Vec<&str> = inputs.inputs.iter().map(|(n, ..)| n.as_str()).collect();
+            let names = names.join(", ");
+            return Err(wrong(format!(
+                "the model has no such input; found: {names}"
+            )));
+        };
+        let (_, dtype, shape) = inputs.inputs.remove(at);
+        let dims: Vec<usize> = shape
+            .iter()
+            .filter_map(|d| usize::try_from(*d).ok())
+            .collect();
+        let count = dims.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
+        let count = count.filter(|n| *n <= MOST_FIXED && dims.len() == shape.len());
+        let Some(n) = count else {
+            return Err(wrong(format!(
+                "the input has the shape {shape:?}; at most {MOST_FIXED} elements can be fixed"
+            )));
+        };
+        let values = match dtype {
+            DataType::F32 => text.parse().ok().map(|v| Values::F32(vec![v; n])),
+            DataType::F64 => text.parse().ok().map(|v| Values::F64(vec![v; n])),
+            DataType::I32 => text.parse().ok().map(|v| Values::I32(vec![v; n])),
+            DataType::I64 => text.parse().ok().map(|v| Values::I64(vec![v; n])),
+            DataType::Bool => text.parse().ok().map(|v| Values::Bool(vec![v; n])),
+            _ => None,
+        };
+        let tensor = values.and_then(|values| Tensor::new(dims, values));
+        let tensor = tensor.ok_or_else(|| wrong(format!("that is no value of type {dtype}")))?;
+        graph.initializer.push(tensor.to_proto(name));
+    }
+    Ok(())
 }
 
 fn input_type(v: &ValueInfoProto) -> Result<DataType> {
@@ -328,6 +378,37 @@ mod tests {
         // An array of another rank says nothing of single sizes.
         let error = fix(&g, &given(&[5], &[2, 5, 3])).unwrap_err().to_string();
         assert!(error.ends_with("set it with --dim seq=N"), "{error}");
+    }
+
+    #[test]
+    fn inputs_become_constants() {
+        let g = GraphProto {
+            input: vec![
+                ValueInfoProto::concrete("x", DataType::F32, &[2]),
+                ValueInfoProto::concrete("rate", DataType::I64, &[]),
+            ],
+            ..GraphProto::default()
+        };
+        let options = |name: &str, value: &str| DimOptions {
+            fixed: [(name.to_owned(), value.to_owned())].into(),
+            ..DimOptions::default()
+        };
+        let fixed = |o: &DimOptions| {
+            let (mut g, mut f) = (g.clone(), fix(&g, o).unwrap());
+            fix_values(&mut g, &mut f, o).map(|()| (g, f.inputs.len()))
+        };
+        let (g, inputs) = fixed(&options("rate", "16000")).unwrap();
+        assert_eq!(inputs, 1);
+        for (name, value, reason) in [
+            ("rate", "fast", "that is no value of type i64"),
+            ("y", "1", "the model has no such input; found: x, rate"),
+        ] {
+            let error = fixed(&options(name, value)).unwrap_err().to_string();
+            assert_eq!(error, format!("--fix {name}={value}: {reason}"));
+        }
+        let rate = Tensor::read(&g.initializer[0]).unwrap();
+        assert_eq!(rate.values, Values::I64(vec![16000]));
+        assert!(rate.dims.is_empty());
     }
 
     #[test]

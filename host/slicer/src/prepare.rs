@@ -24,7 +24,7 @@ use crate::types;
 use crate::weights;
 use dsperse_documents::{ModelFile, Rewrite, TensorInfo};
 use dsperse_onnx::{DataType, GraphProto, ModelProto, NodeProto, ValueInfoProto};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// What becomes of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +62,10 @@ pub struct PlanNode {
     pub(crate) at: usize,
 }
 
+/// What to do about an `If`.
+const FIX: &str =
+    "where it depends on an input whose value you know, make that constant: --fix NAME=VALUE";
+
 /// A model that is ready to be cut.
 #[derive(Debug, Clone)]
 pub struct Prepared {
@@ -79,6 +83,8 @@ pub struct Prepared {
     pub nodes: Vec<PlanNode>,
     /// Nodes that were rewritten before cutting, in graph order.
     pub rewritten: Vec<Rewrite>,
+    /// Inputs of the file that are constants now, with the number of all their elements.
+    pub fixed: BTreeMap<String, String>,
     /// Sentences the user should see.
     pub warnings: Vec<String>,
     pub(crate) roles: Vec<Role>,
@@ -105,7 +111,8 @@ pub fn prepare(loaded: LoadedModel, options: &DimOptions) -> Result<Prepared> {
     functions::inline(&mut model)?;
     let mut graph = model.graph.take().ok_or(dsperse_onnx::OnnxError::NoGraph)?;
     sparse::densify(&mut graph)?;
-    let fixed = dims::fix(&graph, options)?;
+    let mut fixed = dims::fix(&graph, options)?;
+    dims::fix_values(&mut graph, &mut fixed, options)?;
     graph.input = fixed
         .inputs
         .iter()
@@ -180,6 +187,12 @@ pub fn prepare(loaded: LoadedModel, options: &DimOptions) -> Result<Prepared> {
     let mut warnings = fixed.warnings;
     warnings.extend(dropped);
     for n in &nodes {
+        if n.op_type == "If" {
+            warnings.push(format!(
+                "node \"{}\" (If) is decided while the model runs, which no backend proves; {FIX}",
+                n.name
+            ));
+        }
         if fold::is_random(&graph.node[n.at]) {
             warnings.push(format!(
                 "node \"{}\" ({}) is random: two runs give different results",
@@ -200,6 +213,7 @@ pub fn prepare(loaded: LoadedModel, options: &DimOptions) -> Result<Prepared> {
         outputs,
         nodes,
         rewritten,
+        fixed: options.fixed.clone(),
         warnings,
         roles,
         original,
@@ -363,6 +377,7 @@ fn open_shape(
     let culprit = above.iter().map(|i| &graph.node[*i]).find(|n| {
         n.reads().iter().all(|r| known(r)) && n.output.iter().any(|o| !o.is_empty() && !known(o))
     });
+    let decided = culprit.is_some_and(|n| n.is("If"));
     SliceError::OpenShape {
         tensor: output.to_owned(),
         node: culprit.map_or(String::new(), |n| format!("{} ({})", n.name(), n.op_type())),
@@ -371,7 +386,8 @@ fn open_shape(
         reason: complaint
             .and_then(|c| c.lines().next())
             .filter(|c| !c.contains("Unimplemented"))
-            .unwrap_or_default()
+            .filter(|_| !decided)
+            .unwrap_or(if decided { FIX } else { "" })
             .to_owned(),
     }
 }

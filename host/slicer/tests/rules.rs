@@ -234,7 +234,7 @@ fn reshape_targets_that_follow_from_shapes_cross_no_cut() {
     assert_eq!(slices[1].inputs[0].shape, [1, 2, 8]);
     // With another batch, the constants follow.
     let options = DimOptions {
-        batch: 3,
+        batch: Some(3),
         ..DimOptions::default()
     };
     let p = prepare(loaded(&model), &options).unwrap();

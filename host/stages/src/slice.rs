@@ -115,6 +115,10 @@ pub fn prepare(path: &Path, dims: &DimOptions, sample: Option<&Path>) -> Result<
     let loaded = dsperse_slicer::load(&file).map_err(|e| slice_error(&e, &file))?;
     let mut dims = dims.clone();
     if let (Some(sample), Some(names)) = (sample, loaded.open_inputs()) {
+        let names: Vec<String> = names
+            .into_iter()
+            .filter(|n| !dims.fixed.contains_key(n))
+            .collect();
         dims.given = input_shapes(sample, &names)?;
     }
     dsperse_slicer::prepare(loaded, &dims).map_err(|e| slice_error(&e, &file))
@@ -168,6 +172,7 @@ pub fn metadata(
         opset_imports: prepared.opset_imports(),
         strategy: plan.strategy.clone(),
         rewritten: prepared.rewritten.clone(),
+        fixed: prepared.fixed.clone(),
         inputs: prepared.inputs.clone(),
         outputs: prepared.outputs.clone(),
         nodes: prepared.original_nodes(),

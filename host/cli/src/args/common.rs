@@ -131,4 +131,8 @@ pub struct Dims {
     /// Whole shape of an input, such as "tokens=1,16". Repeatable
     #[arg(long, value_name = "NAME=N,N,…", value_parser = units::named_shape)]
     pub input_shape: Vec<(String, Vec<u64>)>,
+    /// Make an input constant, such as "sr=16000": an "If" that depends on it is decided, and
+    /// the input is none any more. Repeatable
+    #[arg(long, value_name = "NAME=VALUE", value_parser = units::named_value)]
+    pub fix: Vec<(String, String)>,
 }

@@ -112,6 +112,14 @@ pub fn named_shape(text: &str) -> Result<(String, Vec<u64>), String> {
     Ok((name.trim().to_owned(), shape))
 }
 
+/// Parses `NAME=VALUE`.
+pub fn named_value(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text
+        .rsplit_once('=')
+        .ok_or_else(|| format!("expected NAME=VALUE such as \"sr=16000\", found \"{text}\""))?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
 /// A relative error: above 0 and at most 1.
 ///
 /// # Errors

@@ -259,6 +259,7 @@ pub fn dims(args: &Dims) -> DimOptions {
         batch: args.batch,
         dims: args.dims.iter().cloned().collect(),
         shapes: args.input_shape.iter().cloned().collect(),
+        fixed: args.fix.iter().cloned().collect(),
         ..DimOptions::default()
     }
 }

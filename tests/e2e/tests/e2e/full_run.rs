@@ -1,7 +1,10 @@
 //! `full-run` on every sample, with a proof system and without.
 
 use dsperse_e2e::Place;
-use dsperse_onnx::{DataType, Dim, GraphProto, ModelProto, NodeProto, ValueInfoProto};
+use dsperse_onnx::{
+    AttributeProto, DataType, Dim, GraphProto, ModelProto, NodeProto, Tensor, ValueInfoProto,
+    Values,
+};
 use serde_json::Value;
 use std::fs;
 
@@ -193,4 +196,59 @@ fn open_sizes_are_taken_from_the_input() {
     place
         .call("full-run -m model -i in.json --batch 1")
         .exits(3);
+}
+
+#[test]
+fn an_if_is_decided_by_an_input_that_is_made_constant() {
+    let place = Place::new();
+    fs::create_dir(place.path("model")).expect("a directory");
+    // The branches have other shapes, so that nothing is known before one is chosen.
+    let branch = |node: NodeProto, size: u64| GraphProto {
+        name: Some("branch".into()),
+        node: vec![node],
+        output: vec![ValueInfoProto::concrete("r", DataType::F32, &[size])],
+        ..GraphProto::default()
+    };
+    let axis = AttributeProto::from_int("axis", 0);
+    let double = branch(NodeProto::new("Concat", &["x", "x"], &["r"]).with(axis), 4);
+    let graph = GraphProto {
+        input: vec![
+            ValueInfoProto::concrete("x", DataType::F32, &[2]),
+            ValueInfoProto::concrete("rate", DataType::I64, &[]),
+        ],
+        output: vec![ValueInfoProto::tensor("y", DataType::F32, &[Dim::Open])],
+        initializer: vec![
+            Tensor::new(vec![], Values::I64(vec![16000]))
+                .expect("a scalar")
+                .to_proto("usual"),
+        ],
+        node: vec![
+            NodeProto::new("Equal", &["rate", "usual"], &["c"]),
+            NodeProto::new("If", &["c"], &["y"])
+                .with(AttributeProto::from_graph("then_branch", double))
+                .with(AttributeProto::from_graph(
+                    "else_branch",
+                    branch(NodeProto::new("Neg", &["x"], &["r"]), 2),
+                )),
+        ],
+        ..GraphProto::default()
+    };
+    let bytes = ModelProto::from_graph(graph, 17).to_bytes();
+    fs::write(place.path("model/model.onnx"), bytes).expect("a file");
+    fs::write(place.path("in.json"), r#"{"x": [1, 2]}"#).expect("a file");
+    let ran = place.call("slice -m model").exits(3);
+    assert!(ran.stderr.contains("--fix NAME=VALUE"), "{}", ran.stderr);
+    let mut identities = Vec::new();
+    for (rate, size) in [(16000, 4), (8000, 2)] {
+        let line = format!("full-run -m model -i in.json --fix rate={rate} -o out.json --json");
+        let document = place.call(&line).exits(0).json();
+        assert_eq!(verdicts(&document["verification"]), ["proven"]);
+        let output = &place.json("out.json")["outputs"]["y"]["shape"];
+        assert_eq!(output, &serde_json::json!([size]));
+        identities.push(document["verification"]["model_identity"].clone());
+    }
+    assert_ne!(identities[0], identities[1]);
+    let model = place.json("model/slices/metadata.json");
+    assert_eq!(model["fixed"], serde_json::json!({"rate": "8000"}));
+    assert_eq!(model["inputs"].as_array().map(Vec::len), Some(1));
 }
