@@ -354,11 +354,13 @@ fn merged(flags: Option<&common::Limits>, config: &Config) -> Result<Limits> {
     let wrong = |e: String| UserError::usage(format!("dsperse.toml: {e}"), "correct [limits]");
     let timeout = config.timeout.as_deref().map(units::duration).transpose();
     let memory = config.memory.as_deref().map(units::size).transpose();
+    let artefacts = config.artefacts.as_deref().map(units::size).transpose();
     let parallel = config.parallel.and_then(|n| usize::try_from(n).ok());
     Ok(Limits {
         parallel: flags.and_then(|f| f.parallel).or(parallel),
         timeout: flags.and_then(|f| f.timeout).or(timeout.map_err(wrong)?),
         memory: flags.and_then(|f| f.memory).or(memory.map_err(wrong)?),
+        artefacts: artefacts.map_err(wrong)?,
         max_error: flags.and_then(|f| f.max_error),
     })
 }

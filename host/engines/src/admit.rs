@@ -7,12 +7,14 @@
 use crate::document::{Came, JobResult};
 use crate::store::{JobDir, copy_hashed};
 use dsperse_documents::BackendError;
-use dsperse_jobs::job::{Job, Operation, Output};
+use dsperse_jobs::job::{Control, Job, Operation, Output};
 use dsperse_plugin_api::{Artefact, Done, Role};
+use dsperse_plugin_host::{AnswerBounds, check_done, check_sizes};
 use std::fs::{self, File};
 use std::path::Path;
+use std::time::Instant;
 
-/// Takes a result into the directory `to`. The inner error is the backend's own.
+/// Takes a result into the job's own directory, as far as its bounds allow. The inner error is the backend's own.
 ///
 /// # Errors
 /// Why the result is not believed.
@@ -20,7 +22,7 @@ pub fn admit(
     result: &JobResult,
     dir: &JobDir,
     job: &Job,
-    to: &Path,
+    control: &Control,
 ) -> Result<Result<Output, BackendError>, String> {
     let key = job.key();
     if result.key != key {
@@ -36,11 +38,23 @@ pub fn admit(
         (Came::Failed(error), _) => Ok(Err(error.clone())),
         (Came::Done(done), Operation::Compile | Operation::Witness | Operation::Prove) => {
             let mut done = done.clone();
-            take(result, dir, &done, to)?;
+            let to = control.dir.as_path();
+            let bounds = AnswerBounds {
+                op: match job.operation {
+                    Operation::Compile => "compile",
+                    Operation::Witness => "witness",
+                    _ => "prove",
+                },
+                bytes: control.artefacts,
+                began: Instant::now(),
+                timeout: control.timeout,
+                cancel: &control.cancel,
+            };
+            take(result, dir, &done, to, &bounds)?;
             roles(job.operation, &done)?;
             let outputs =
                 (job.operation == Operation::Witness).then_some(job.slice.outputs.as_slice());
-            dsperse_plugin_host::check_done(outputs, to, &mut done).map_err(|e| e.message)?;
+            check_done(outputs, to, &mut done, &bounds).map_err(|e| e.message)?;
             Ok(Ok(Output::Done(done)))
         }
         _ => Err("it answers another question than was asked".to_owned()),
@@ -48,7 +62,13 @@ pub fn admit(
 }
 
 /// Copies what is declared.
-fn take(result: &JobResult, dir: &JobDir, done: &Done, to: &Path) -> Result<(), String> {
+fn take(
+    result: &JobResult,
+    dir: &JobDir,
+    done: &Done,
+    to: &Path,
+    bounds: &AnswerBounds<'_>,
+) -> Result<(), String> {
     let named =
         !result.attempt.is_empty() && result.attempt.chars().all(|c| c.is_ascii_alphanumeric());
     if !named {
@@ -60,6 +80,7 @@ fn take(result: &JobResult, dir: &JobDir, done: &Done, to: &Path) -> Result<(), 
     if !plain(&attempt) || !plain(&from) {
         return Err(format!("its attempt \"{}\" is not there", result.attempt));
     }
+    check_sizes(&from, done, bounds).map_err(|e| e.message)?;
     let artefacts = done.artefacts.iter().map(|a| (&a.path, &a.sha256));
     let outputs = done.outputs.iter().map(|t| (&t.path, &t.sha256));
     for (declared, sha256) in artefacts.chain(outputs) {

@@ -235,6 +235,7 @@ impl Node<'_> {
                 .timeout_seconds
                 .and_then(|s| Duration::try_from_secs_f64(s).ok()),
             memory: bounds.memory,
+            artefacts: dsperse_plugin_host::DEFAULT_ARTEFACTS,
             estimate: None,
             cancel: self.cancel.clone(),
             events: Some(events(&attempt.join("events.jsonl"))),

@@ -276,7 +276,7 @@ impl Watch<'_, '_> {
         };
         self.events();
         let taken = found.and_then(|found| {
-            let taken = admit(&found, &self.dir, self.job, &self.control.dir)?;
+            let taken = admit(&found, &self.dir, self.job, self.control)?;
             if let (Operation::Prove, Ok(Output::Done(done))) = (self.job.operation, &taken) {
                 self.sender
                     .holds(self.job, self.files, self.control, done)?;

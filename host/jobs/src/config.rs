@@ -8,6 +8,7 @@
 //! parallel = 2                 # slices at the same time
 //! timeout = "30m"              # per job
 //! memory = "4G"                # per job
+//! artefacts = "16G"            # files that a job may hand back
 //!
 //! [require]                    # which versions of backends must be there, as cargo reads them
 //! ezkl = "^0.1"
@@ -38,6 +39,8 @@ pub struct Config {
     pub timeout: Option<String>,
     /// `limits.memory` as it was written.
     pub memory: Option<String>,
+    /// `limits.artefacts` as it was written.
+    pub artefacts: Option<String>,
     /// Backends that must be loaded, and in which versions.
     pub require: BTreeMap<String, VersionReq>,
     /// The file; `None` when there is none.
@@ -130,12 +133,14 @@ impl Config {
                 ("timeout", toml::Value::Integer(n)) => self.timeout = Some(n.to_string()),
                 ("memory", toml::Value::String(s)) => self.memory = Some(s),
                 ("memory", toml::Value::Integer(n)) => self.memory = Some(n.to_string()),
-                ("parallel" | "timeout" | "memory", other) => {
+                ("artefacts", toml::Value::String(s)) => self.artefacts = Some(s),
+                ("artefacts", toml::Value::Integer(n)) => self.artefacts = Some(n.to_string()),
+                ("parallel" | "timeout" | "memory" | "artefacts", other) => {
                     return Err(wrong(format!("\"limits.{key}\" can't be {other}")));
                 }
                 _ => {
                     return Err(wrong(format!("unknown key \"limits.{key}\""))
-                        .with_hint("the keys are parallel, timeout and memory"));
+                        .with_hint("the keys are parallel, timeout, memory and artefacts"));
                 }
             }
         }

@@ -239,6 +239,8 @@ pub struct Control {
     pub memory: Option<u64>,
     /// Memory that it is expected to need, where something is known.
     pub estimate: Option<u64>,
+    /// Bytes of all files together that it may hand back.
+    pub artefacts: u64,
     /// Asks the job to stop.
     pub cancel: CancelToken,
     /// Receives events.

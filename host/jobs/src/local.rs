@@ -10,6 +10,9 @@ use dsperse_plugin_host::{CallOptions, PluginHost, Reply, Request};
 use dsperse_store::known_digest;
 use std::path::Path;
 
+/// What to do about a backend that wrote over what it was given.
+const TOUCHED: &str = "a backend must not write over what it is given: see \"dsperse plugin list\" for where it is loaded from, and run again without it";
+
 /// Runs jobs in workers on this machine. Every file of a job is compared with its digest
 /// before a backend sees it, and so is the backend with the one that the job names.
 pub struct LocalExecutor<'h> {
@@ -168,6 +171,7 @@ impl Executor for LocalExecutor<'_> {
         options.threads = control.threads;
         options.timeout = control.timeout;
         options.memory = control.memory;
+        options.artefacts = control.artefacts;
         options.cancel = control.cancel.clone();
         options.events.clone_from(&control.events);
         let call = self.host.call(&job.backend, request, options);
@@ -179,14 +183,27 @@ impl Executor for LocalExecutor<'_> {
                 call.log_tail
             );
         }
-        let result = call.result.and_then(|reply| match reply {
-            Reply::Supports(s) => Ok(Output::Supports(s)),
-            Reply::Done(d) => Ok(Output::Done(d)),
-            Reply::Verdict(v) => Ok(Output::Verdict(v)),
-            Reply::Probe(_) => Err(BackendError::internal(
-                "the backend answered another question than it was asked",
-            )),
-        });
+        // A job only reads what it was given. What it wrote over would be noticed by `verify`
+        // alone, after all the work.
+        let untouched = |reply| match self.request(job, files) {
+            Ok(_) => Ok(reply),
+            Err(e) => Err(BackendError::internal(format!(
+                "while backend \"{}\" worked, {}",
+                job.backend, e.message
+            ))
+            .with_hint(TOUCHED)),
+        };
+        let result = call
+            .result
+            .and_then(untouched)
+            .and_then(|reply| match reply {
+                Reply::Supports(s) => Ok(Output::Supports(s)),
+                Reply::Done(d) => Ok(Output::Done(d)),
+                Reply::Verdict(v) => Ok(Output::Verdict(v)),
+                Reply::Probe(_) => Err(BackendError::internal(
+                    "the backend answered another question than it was asked",
+                )),
+            });
         let usage = Usage {
             seconds: call.usage.wall_seconds,
             cpu_seconds: call.usage.cpu_seconds,

@@ -6,7 +6,7 @@ use crate::event::{Event, Events};
 use crate::job::{Control, Executor, Job, JobEvents, Operation};
 use crate::schedule::{self, Bounds};
 use dsperse_plugin_api::{Descriptor, Stage, job::Options};
-use dsperse_plugin_host::{CancelToken, PluginHost};
+use dsperse_plugin_host::{CancelToken, DEFAULT_ARTEFACTS, PluginHost};
 use dsperse_router::{Defaults, Spec};
 use std::path::Path;
 use std::sync::Arc;
@@ -23,6 +23,8 @@ pub struct Limits {
     pub timeout: Option<Duration>,
     /// Most memory of a job; without it, [`schedule::most_memory`].
     pub memory: Option<u64>,
+    /// Most bytes of files that a job may hand back; without it, [`DEFAULT_ARTEFACTS`].
+    pub artefacts: Option<u64>,
     /// Largest error of the model's outputs against the float model.
     pub max_error: Option<f64>,
 }
@@ -375,6 +377,7 @@ impl<'a> Session<'a> {
             ),
             memory: Some(self.limits.memory.unwrap_or_else(schedule::most_memory)),
             estimate: None,
+            artefacts: self.limits.artefacts.unwrap_or(DEFAULT_ARTEFACTS),
             cancel: self.cancel.clone(),
             events: Some(forward),
         }

@@ -129,6 +129,10 @@ pub enum Event {
 /// Receives events, from whichever thread waits for the call.
 pub type EventSink = Arc<dyn Fn(&Event) + Send + Sync>;
 
+/// Bytes of files that a call may hand back when nobody says otherwise: the largest proving
+/// keys of external tools have a few gigabytes.
+pub const DEFAULT_ARTEFACTS: u64 = 16 << 30;
+
 /// Limits and companions of one call.
 #[derive(Clone)]
 pub struct CallOptions {
@@ -141,6 +145,8 @@ pub struct CallOptions {
     /// Bytes of memory (worker and all its children) above which the call is killed as a
     /// `resource` error.
     pub memory: Option<u64>,
+    /// Bytes of all files together that the call may hand back.
+    pub artefacts: u64,
     /// Log lines of the backend below this level are not wanted.
     pub log_level: Level,
     /// Asks this call to stop.
@@ -158,6 +164,7 @@ impl CallOptions {
             threads: 1,
             timeout: None,
             memory: None,
+            artefacts: DEFAULT_ARTEFACTS,
             log_level: Level::Info,
             cancel: CancelToken::new(),
             events: None,
@@ -172,6 +179,7 @@ impl fmt::Debug for CallOptions {
             .field("threads", &self.threads)
             .field("timeout", &self.timeout)
             .field("memory", &self.memory)
+            .field("artefacts", &self.artefacts)
             .field("cancelled", &self.cancel.is_cancelled())
             .field("events", &self.events.is_some())
             .finish()

@@ -6,7 +6,7 @@ use crate::state::{Described, Stamp, State};
 use crate::{CallOptions, CallOutcome, CallParts, HostOptions, Reply, Request, Usage, check};
 use dsperse_plugin_api::abi::{CallRequest, Op, RawReply, negotiate};
 use dsperse_plugin_api::descriptor::API_VERSION;
-use dsperse_plugin_api::{Descriptor, Error, ErrorKind, SupportsJob};
+use dsperse_plugin_api::{Descriptor, Error, ErrorKind, Stage, SupportsJob};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -205,7 +205,7 @@ impl PluginHost {
                 cached: true,
             },
             Ok(Prepared::Run { plugin, document }) => {
-                self.run(plugin, &request, &document, &options)
+                self.run(plugin, &request, &document, &options, start)
             }
             Err(error) => CallOutcome {
                 result: Err(error),
@@ -272,6 +272,7 @@ impl PluginHost {
         request: &Request,
         document: &[u8],
         options: &CallOptions,
+        began: Instant,
     ) -> CallOutcome {
         let op = request.op();
         let Ran {
@@ -294,7 +295,7 @@ impl PluginHost {
             reuse: plugin.descriptor.capabilities.reusable_worker && op != Op::Verify,
         });
         let result = result
-            .and_then(|raw| decode(request, &raw, options))
+            .and_then(|raw| decode(request, &raw, options, began))
             .map_err(|error| honest(error, options));
         self.remember(plugin, request, &result);
         CallOutcome {
@@ -378,7 +379,55 @@ fn check_descriptor(descriptor: &Descriptor) -> Result<(), (SkipKind, String)> {
             ),
         ));
     }
-    Ok(())
+    match impossible(descriptor) {
+        Some(why) => Err((
+            SkipKind::LoadFailed,
+            format!("backend \"{name}\" describes what can't be: {why}"),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// What contradicts itself in what a backend says it can do. Everything that is decided about
+/// proofs is decided by these words, so they have to make sense together.
+fn impossible(descriptor: &Descriptor) -> Option<String> {
+    let says = &descriptor.capabilities;
+    let can = |stage| says.stages.contains(&stage);
+    let proves = can(Stage::Prove) || can(Stage::Verify);
+    if proves && says.proof.is_none() {
+        return Some("it makes or verifies proofs and says nothing of their properties".to_owned());
+    }
+    if says.proof.is_some() && !proves {
+        return Some(
+            "it tells properties of proofs and has neither the stage \"prove\" nor \"verify\""
+                .to_owned(),
+        );
+    }
+    if can(Stage::Prove) && !can(Stage::Witness) {
+        return Some(
+            "it has the stage \"prove\" without \"witness\", which computes what is proven"
+                .to_owned(),
+        );
+    }
+    let wanted = descriptor.compatible_artefacts.as_deref();
+    if let Some(text) = wanted.filter(|w| semver::VersionReq::parse(w).is_err()) {
+        return Some(format!(
+            "\"{text}\" for the versions whose artefacts it takes is no range of versions"
+        ));
+    }
+    let kinds = ["bool", "integer", "number", "string", "path"];
+    let option = descriptor
+        .options
+        .iter()
+        .find(|o| !kinds.contains(&o.kind.as_str()));
+    option.map(|o| {
+        format!(
+            "its option \"{}\" is of the kind \"{}\", expected one of {}",
+            o.key,
+            o.kind,
+            kinds.join(", ")
+        )
+    })
 }
 
 /// The request document of a call.
@@ -415,7 +464,12 @@ fn encode(request: &Request, options: &CallOptions) -> Result<Vec<u8>, Error> {
 }
 
 /// Reads an answer and checks the files that it declares.
-fn decode(request: &Request, raw: &RawReply, options: &CallOptions) -> Result<Reply, Error> {
+fn decode(
+    request: &Request,
+    raw: &RawReply,
+    options: &CallOptions,
+    began: Instant,
+) -> Result<Reply, Error> {
     let op = request.op();
     Ok(match request {
         Request::Probe(_) => Reply::Probe(raw.reply(op)?),
@@ -423,7 +477,14 @@ fn decode(request: &Request, raw: &RawReply, options: &CallOptions) -> Result<Re
         Request::Verify(_) => Reply::Verdict(raw.reply(op)?),
         Request::Compile(_) | Request::Witness(_) | Request::Prove(_) => {
             let mut done = raw.reply(op)?;
-            check::done(request, &options.dir, &mut done)?;
+            let bounds = check::Bounds {
+                op: op.as_str(),
+                bytes: options.artefacts,
+                began,
+                timeout: options.timeout,
+                cancel: &options.cancel,
+            };
+            check::done(request, &options.dir, &mut done, &bounds)?;
             Reply::Done(done)
         }
     })
@@ -456,4 +517,56 @@ fn supports_key(job: &SupportsJob) -> String {
     job.slice.model_sha256 = String::new();
     let bytes = serde_json::to_vec(&job).unwrap_or_default();
     hex::encode(Sha256::digest(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dsperse_plugin_api::{OptionSpec, ProofProperties};
+
+    #[test]
+    fn descriptions_that_contradict_themselves_are_refused() {
+        let good = || {
+            let mut d = Descriptor::new("a", "1.2.3", "a backend");
+            d.capabilities.stages = vec![Stage::Witness, Stage::Prove, Stage::Verify];
+            d.capabilities.proof = Some(ProofProperties::default());
+            d
+        };
+        assert!(check_descriptor(&good()).is_ok());
+        let refused = |change: fn(&mut Descriptor), words: &str| {
+            let mut d = good();
+            change(&mut d);
+            let (kind, reason) = check_descriptor(&d).unwrap_err();
+            assert_eq!(kind, SkipKind::LoadFailed);
+            assert!(reason.contains(words), "{reason}");
+        };
+        refused(
+            |d| d.capabilities.proof = None,
+            "says nothing of their properties",
+        );
+        refused(
+            |d| d.capabilities.stages = vec![Stage::Witness],
+            "neither the stage \"prove\" nor \"verify\"",
+        );
+        refused(
+            |d| d.capabilities.stages = vec![Stage::Prove, Stage::Verify],
+            "without \"witness\"",
+        );
+        refused(
+            |d| d.compatible_artefacts = Some("all of them".into()),
+            "\"all of them\"",
+        );
+        refused(
+            |d| {
+                d.options.push(OptionSpec {
+                    key: "speed".into(),
+                    kind: "velocity".into(),
+                    help: String::new(),
+                    default: None,
+                    affects_compile: false,
+                });
+            },
+            "option \"speed\" is of the kind \"velocity\"",
+        );
+    }
 }

@@ -69,11 +69,7 @@ fn succeeded(seen: &Observed) -> bool {
 fn stopped(op: &str, seen: &Observed) -> Option<Error> {
     Some(match seen.stop? {
         Stop::Cancelled => Error::new(ErrorKind::Cancelled, format!("\"{op}\" was cancelled")),
-        Stop::Timeout(limit) => Error::resource(format!(
-            "\"{op}\" took longer than its limit of {} and was ended",
-            seconds(limit)
-        ))
-        .with_hint("raise the time limit"),
+        Stop::Timeout(limit) => took_too_long(op, limit),
         Stop::Load(limit) => Error::resource(format!(
             "the library took longer than {} to load and was ended",
             seconds(limit)
@@ -83,6 +79,15 @@ fn stopped(op: &str, seen: &Observed) -> Option<Error> {
             format!("the worker answered \"{op}\" but did not end, and was killed"),
         ),
     })
+}
+
+/// The error for a call whose time was up.
+pub(crate) fn took_too_long(op: &str, limit: Duration) -> Error {
+    Error::resource(format!(
+        "\"{op}\" took longer than its limit of {} and was ended",
+        seconds(limit)
+    ))
+    .with_hint("raise the time limit")
 }
 
 /// The error for a worker that died.
@@ -186,7 +191,7 @@ fn seconds(time: Duration) -> String {
 }
 
 #[allow(clippy::cast_precision_loss)] // for people
-fn bytes(n: u64) -> String {
+pub(crate) fn bytes(n: u64) -> String {
     const MIB: u64 = 1 << 20;
     if n < 10 * MIB {
         format!("{n} bytes")

@@ -54,10 +54,10 @@ mod usage;
 mod worker;
 
 pub use call::{
-    CallOptions, CallOutcome, CallParts, CancelToken, Event, EventSink, OutputStream, Reply,
-    Request, Usage,
+    CallOptions, CallOutcome, CallParts, CancelToken, DEFAULT_ARTEFACTS, Event, EventSink,
+    OutputStream, Reply, Request, Usage,
 };
-pub use check::{check_done, resolve};
+pub use check::{Bounds as AnswerBounds, check_done, check_sizes, resolve};
 pub use conformance::WorkerCaller;
 pub use discovery::{Place, Plugin, SkipKind, Skipped, holds_libraries};
 pub use host::PluginHost;

@@ -260,11 +260,20 @@ fn read<T: DeserializeOwned>(path: Option<PathBuf>) -> Option<T> {
 
 /// Size and SHA-256 (lower-case hex) of a file.
 pub(crate) fn hash_file(path: &Path) -> io::Result<(u64, String)> {
+    hash_file_while(path, &|| Ok::<(), io::Error>(()))
+}
+
+/// The same, as long as `go_on` says so, which is asked after each quarter of a megabyte.
+pub(crate) fn hash_file_while<E: From<io::Error>>(
+    path: &Path,
+    go_on: &dyn Fn() -> Result<(), E>,
+) -> Result<(u64, String), E> {
     let mut file = std::fs::File::open(path)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 256 << 10];
     let mut size = 0u64;
     loop {
+        go_on()?;
         match file.read(&mut buffer) {
             Ok(0) => return Ok((size, hex::encode(hasher.finalize()))),
             Ok(n) => {
@@ -272,7 +281,7 @@ pub(crate) fn hash_file(path: &Path) -> io::Result<(u64, String)> {
                 size += n as u64;
             }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
+            Err(e) => return Err(e.into()),
         }
     }
 }

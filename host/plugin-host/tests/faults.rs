@@ -31,7 +31,8 @@ fn expectation(name: &str) -> Option<Expect> {
         "loop" => Error(Resource, "longer than its limit of 0.3 s"),
         "loop-polite" => Error(Cancelled, "cancelled"),
         "memory" => Error(Resource, "limit of 200 MiB"),
-        "noise" | "child" | "child-setsid" => Fine,
+        // What it wrote over is found by who gave it the files.
+        "noise" | "child" | "child-setsid" | "overwrite" => Fine,
         "forged-frames" | "forged-frames-exit" => Error(Internal, "no frame of this worker"),
         "close-descriptors" => Error(Crash, "lost its connection"),
         "bad-json" | "wrong-document" => Error(Internal, "can't be read"),
@@ -49,6 +50,7 @@ fn expectation(name: &str) -> Option<Expect> {
         "duplicate" => Error(Internal, "twice"),
         "short-tensor" => Error(Internal, "need 12"),
         "no-outputs" => Error(Internal, "0 output tensors"),
+        "huge" => Error(Resource, "handed back 1048576 MiB of files"),
         "error-unsupported" => Error(Unsupported, "the fault"),
         "error-tool-missing" => Error(ToolMissing, "the fault"),
         "error-invalid-input" => Error(InvalidInput, "the fault"),

@@ -232,7 +232,7 @@ impl World {
         }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
@@ -282,21 +282,52 @@ impl World {
     }
 
     pub(crate) fn run(&self, fake: &Fake<'_>) -> Ran {
+        self.run_layers(fake, None)
+    }
+
+    pub(crate) fn run_layers(&self, fake: &Fake<'_>, layers: Option<&str>) -> Ran {
+        self.try_run(fake, layers).unwrap()
+    }
+
+    pub(crate) fn try_run(&self, fake: &Fake<'_>, layers: Option<&str>) -> Result<Ran> {
         let store = SliceStore::open(&self.path("slices"), Access::Read).unwrap();
         let options = RunOptions {
             views: false,
             input: self.path("input.json"),
             runs: self.path("run"),
             backend: None,
+            layers: layers.map(str::to_owned),
             output_file: None,
         };
-        run(&self.session(fake), &store, &options).unwrap()
+        run(&self.session(fake), &store, &options)
     }
 
     pub(crate) fn prove(&self, fake: &Fake<'_>, ran: &Ran) -> StageReport {
+        self.prove_layers(fake, ran, None)
+    }
+
+    pub(crate) fn prove_layers(
+        &self,
+        fake: &Fake<'_>,
+        ran: &Ran,
+        layers: Option<&str>,
+    ) -> StageReport {
+        self.try_prove(fake, ran, layers).unwrap()
+    }
+
+    pub(crate) fn try_prove(
+        &self,
+        fake: &Fake<'_>,
+        ran: &Ran,
+        layers: Option<&str>,
+    ) -> Result<StageReport> {
         let store = SliceStore::open(&self.path("slices"), Access::Read).unwrap();
         let dir = RunDir::open(&ran.path, Access::Edit).unwrap();
-        prove(&self.session(fake), &store, &dir, &ProveOptions::default()).unwrap()
+        let options = ProveOptions {
+            layers: layers.map(str::to_owned),
+            ..ProveOptions::default()
+        };
+        prove(&self.session(fake), &store, &dir, &options)
     }
 
     pub(crate) fn verify(

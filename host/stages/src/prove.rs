@@ -10,8 +10,8 @@ use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::job::{Files, Job, Operation};
 use crate::report::{Outcome, SliceLine, StageReport};
-use crate::run::held;
 use crate::run::witness::record;
+use crate::run::{held, untouched};
 use crate::schedule::{self, Task};
 use crate::session::{Loaded, Session};
 use crate::slices;
@@ -51,6 +51,7 @@ pub fn prove(
     let selected: BTreeSet<usize> = slices::select(store, options.layers.as_deref())?
         .into_iter()
         .collect();
+    warn_of_left_out(session, &results.slices, &selected);
     let work: Vec<SliceRun> = results
         .slices
         .into_iter()
@@ -85,6 +86,7 @@ pub fn prove(
         .zip(&work)
         .map(|(line, s)| line.unwrap_or_else(|| stage.line(s)))
         .collect();
+    untouched(run)?;
     run.update(dsperse_documents::RunResults::update_totals)?;
     if let Some(to) = &options.proof_output {
         copy_proofs(run, to)?;
@@ -115,6 +117,33 @@ pub(crate) fn belongs(store: &SliceStore, run_identity: &str) -> Result<()> {
         store.location().path.display()
     ))
     .with_hint("give the slices that the run was made with, or run these slices first"))
+}
+
+/// What a circuit computed and nobody proves can't be checked by computing it again: a
+/// circuit's values are not the executor's.
+fn warn_of_left_out(session: &Session<'_>, slices: &[SliceRun], selected: &BTreeSet<usize>) {
+    let proves = |name: &str| {
+        session
+            .loaded(name)
+            .is_some_and(|b| b.can(BackendStage::Prove))
+    };
+    let left_out: Vec<String> = slices
+        .iter()
+        .filter(|s| !selected.contains(&s.index))
+        .filter(|s| s.proof_execution.as_ref().is_none_or(|p| !p.success))
+        .filter(|s| s.backend.as_deref().is_some_and(proves))
+        .map(|s| s.index.to_string())
+        .collect();
+    if left_out.is_empty() {
+        return;
+    }
+    session.warn(
+        format!(
+            "left out, so \"verify\" will find it unchecked: slice {}, which a circuit computed",
+            left_out.join(", ")
+        ),
+        Some("run again with the same -l: then the slices that are left out are computed plainly, and \"verify\" can do that too".to_owned()),
+    );
 }
 
 struct Stage<'a> {

@@ -256,6 +256,75 @@ fn a_proof_that_failed_is_recorded_and_tried_by_the_next_command() {
 }
 
 #[test]
+fn slices_that_are_left_out_are_carried_by_the_executor() {
+    let world = World::new(&[prover("a")]);
+    let fake = Fake::new(well);
+    // Both were compiled before.
+    world.compile(&fake, "a");
+    let all = world.run(&fake);
+    assert_eq!(all.results.slices[0].backend.as_deref(), Some("a"));
+    fake.jobs();
+    let ran = world.run_layers(&fake, Some("1"));
+    assert_ne!(ran.path, all.path);
+    let by = |i: usize| ran.results.slices[i].backend.clone().unwrap();
+    assert_eq!((by(0), by(1)), ("onnx".to_owned(), "a".to_owned()));
+    let report = world.prove(&fake, &ran);
+    assert_eq!(report.slices[0].outcome, Outcome::Nothing);
+    let report = world
+        .verify(&fake, &ran, &VerifyOptions::default())
+        .unwrap();
+    let verdicts: Vec<Verdict> = report.slices.iter().map(|s| s.verdict).collect();
+    assert_eq!(verdicts, [Verdict::Recomputed, Verdict::Proven]);
+    let left_out = |world: &World| {
+        let told =
+            |e: &Event| matches!(e, Event::Warning { message, .. } if message.contains("left out"));
+        world.events().iter().filter(|e| told(e)).count()
+    };
+    assert_eq!(left_out(&world), 0);
+    // Proving a part of what circuits computed is told.
+    world.prove_layers(&fake, &all, Some("1"));
+    assert_eq!(left_out(&world), 1);
+}
+
+#[test]
+fn a_backend_that_writes_over_the_run_is_noticed_at_once() {
+    let world = World::new(&[prover("a")]);
+    let overwrite = |world: &World, tensor: &str| {
+        let runs = dsperse_store::find_runs(&world.path("run")).unwrap();
+        let index = runs[0].join("tensors/index.json");
+        let index: dsperse_documents::TensorIndex =
+            dsperse_store::atomic::read_document(&index).unwrap();
+        let record = index.tensors.iter().find(|t| t.name == tensor).unwrap();
+        let path = runs[0].join("tensors").join(&record.path);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[0] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+    };
+    let at = Mutex::new("witness 1 a");
+    let fake = Fake::new(|job, _| {
+        if said(job) == *at.lock().unwrap() {
+            overwrite(&world, "x");
+        }
+        None
+    });
+    world.compile(&fake, "a");
+    let error = world.try_run(&fake, None).unwrap_err();
+    assert!(
+        error.message.contains("tensor \"x\" has been changed"),
+        "{error}"
+    );
+    assert!(error.hint.is_some_and(|h| h.contains("plugin list")));
+
+    *at.lock().unwrap() = "prove 0 a";
+    let ran = world.try_run(&fake, None).unwrap();
+    let error = world.try_prove(&fake, &ran, None).unwrap_err();
+    assert!(
+        error.message.contains("tensor \"x\" has been changed"),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_backend_that_hands_over_no_proof_has_failed() {
     let world = World::new(&[prover("a")]);
     let fake =
@@ -321,6 +390,7 @@ fn every_answer_of_a_verifier_has_its_verdict() {
     let died = "backend \"a\" could not judge its proof: the worker died of signal 6";
     let neither = "the backend answered another question than it was asked";
     let both = format!("{died}; no memory");
+    let wrong = format!("no; {died}");
     let neither = format!("backend \"a\" could not judge its proof: {neither}");
     // What "a" says of its proof, what the executor says, the verdict and its reason, and
     // how many were asked.
@@ -335,7 +405,8 @@ fn every_answer_of_a_verifier_has_its_verdict() {
             1,
         ),
         (Some(Err(crash())), None, Verdict::Recomputed, died, 2),
-        (Some(Err(crash())), no("no"), Verdict::Failed, "no", 2),
+        // Compared bit for bit, and within what the slice was compiled for.
+        (Some(Err(crash())), no("no"), Verdict::Failed, &wrong, 3),
         (
             Some(Err(crash())),
             Some(Err(memory)),

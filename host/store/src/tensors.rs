@@ -7,7 +7,7 @@
 //! the files are there.
 
 use crate::atomic::{AtomicFile, clean_leftovers, read_document, sync_dir, write_document};
-use crate::digest::file_digest;
+use crate::digest::{file_digest, known_digest};
 use crate::error::{BundleError, IoContext, Result};
 use crate::paths;
 use crate::store::lock;
@@ -248,6 +248,21 @@ impl TensorStore {
             path: path.to_string_lossy().into_owned(),
             sha256: r.sha256,
         })
+    }
+
+    /// Reads every tensor again that was touched since this process last read it, and
+    /// compares.
+    ///
+    /// # Errors
+    /// The first that is not what the index says any more.
+    pub fn check_unchanged(&self) -> Result<()> {
+        for r in self.records() {
+            let path = self.path_of(&r)?;
+            let (size, sha256) = known_digest(&path)?;
+            self.compare(&r, &path, "size", r.size.to_string(), size.to_string())?;
+            self.compare(&r, &path, "SHA-256", r.sha256.clone(), sha256)?;
+        }
+        Ok(())
     }
 
     /// A tensor's values, size and digest checked.

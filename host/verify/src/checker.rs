@@ -85,6 +85,8 @@ pub enum Need {
     Version,
     /// That the verifier allows clamped inputs.
     Saturation,
+    /// That the verifier allows a recomputation to differ.
+    Tolerance,
     /// The keys' digest from somebody who knows.
     Keys,
     /// The input that the keys were calibrated with, or the keys' digest.

@@ -6,7 +6,8 @@ use crate::demands::Demands;
 use crate::evidence::{Defect, Evidence, File, Held};
 use crate::keys;
 use dsperse_documents::{
-    Compilation, ErrorKind, KeyOrigin, SliceMetadata, SliceRun, SliceVerdict, Verdict,
+    Compilation, DEFAULT_MAX_ERROR, ErrorKind, KeyOrigin, SliceMetadata, SliceRun, SliceVerdict,
+    Verdict,
 };
 use dsperse_plugin_api::{Artefact, Role, Stage, Verdict as Answer, job::SATURATED_INPUTS};
 use dsperse_router::policy::verdict_counts_as_proof;
@@ -115,7 +116,8 @@ impl<E: Evidence, C: Again<E::File>> Judge<'_, E, C> {
             Err(NotProven::Undecided { reason, hint }) => {
                 verdict.reason = Some(reason);
                 verdict.hint = hint;
-                self.recompute(&slice, payload, &claim, verdict)
+                let circuit = recorded.and_then(|r| r.backend.as_deref());
+                self.recompute(&slice, payload, circuit, &claim, verdict)
             }
         }
     }
@@ -337,12 +339,13 @@ impl<E: Evidence, C: Again<E::File>> Judge<'_, E, C> {
         Ok(())
     }
 
-    /// Computes the slice again from its ONNX file. The inner error is the reason of a
-    /// failed verdict.
+    /// Computes the slice again from its ONNX file. `circuit` is the backend whose values are
+    /// claimed. The inner error is the reason of a failed verdict.
     fn recompute(
         &self,
         slice: &SliceMetadata,
         payload: Option<E::File>,
+        circuit: Option<&str>,
         claim: &Claim<E::File>,
         verdict: &mut SliceVerdict,
     ) -> Result<Result<(), String>, C::Stop> {
@@ -368,18 +371,51 @@ impl<E: Evidence, C: Again<E::File>> Judge<'_, E, C> {
             verdict.reason = also(&reason);
             return Ok(Ok(()));
         }
-        let Checked { answer, usage } = self.checker.check(Question {
-            backend,
-            slice,
-            payload: Some(payload),
-            circuit: Vec::new(),
-            proof: Vec::new(),
-            inputs: &claim.inputs,
-            outputs: &claim.outputs,
-            tolerance: self.demands.tolerance,
-        })?;
+        let again = |tolerance| {
+            self.checker.check(Question {
+                backend,
+                slice,
+                payload: Some(payload.clone()),
+                circuit: Vec::new(),
+                proof: Vec::new(),
+                inputs: &claim.inputs,
+                outputs: &claim.outputs,
+                tolerance,
+            })
+        };
+        let Checked { mut answer, usage } = again(self.demands.tolerance)?;
         verdict.usage.add(&usage);
         note_backend(verdict, &backend);
+        // Another engine's floats differ in their last bits, a circuit's by its rounding. So a
+        // difference says nothing yet of a claim that a circuit made; being further away than
+        // the circuit was made for does.
+        let near = circuit.filter(|name| *name != backend.name());
+        let near = near.and_then(|name| slice.compilations.get(name));
+        let near = near.map(made_for).filter(|t| *t > self.demands.tolerance);
+        if let (Ok(Answer::Invalid { reason }), Some(tolerance)) = (&answer, near) {
+            let differs = reason.clone();
+            let Checked {
+                answer: nearly,
+                usage,
+            } = again(tolerance)?;
+            verdict.usage.add(&usage);
+            if let Ok(Answer::Valid { .. }) = nearly {
+                verdict.reason = also(&format!(
+                    "computed again it is within {tolerance:e}, which the slice was compiled for, but not within {:e}, which is demanded: {differs}",
+                    self.demands.tolerance
+                ));
+                if verdict.hint.is_none() {
+                    verdict.hint = self.checker.advice(Need::Tolerance);
+                }
+                return Ok(Ok(()));
+            }
+            answer = nearly.map(|a| match a {
+                Answer::Invalid { reason } => {
+                    Answer::invalid(format!("{reason}; {why_not_proven}"))
+                }
+                valid => valid,
+            });
+        }
         Ok(match answer {
             Ok(Answer::Valid { facts, warnings }) => {
                 verdict.verdict = Verdict::Recomputed;
@@ -400,6 +436,13 @@ impl<E: Evidence, C: Again<E::File>> Judge<'_, E, C> {
             }
         })
     }
+}
+
+/// The error that a slice was compiled for, by its compilation's own note; the default where
+/// it has none.
+fn made_for(compilation: &Compilation) -> f64 {
+    let noted = compilation.fidelity.as_ref().map(|f| f.target);
+    noted.filter(|t| t.is_finite()).unwrap_or(DEFAULT_MAX_ERROR)
 }
 
 /// How many input values the circuit saw clamped. A number that can't be read counts as one:

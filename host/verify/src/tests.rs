@@ -103,7 +103,16 @@ impl Checker<Bytes> for Toy {
         let (input, output) = (&q.inputs[0].file, &q.outputs[0].file);
         if q.backend.name() == "exec" {
             assert!(q.payload.is_some() && q.circuit.is_empty() && q.proof.is_empty());
-            return done(Ok(if plus_one(input) == **output {
+            let near = plus_one(input)
+                .as_chunks::<4>()
+                .0
+                .iter()
+                .zip(output.as_chunks::<4>().0)
+                .all(|(a, b)| {
+                    let (a, b) = (f32::from_le_bytes(*a), f32::from_le_bytes(*b));
+                    f64::from((a - b).abs()) <= q.tolerance * f64::from(a.abs())
+                });
+            return done(Ok(if near {
                 Answer::valid()
             } else {
                 Answer::invalid("it computes to something else")
@@ -687,6 +696,67 @@ fn what_nobody_can_judge_is_unchecked() {
     world
         .judge(&toy, demands)
         .accepted([Verdict::Proven, Verdict::Unchecked]);
+}
+
+#[test]
+fn floats_of_a_circuit_that_nobody_could_judge_are_wrong_only_when_they_are_far() {
+    let claim = |y: f32, target: Option<f64>| {
+        let mut world = World::new();
+        world.put("run/tensors/y.bin", f32s([3.0, y]));
+        world.compilation(1, |c| {
+            c.fidelity = target.map(|target| CompiledFidelity {
+                target,
+                ..CompiledFidelity::default()
+            });
+        });
+        world.reseal();
+        world
+    };
+    let mut toy = Toy::new();
+    let fell = BackendError::internal("it fell over").with_hint("stand it up");
+    toy.answer = Some(Err(fell));
+    // The last bit of another engine: nothing is shown to be wrong.
+    let close = f32::from_bits(4f32.to_bits() + 1);
+    let report = claim(close, None).judge(&toy, Demands::default()).report();
+    let s = &report.slices[1];
+    assert_eq!((s.verdict, report.accepted), (Verdict::Unchecked, false));
+    let reason = s.reason.as_deref().unwrap();
+    assert!(
+        reason.starts_with("backend \"toy\" could not judge its proof: it fell over"),
+        "{reason}"
+    );
+    assert!(
+        reason.contains("within 1e-2") && reason.contains("not within 0e0"),
+        "{reason}"
+    );
+    assert_eq!(s.hint.as_deref(), Some("stand it up"));
+    // The verifier may allow it, and is told so where the backend has no advice of its own.
+    let demands = Demands {
+        tolerance: 1e-6,
+        ..Demands::default()
+    };
+    claim(close, None)
+        .judge(&toy, demands)
+        .accepted([Verdict::Recomputed; SLICES]);
+    toy.answer = Some(Err(BackendError::internal("it fell over")));
+    claim(close, None)
+        .judge(&toy, Demands::default())
+        .rejected("(Tolerance)");
+    // What is further away than the circuit was made for is wrong, and the reason is kept.
+    for (y, target) in [(4.1, None), (4.01, Some(1e-3))] {
+        let outcome = claim(y, target).judge(&toy, Demands::default());
+        outcome.rejected("slice 1 failed: it computes to something else");
+        outcome.rejected("; backend \"toy\" could not judge its proof: it fell over");
+    }
+    claim(4.1, Some(0.05))
+        .judge(&toy, Demands::default())
+        .rejected("slice 1 unchecked");
+    // Where no circuit computed it, every bit counts.
+    let mut plain = claim(close, None);
+    plain.results(|r| r.slices[1].backend = Some("exec".into()));
+    plain
+        .judge(&toy, Demands::default())
+        .rejected("slice 1 failed: it computes to something else");
 }
 
 #[test]

@@ -46,6 +46,10 @@ pub struct Run {
     /// Choose among the compiled backends; "onnx" skips circuits
     #[arg(short, long, value_name = "SPEC")]
     pub backend: Option<String>,
+    /// Slices to run with their circuits; the others are computed plainly, so that "verify" can
+    /// compute them again. "2,3,4", "0-2" or "3, 20-22" [default: all]
+    #[arg(short, long, value_name = "SPEC")]
+    pub layers: Option<String>,
     /// Directory that holds the runs [default: <model_dir>/run]
     #[arg(long, visible_alias = "rd", value_name = "DIR")]
     pub run_dir: Option<PathBuf>,
@@ -223,7 +227,8 @@ pub struct FullRun {
     /// Use these slices and skip slicing
     #[arg(short, long = "slices-dir", visible_aliases = ["sd", "slices", "slices-path", "slices-directory"], value_name = "PATH")]
     pub slices: Option<PathBuf>,
-    /// Slices to compile and prove: "2,3,4", "0-2" or "3, 20-22" [default: all]
+    /// Slices to compile and prove: "2,3,4", "0-2" or "3, 20-22"; the others are computed plainly,
+    /// and again by "verify" [default: all]
     #[arg(short, long, value_name = "SPEC")]
     pub layers: Option<String>,
     #[command(flatten)]

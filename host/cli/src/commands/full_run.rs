@@ -164,6 +164,7 @@ fn stages(
             input: input.to_path_buf(),
             runs: dir.join("run"),
             backend: None,
+            layers: args.layers.clone(),
             output_file: args.output_file.clone(),
             views: false,
         },

@@ -22,6 +22,7 @@ pub fn execute(app: &App, args: &Run) -> Result<Exit> {
         input: paths::model_input(app, args.input.as_deref(), &dir)?,
         runs: args.run_dir.clone().unwrap_or_else(|| dir.join("run")),
         backend: args.backend.clone(),
+        layers: args.layers.clone(),
         output_file: args.output_file.clone(),
         views: args.json_tensors,
     };

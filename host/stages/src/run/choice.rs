@@ -1,5 +1,5 @@
 //! Which backends may run a slice: those that compiled it, in the order that the user
-//! wants, then the executor.
+//! wants, then the executor; a slice that the user left out, the executor alone.
 
 use crate::error::Result;
 use crate::session::Session;
@@ -7,6 +7,7 @@ use crate::slices;
 use dsperse_documents::{Fallback, SliceMetadata};
 use dsperse_plugin_api::Stage as BackendStage;
 use dsperse_store::SliceStore;
+use std::collections::BTreeSet;
 
 /// The backends for one slice.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -33,6 +34,7 @@ pub(super) fn choose(
     session: &Session<'_>,
     store: &SliceStore,
     spec: Option<&str>,
+    selected: &BTreeSet<usize>,
 ) -> Result<Vec<Choice>> {
     let model = store.require_model()?;
     let routes = match spec {
@@ -45,7 +47,9 @@ pub(super) fn choose(
         .iter()
         .map(|s| {
             let slice = store.slice(s.index)?;
+            // What will not be proven is better computed as `verify` can compute it again.
             let wanted = match &routes {
+                _ if !selected.contains(&s.index) => Vec::new(),
                 Some(routes) => routes
                     .chain(s.index)
                     .map(|c| c.backends.clone())

@@ -29,6 +29,7 @@ use dsperse_store::{
     Access, Direction, NewTensor, RunDir, SliceStore, Tensor, atomic, find_runs, read_inputs,
     write_json,
 };
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Instant;
@@ -45,6 +46,9 @@ pub struct RunOptions {
     pub runs: PathBuf,
     /// Backend spec; `None` takes what `compile` settled on.
     pub backend: Option<String>,
+    /// Slices to run with what compiled them; the executor carries all others, so that
+    /// `verify` can compute them again. `None` is all.
+    pub layers: Option<String>,
     /// Also write the model's output here.
     pub output_file: Option<PathBuf>,
     /// Write every slice's tensors as JSON, however large they are.
@@ -77,9 +81,12 @@ pub fn run(session: &Session<'_>, store: &SliceStore, options: &RunOptions) -> R
     }
     slices::check_payloads(store, &store.indices())?;
     let inputs = read_inputs(&options.input, &model.inputs)?;
-    let choices = choice::choose(session, store, options.backend.as_deref())?;
+    let selected = slices::select(store, options.layers.as_deref())?
+        .into_iter()
+        .collect();
+    let choices = choice::choose(session, store, options.backend.as_deref(), &selected)?;
     if options.backend.is_none() {
-        warn_of_uncompiled(session, store)?;
+        warn_of_uncompiled(session, store, &selected)?;
     }
     let run = open(model, &inputs, &choices, &options.runs)?;
     write_run_metadata(store, model, &choices, &options.runs)?;
@@ -100,6 +107,7 @@ pub fn run(session: &Session<'_>, store: &SliceStore, options: &RunOptions) -> R
     };
     stage.warn_of_range(&inputs)?;
     let lines = stage.chain();
+    untouched(&run)?;
     let complete = lines
         .iter()
         .all(|l| matches!(l.outcome, Outcome::Done | Outcome::UpToDate));
@@ -148,9 +156,13 @@ pub fn check_output_file(file: &Path) -> Result<()> {
 }
 
 /// Slices that were never compiled run without circuits, and nothing of them is proven.
-fn warn_of_uncompiled(session: &Session<'_>, store: &SliceStore) -> Result<()> {
+fn warn_of_uncompiled(
+    session: &Session<'_>,
+    store: &SliceStore,
+    selected: &BTreeSet<usize>,
+) -> Result<()> {
     let mut uncompiled = Vec::new();
-    for i in store.indices() {
+    for &i in selected {
         if store.slice(i)?.compilations.is_empty() {
             uncompiled.push(i.to_string());
         }
@@ -366,6 +378,20 @@ impl Stage<'_> {
             );
         }
     }
+}
+
+/// Whether no job wrote over what others computed: a run must not end well with values that
+/// `verify` will refuse.
+///
+/// # Errors
+/// Names the tensor.
+pub(crate) fn untouched(run: &RunDir) -> Result<()> {
+    let found = run.tensors().check_unchanged();
+    found.map_err(|e| {
+        Error::from(e).with_hint(
+            "something wrote over the run while this command worked: a backend must not, see \"dsperse plugin list\"; then run again",
+        )
+    })
 }
 
 /// Tensors of a run in the form that jobs want.

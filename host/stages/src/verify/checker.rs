@@ -161,6 +161,7 @@ impl Checker<PathBuf> for Plugins<'_> {
                 "install that version of the backend, or compile, run and prove again".to_owned()
             }
             Need::Saturation => "compile with calibration inputs like this one; or accept such proofs when you verify, with --allow-saturation".to_owned(),
+            Need::Tolerance => "accept what is so close with --tolerance, or see why the proof could not be judged".to_owned(),
             Need::Keys => PIN.to_owned(),
             Need::Calibration => format!(
                 "it was compiled with other calibration data: give that input with --calibration, or {PIN}"

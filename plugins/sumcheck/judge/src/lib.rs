@@ -107,7 +107,7 @@ fn saturated<T: Claimed>(
     let context = claim::context(slice, &key_bytes)?;
     let (inputs, saturated) = claim::inputs(&key, inputs)?;
     let outputs = claim::outputs(&key, outputs)?;
-    let most = Proof::max_bytes(&key.key)? as u64;
+    let most = Proof::max_bytes(&key.key).map_err(|e| e.to_string())? as u64;
     let proof = proof(PROOF, most)?;
     verify_with(&key.key, &context, &inputs, &outputs, &proof).map_err(|e| e.to_string())?;
     Ok(saturated)

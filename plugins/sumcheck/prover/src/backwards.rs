@@ -3,6 +3,7 @@
 
 use dsperse_sumcheck_verifier::claims::{Claim, Claims};
 use dsperse_sumcheck_verifier::commit::EF;
+use dsperse_sumcheck_verifier::fault::ProofFault;
 use dsperse_sumcheck_verifier::key::VerifyingKey;
 use dsperse_sumcheck_verifier::layout::{Atom, is_committed};
 use dsperse_sumcheck_verifier::linear::*;
@@ -36,7 +37,7 @@ pub struct Walk<'a, 'b> {
 
 impl Walk<'_, '_> {
     /// Reduces all claims about tensors to claims about columns.
-    pub fn run(&mut self) -> Result<(), String> {
+    pub fn run(&mut self) -> Result<(), ProofFault> {
         let program = &self.key.program;
         let shapes = &self.key.checked.shapes;
         let most = program
@@ -53,6 +54,7 @@ impl Walk<'_, '_> {
                 if is_committed(op) || matches!(op, Op::Input { .. }) {
                     continue;
                 }
+                // (N1)
                 let point = suffix(&fresh, num_vars(shape)).to_vec();
                 let value = evaluate(&tensor.data, shape, &point);
                 open = vec![Claim { point, value }];
@@ -66,12 +68,14 @@ impl Walk<'_, '_> {
                         self.affine(terms, *constant, shape, &c)?;
                     }
                 }
-                Op::Wire { input, factors } => self.wire(*input, factors, &open)?,
+                Op::Wire { input, factors } => self.wire(node, *input, factors, &open)?,
                 Op::Select { input, dim, ids } => {
                     let ids = self.public.get(*ids);
-                    let ids = ids.ok_or("the ids of a selection are not public")?;
+                    let ids =
+                        ids.ok_or(ProofFault::Layout("the ids of a selection are not public"))?;
                     let rank = shapes[*input as usize].len();
-                    self.wire(*input, &select_factors(rank, *dim, &ids.data), &open)?;
+                    let factors = select_factors(rank, *dim, &ids.data);
+                    self.wire(node, *input, &factors, &open)?;
                 }
                 Op::Einsum { .. } => self.einsum(node, &open)?,
                 _ => {
@@ -84,11 +88,12 @@ impl Walk<'_, '_> {
         Ok(())
     }
 
-    fn columns(&mut self, node: TensorId, claim: &Claim) -> Result<(), String> {
+    /// (N2)
+    fn columns(&mut self, node: TensorId, claim: &Claim) -> Result<(), ProofFault> {
         let layout = &self.key.layout;
         let form = layout.values[node as usize]
             .as_ref()
-            .ok_or("a committed tensor has no value")?;
+            .ok_or(ProofFault::Layout("a committed tensor has no value"))?;
         let shape = &self.key.checked.shapes[node as usize];
         let (constant, terms) = form.in_field();
         if let [(Atom::Column(c), k)] = terms.as_slice() {
@@ -105,13 +110,14 @@ impl Walk<'_, '_> {
         Ok(())
     }
 
+    /// (N3)
     fn affine(
         &mut self,
         terms: &[(TensorId, i64)],
         constant: i64,
         shape: &[usize],
         claim: &Claim,
-    ) -> Result<(), String> {
+    ) -> Result<(), ProofFault> {
         if let [(t, c)] = terms
             && *c != 0
         {
@@ -130,7 +136,14 @@ impl Walk<'_, '_> {
         Ok(())
     }
 
-    fn wire(&mut self, input: TensorId, factors: &[Factor], open: &[Claim]) -> Result<(), String> {
+    /// (N4), and (N5) with the factors that the ids make.
+    fn wire(
+        &mut self,
+        node: TensorId,
+        input: TensorId,
+        factors: &[Factor],
+        open: &[Claim],
+    ) -> Result<(), ProofFault> {
         let in_shape = &self.key.checked.shapes[input as usize];
         let parts = wire_parts(factors, in_shape);
         let bound: Vec<&WirePart<'_>> = parts.iter().filter(|p| !p.free).collect();
@@ -147,6 +160,7 @@ impl Walk<'_, '_> {
             }
             return Ok(());
         }
+        // (N0)
         let rho = self.sender.transcript.challenge();
         // The bound dimensions in the order of the factors, as positions among
         // the dimensions that remain after the free ones are contracted.
@@ -168,11 +182,12 @@ impl Walk<'_, '_> {
                 .map(|(d, part)| (!remaining.contains(&d)).then(|| eq_table(part)))
                 .collect();
             let rest = contract(&self.witness.tensors[input as usize], &vectors);
-            let rows = bound.iter().map(|p| p.row(&c.point)).collect();
-            let weight = Weight::new(rows).times(power);
+            let mut rows: Vec<Vec<EF>> = bound.iter().map(|p| p.row(&c.point)).collect();
+            let mut arrays = vec![arrange(&rest, &sizes, &order)];
+            self.sender.contraction(node, &mut rows, &mut arrays);
             instances.push(Instance {
-                weight,
-                arrays: Arrays::Ext(vec![arrange(&rest, &sizes, &order)]),
+                weight: Weight::new(rows).times(power),
+                arrays: Arrays::Ext(arrays),
                 products: vec![(EF::ONE, vec![Form::array(0)])],
                 claim: power * c.value,
             });
@@ -187,7 +202,8 @@ impl Walk<'_, '_> {
         Ok(())
     }
 
-    fn einsum(&mut self, node: TensorId, open: &[Claim]) -> Result<(), String> {
+    /// (N6)
+    fn einsum(&mut self, node: TensorId, open: &[Claim]) -> Result<(), ProofFault> {
         let key = self.key;
         let Op::Einsum {
             a,
@@ -197,11 +213,12 @@ impl Walk<'_, '_> {
             out_labels,
         } = &key.program.nodes[node as usize]
         else {
-            return Err("the node is not a product".into());
+            return Err(ProofFault::Layout("the node is not a product"));
         };
         let shapes = &key.checked.shapes;
         let shared = shared_labels(a_labels, &shapes[*a as usize], b_labels, out_labels);
         let rounds: usize = shared.iter().map(|s| bits(s.size)).sum();
+        // (N0)
         let rho = self.sender.transcript.challenge();
         let operand = |t: TensorId, labels: &[u8], points: &[(u8, &[EF])]| {
             let shape = &shapes[t as usize];
@@ -228,13 +245,14 @@ impl Walk<'_, '_> {
         let mut instances = vec![];
         for c in open {
             let points = label_points(out_labels, &shapes[node as usize], &c.point);
-            let weight = Weight::new(einsum_weights(&shared, &points)).times(power);
-            let arrays = vec![
+            let mut weights = einsum_weights(&shared, &points);
+            let mut arrays = vec![
                 operand(*a, a_labels, &points),
                 operand(*b, b_labels, &points),
             ];
+            self.sender.contraction(node, &mut weights, &mut arrays);
             instances.push(Instance {
-                weight,
+                weight: Weight::new(weights).times(power),
                 arrays: Arrays::Ext(arrays),
                 products: vec![(EF::ONE, vec![Form::array(0), Form::array(1)])],
                 claim: power * c.value,

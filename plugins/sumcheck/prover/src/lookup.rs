@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use dsperse_sumcheck_verifier::commit::{EF, F};
+use dsperse_sumcheck_verifier::fault::ProofFault;
 use dsperse_sumcheck_verifier::key::VerifyingKey;
 use dsperse_sumcheck_verifier::layout::{Atom, Linear};
 use dsperse_sumcheck_verifier::lookup::{Fingerprint, LeafClaims, leaf_claims};
@@ -38,7 +39,7 @@ pub fn prove_lookups(
     sender: &mut Sender<'_>,
     key: &VerifyingKey,
     atoms: &AtomValues<'_>,
-) -> Result<LeafClaims, String> {
+) -> Result<LeafClaims, ProofFault> {
     let layout = &key.layout;
     let fingerprint = Fingerprint {
         alpha: sender.transcript.challenge(),
@@ -49,7 +50,7 @@ pub fn prove_lookups(
     leaf_claims(&key.program, layout, fingerprint, point, num, den)
 }
 
-/// The leaves of one lookup or table.
+/// The leaves of one lookup or table, (L1).
 struct Block<'a> {
     offset: usize,
     len: usize,
@@ -254,6 +255,7 @@ fn parent_of_leaves(leaves: &Leaves<'_>) -> Fractions {
     out
 }
 
+/// (L2) The whole circuit, from its root to its leaves.
 fn prove_fractions(sender: &mut Sender<'_>, leaves: &Leaves<'_>, vars: usize) -> (Vec<EF>, EF, EF) {
     // Layer k has up to 2^(vars - k) fractions; the first two are made when
     // their turn comes.
@@ -354,7 +356,7 @@ fn sums_of(fractions: &[EF], eq: &[EF]) -> (EF, EF) {
     (at_zero.value(), quadratic.value())
 }
 
-/// The sumcheck of one layer: returns the new point and p0, p1, q0, q1 there.
+/// The sumcheck (L3) of one layer: returns the new point and p0, p1, q0, q1 there.
 fn prove_layer(
     sender: &mut Sender<'_>,
     layer: Layer<'_>,

@@ -8,6 +8,7 @@ use dsperse_sumcheck_verifier::commit::{
     protocol,
 };
 use dsperse_sumcheck_verifier::eval::{EvalError, evaluate};
+use dsperse_sumcheck_verifier::fault::{CommitError, Malformed, ProofFault, PublicError};
 use dsperse_sumcheck_verifier::hash::Root;
 use dsperse_sumcheck_verifier::key::{
     KeyError, Parameters, VerifyingKey, WeightsCommitment, to_root,
@@ -47,13 +48,31 @@ pub enum ProveError {
     /// The key does not belong to these weights.
     #[error("The weights are not those of the verifying key; compile the slice again")]
     OtherWeights,
-    /// The proof system failed.
+    /// A value is in no row of its table: the witness is not one of this program.
+    #[error("No proof could be made: the value {value} is not in the table {tag}")]
+    NotInTable {
+        /// The value.
+        value: i128,
+        /// The table's tag.
+        tag: u64,
+    },
+    /// The public values do not fit the program.
     #[error("No proof could be made: {0}")]
-    Internal(String),
+    Public(#[from] PublicError),
+    /// A step of the protocol failed, as it would for the verifier.
+    #[error("No proof could be made: {0}")]
+    Step(#[from] ProofFault),
+    /// A commitment has no parameters, or the library failed on it.
+    #[error("No proof could be made: {0}")]
+    Commit(#[from] CommitError),
+    /// The proof can't be written.
+    #[error("No proof could be made: {0}")]
+    Encode(#[from] Malformed),
 }
 
-fn internal(e: impl ToString) -> ProveError {
-    ProveError::Internal(e.to_string())
+/// An error of the library.
+fn library(e: impl std::fmt::Display) -> ProveError {
+    CommitError::Library(e.to_string()).into()
 }
 
 /// A commitment; what opens it is kept apart, because opening consumes it.
@@ -65,13 +84,13 @@ pub(crate) struct Committed {
 
 impl Committed {
     fn new(values: Vec<F>, vars: usize, rate: u8) -> Result<(Self, ProverData), ProveError> {
-        let scheme = pcs(vars, rate.into()).map_err(internal)?;
+        let scheme = pcs(vars, rate.into())?;
         let table = Table::new(RowMajorMatrix::new(values, 1 << vars));
         let witness = PrefixProver::<F, EF>::new_witness(vec![table], first_fold(vars));
         // The library's commitment absorbs the root; ours is absorbed with the
         // rest of the statement, so this sponge is thrown away.
         let mut unused = Challenger::new(HashChallenger::new(vec![], Blake3));
-        let (commitment, data) = scheme.commit(witness, &mut unused).map_err(internal)?;
+        let (commitment, data) = scheme.commit(witness, &mut unused).map_err(library)?;
         let committed = Self {
             scheme,
             commitment,
@@ -98,11 +117,11 @@ impl Committed {
                 &[Point::new(point.to_vec())],
                 sponge,
             )
-            .map_err(internal)
+            .map_err(library)
     }
 
     fn root(&self) -> Result<Root, ProveError> {
-        to_root(&self.commitment).ok_or_else(|| internal("a commitment has no single root"))
+        to_root(&self.commitment).ok_or_else(|| library("a commitment has no single root"))
     }
 }
 
@@ -226,6 +245,7 @@ pub fn compile_with(
             let point = key.anchor_point(&root);
             key.weights = Some(WeightsCommitment {
                 root,
+                // (A1)
                 anchor: Weight::eq(&point).inner(&values),
             });
             (values, Some(committed))
@@ -343,7 +363,7 @@ pub(crate) fn prove_with(
     }
     adversary.columns(layout, &mut columns);
     let mut witness = Witness { tensors, columns };
-    fill_multiplicities(key, &mut witness, adversary.persists()).map_err(internal)?;
+    fill_multiplicities(key, &mut witness, adversary.persists())?;
     let mut activation_stack = stack(key, &witness.columns, false, layout.activation_vars);
     adversary.stack(layout, &mut activation_stack);
     let (committed, data) = Committed::new(
@@ -352,7 +372,8 @@ pub(crate) fn prove_with(
         key.parameters.activation_rate,
     )?;
     let root = committed.root()?;
-    let public = PublicTensors::new(key, statement.inputs, statement.outputs).map_err(internal)?;
+    let public = PublicTensors::new(key, statement.inputs, statement.outputs)?;
+    // (T1)
     let transcript = start(key, statement.context, &public, &root);
     let mut sender = Sender::new(transcript, adversary);
 
@@ -381,7 +402,7 @@ pub(crate) fn prove_with(
     let leaves = if layout.leaves == 0 {
         LeafClaims::default()
     } else {
-        prove_lookups(&mut sender, key, &atoms).map_err(internal)?
+        prove_lookups(&mut sender, key, &atoms)?
     };
     let (point, values) = prove_equations(&mut sender, key, &atoms, &leaves);
     drop(atoms);
@@ -391,8 +412,7 @@ pub(crate) fn prove_with(
         match atom {
             Atom::Tensor(t) => claims.tensor(t, at, value),
             Atom::Column(c) => claims.column(c, at, value),
-        }
-        .map_err(internal)?;
+        }?;
     }
     Walk {
         key,
@@ -401,8 +421,7 @@ pub(crate) fn prove_with(
         sender: &mut sender,
         claims: &mut claims,
     }
-    .run()
-    .map_err(internal)?;
+    .run()?;
     drop(witness);
 
     let activation_point =
@@ -410,7 +429,7 @@ pub(crate) fn prove_with(
     drop(activation_stack);
     let weight_point = match layout.weight_vars {
         Some(_) => {
-            let whole = anchor(key).map_err(internal)?;
+            let whole = anchor(key)?;
             Some(reduce_columns(
                 key,
                 &mut sender,
@@ -428,20 +447,20 @@ pub(crate) fn prove_with(
         ..
     } = sender;
     let sponge = transcript.challenger();
+    // (C2)
     let activations = committed.open(data, &activation_point, sponge)?;
     let weights = match (taken, &pk.committed, weight_point) {
         (Some((c, data)), _, Some(point)) => Some(c.open(data, &point, sponge)?),
         (None, Some((c, data)), Some(point)) => Some(c.open(data.clone(), &point, sponge)?),
         _ => None,
     };
-    Proof {
+    let proof = Proof {
         root,
         messages,
         activations,
         weights,
-    }
-    .to_bytes()
-    .map_err(internal)
+    };
+    Ok(proof.to_bytes()?)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use dsperse_sumcheck_verifier::commit::EF;
 use dsperse_sumcheck_verifier::layout::Layout;
+use dsperse_sumcheck_verifier::program::TensorId;
 use dsperse_sumcheck_verifier::transcript::Transcript;
 
 /// Places at which a dishonest prover may depart from the protocol. The real
@@ -15,6 +16,14 @@ pub trait Adversary {
     /// May change the message with this index.
     fn message(&mut self, _index: usize, value: EF) -> EF {
         value
+    }
+    /// May change the weights and operands of a node's sumcheck, padding included.
+    fn contraction(
+        &mut self,
+        _node: TensorId,
+        _weights: &mut [Vec<EF>],
+        _operands: &mut [Vec<EF>],
+    ) {
     }
     /// Whether to go on where an honest prover would give up.
     fn persists(&self) -> bool {
@@ -44,6 +53,16 @@ impl<'a> Sender<'a> {
             messages: vec![],
             adversary,
         }
+    }
+
+    /// Shows the adversary what a node's sumcheck is about to run over.
+    pub fn contraction(
+        &mut self,
+        node: TensorId,
+        weights: &mut [Vec<EF>],
+        operands: &mut [Vec<EF>],
+    ) {
+        self.adversary.contraction(node, weights, operands);
     }
 
     /// Sends one element; returns what was really sent.

@@ -1,4 +1,4 @@
-//! The sumcheck that brings all claims about one stack to one point.
+//! The sumcheck (C1) that brings all claims about one stack to one point.
 //!
 //! With claims `S(b, z_j) = v_j` about aligned blocks `b` of the stack it shows
 //! `sum_j a^j v_j = sum_x W(x) S(x)`, where W is `a^j eq(z_j, ..)` on each block.

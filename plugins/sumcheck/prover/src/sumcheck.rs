@@ -295,7 +295,7 @@ fn product_sums<V: Value>(weight: &[EF], a: &[V], b: &[V], c: EF) -> Vec<EF> {
     acc.into_iter().map(|s| s.value() * c).collect()
 }
 
-/// Proves a batch in `rounds` rounds of `degree`; returns the point, first
+/// Proves a batch in `rounds` rounds (T2) of `degree`; returns the point, first
 /// variable first.
 pub fn prove_batch(
     instances: &mut [Instance<'_>],

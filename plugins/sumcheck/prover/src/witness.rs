@@ -8,6 +8,8 @@ use dsperse_sumcheck_verifier::program::{Op, Tensor};
 use dsperse_sumcheck_verifier::validate::rescale;
 use p3_field::PrimeCharacteristicRing;
 
+use crate::prove::ProveError;
+
 /// Everything the prover knows: all tensors, and all columns without padding.
 pub struct Witness {
     /// Every tensor, by node.
@@ -35,7 +37,7 @@ fn fill(key: &VerifyingKey, tensors: &[Tensor], column: &Column) -> Vec<i64> {
     let out = &tensors[column.node as usize].data;
     let op = &key.program.nodes[column.node as usize];
     let data = |t: u32| &tensors[t as usize].data;
-    // What `Source` says, for element i.
+    // What `Source` says, for element i, as (G1) to (G6) want it; then its limb, (V1).
     let quantity: Box<dyn Fn(usize) -> i128> = match (op, column.source) {
         (_, Source::Value) => Box::new(|i| i128::from(out[i])),
         (
@@ -115,7 +117,7 @@ pub fn fill_multiplicities(
     key: &VerifyingKey,
     witness: &mut Witness,
     persist: bool,
-) -> Result<(), String> {
+) -> Result<(), ProveError> {
     let layout = &key.layout;
     for table in &layout.tables {
         let mut counts = vec![0i64; 1 << table.vars];
@@ -129,7 +131,12 @@ pub fn fill_multiplicities(
                 match usize::try_from(x).ok().and_then(|x| counts.get_mut(x)) {
                     Some(count) => *count += 1,
                     None if persist => {}
-                    None => return Err(format!("the value {x} is not in the table {}", table.tag)),
+                    None => {
+                        return Err(ProveError::NotInTable {
+                            value: x,
+                            tag: table.tag,
+                        });
+                    }
                 }
             }
         }

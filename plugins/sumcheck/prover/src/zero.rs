@@ -1,4 +1,5 @@
-//! The element-wise equations, prover's side (see the verifier's `zero`).
+//! The element-wise equations (G1) to (G6), prover's side, as the batch (E1) (see the
+//! verifier's `zero`).
 
 use std::collections::BTreeMap;
 
@@ -30,7 +31,7 @@ pub fn prove_equations(
     let lambda = sender.transcript.challenge();
     let vars = |atom: Atom| num_vars(layout.shape(&key.checked, atom));
 
-    // The lookup argument's equations: for each size one combined array.
+    // The lookup argument's equations, (L4): for each size one combined array.
     let mut combined: BTreeMap<usize, Vec<EF>> = BTreeMap::new();
     for (&atom, [first, second]) in layout.lookup_atoms.iter().zip(&leaves.coefficients) {
         let n = vars(atom);

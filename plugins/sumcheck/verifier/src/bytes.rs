@@ -4,6 +4,7 @@
 use p3_field::{BasedVectorSpace, PrimeField64, integers::QuotientMap};
 
 use crate::commit::{EF, F};
+use crate::fault::Malformed;
 
 /// Bytes of an element of the challenge field.
 pub const EF_BYTES: usize = 24;
@@ -67,12 +68,12 @@ impl<'a> ByteReader<'a> {
     }
 
     /// The next `n` bytes.
-    pub fn take(&mut self, n: usize) -> Result<&'a [u8], String> {
+    pub fn take(&mut self, n: usize) -> Result<&'a [u8], Malformed> {
         if n > self.rest.len() {
-            return Err(format!(
-                "{n} bytes are needed, {} are left",
-                self.rest.len()
-            ));
+            return Err(Malformed::Short {
+                needed: n,
+                left: self.rest.len(),
+            });
         }
         let (head, tail) = self.rest.split_at(n);
         self.rest = tail;
@@ -80,68 +81,69 @@ impl<'a> ByteReader<'a> {
     }
 
     /// The next `N` bytes as an array.
-    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], String> {
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         let mut out = [0; N];
         out.copy_from_slice(self.take(N)?);
         Ok(out)
     }
 
     /// One byte.
-    pub fn u8(&mut self) -> Result<u8, String> {
+    pub fn u8(&mut self) -> Result<u8, Malformed> {
         Ok(self.array::<1>()?[0])
     }
 
     /// A 32-bit word.
-    pub fn u32(&mut self) -> Result<u32, String> {
+    pub fn u32(&mut self) -> Result<u32, Malformed> {
         Ok(u32::from_le_bytes(self.array()?))
     }
 
     /// A signed 64-bit word.
-    pub fn i64(&mut self) -> Result<i64, String> {
+    pub fn i64(&mut self) -> Result<i64, Malformed> {
         Ok(i64::from_le_bytes(self.array()?))
     }
 
     /// A length or index.
-    pub fn size(&mut self) -> Result<usize, String> {
+    pub fn size(&mut self) -> Result<usize, Malformed> {
         let x = self.u32()?;
         if x == u32::MAX {
-            Err("a size is out of range".into())
+            Err(Malformed::Size)
         } else {
             Ok(x as usize)
         }
     }
 
     /// An element of the challenge field; only the canonical form is one.
-    pub fn element(&mut self) -> Result<EF, String> {
+    pub fn element(&mut self) -> Result<EF, Malformed> {
         let mut coefficients = [F::default(); 3];
         for c in &mut coefficients {
             let word = u64::from_le_bytes(self.array()?);
-            *c = F::from_canonical_checked(word).ok_or("a field element is not canonical")?;
+            *c = F::from_canonical_checked(word).ok_or(Malformed::Element)?;
         }
-        EF::from_basis_coefficients_slice(&coefficients)
-            .ok_or_else(|| "a field element is malformed".to_string())
+        EF::from_basis_coefficients_slice(&coefficients).ok_or(Malformed::Element)
     }
 
     /// A list of at most `limit` items of at least `least` bytes each.
-    pub fn list<T>(
+    pub fn list<T, E: From<Malformed>>(
         &mut self,
         limit: usize,
         least: usize,
-        mut each: impl FnMut(&mut Self) -> Result<T, String>,
-    ) -> Result<Vec<T>, String> {
+        mut each: impl FnMut(&mut Self) -> Result<T, E>,
+    ) -> Result<Vec<T>, E> {
         let n = self.size()?;
         if n > limit || n.saturating_mul(least) > self.rest.len() {
-            return Err(format!("a list of {n} items does not fit"));
+            return Err(Malformed::List { items: n }.into());
         }
         (0..n).map(|_| each(self)).collect()
     }
 
     /// Ends the reading; an error when bytes are left.
-    pub fn finish(self) -> Result<(), String> {
+    pub fn finish(self) -> Result<(), Malformed> {
         if self.rest.is_empty() {
             Ok(())
         } else {
-            Err(format!("{} bytes follow the end", self.rest.len()))
+            Err(Malformed::Rest {
+                bytes: self.rest.len(),
+            })
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Claims about tensors and columns that the protocol collects on its way.
 
 use crate::commit::EF;
+use crate::fault::ProofFault;
 use crate::program::TensorId;
 
 /// Most open claims about one polynomial. Real programs have a handful; without
@@ -47,35 +48,31 @@ impl Claims {
     ///
     /// # Errors
     /// When they are more than [`MAX_EVALUATED_ENTRIES`].
-    pub fn evaluate_entries(&mut self, entries: u64) -> Result<(), String> {
+    pub fn evaluate_entries(&mut self, entries: u64) -> Result<(), ProofFault> {
         self.evaluated = self.evaluated.saturating_add(entries);
         if self.evaluated <= MAX_EVALUATED_ENTRIES {
             Ok(())
         } else {
-            Err(format!(
-                "the program's wires need more than {MAX_EVALUATED_ENTRIES} evaluated entries; cut the slice into smaller ones"
-            ))
+            Err(ProofFault::TooManyEntries)
         }
     }
 
     /// Adds a claim about a tensor; two claims at the same point must agree.
-    pub fn tensor(&mut self, t: TensorId, point: &[EF], value: EF) -> Result<(), String> {
+    pub fn tensor(&mut self, t: TensorId, point: &[EF], value: EF) -> Result<(), ProofFault> {
         add(&mut self.tensors[t as usize], point, value)
     }
 
     /// Adds a claim about a column; two claims at the same point must agree.
-    pub fn column(&mut self, c: usize, point: &[EF], value: EF) -> Result<(), String> {
+    pub fn column(&mut self, c: usize, point: &[EF], value: EF) -> Result<(), ProofFault> {
         add(&mut self.columns[c], point, value)
     }
 }
 
-fn add(list: &mut Vec<Claim>, point: &[EF], value: EF) -> Result<(), String> {
+fn add(list: &mut Vec<Claim>, point: &[EF], value: EF) -> Result<(), ProofFault> {
     match list.iter().find(|c| c.point == point) {
         Some(c) if c.value == value => Ok(()),
-        Some(_) => Err("two claims about one value differ".into()),
-        None if list.len() >= MAX_CLAIMS => {
-            Err(format!("a value has more than {MAX_CLAIMS} claims"))
-        }
+        Some(_) => Err(ProofFault::TwoClaims),
+        None if list.len() >= MAX_CLAIMS => Err(ProofFault::TooManyClaims),
         None => {
             list.push(Claim {
                 point: point.to_vec(),

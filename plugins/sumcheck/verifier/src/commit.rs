@@ -25,6 +25,7 @@ use p3_symmetric::{CompressionFunctionFromHasher, SerializingHasher};
 use p3_whir::parameters::{FoldingFactor, ProtocolParameters, SecurityAssumption, WhirConfig};
 use p3_whir::pcs::prover::WhirProver;
 
+use crate::fault::{CommitError, ProofFault};
 use crate::hash::{DIGEST_BYTES, ShortBlake3};
 
 /// The base field, p = 2^64 - 2^32 + 1.
@@ -82,19 +83,18 @@ pub fn default_rate(num_vars: usize, is_weight: bool) -> u8 {
 
 /// The commitment scheme for a stack of `num_vars` variables at rate
 /// `2^-log_inv_rate`; an error for sizes outside the supported ones.
-pub fn pcs(num_vars: usize, log_inv_rate: usize) -> Result<Pcs, String> {
+pub fn pcs(num_vars: usize, log_inv_rate: usize) -> Result<Pcs, CommitError> {
     if !(MIN_STACK..=MAX_STACK).contains(&num_vars) {
-        return Err(format!(
-            "a stack has {num_vars} variables; {MIN_STACK} to {MAX_STACK} are supported"
-        ));
+        return Err(CommitError::Variables(num_vars));
     }
     if !(1..=MAX_LOG_INV_RATE).contains(&log_inv_rate) {
-        return Err(format!("a rate of 2^-{log_inv_rate} is not supported"));
+        return Err(CommitError::Rate(log_inv_rate));
     }
+    let refused = |e: &dyn std::fmt::Display| CommitError::Library(e.to_string());
     let folding_factor = FoldingFactor::ConstantFromSecondRound(first_fold(num_vars), FOLDING);
     let schedule = folding_factor
         .compute_folding_schedule(num_vars)
-        .map_err(|e| e.to_string())?;
+        .map_err(|e| refused(&e))?;
     // At most `step - 1` bits more per round are possible (then the domain only
     // halves). Small stacks go to 7 bits at once; for large ones the first step
     // is a single bit, which keeps the later codewords, over the extension
@@ -122,7 +122,7 @@ pub fn pcs(num_vars: usize, log_inv_rate: usize) -> Result<Pcs, String> {
         soundness_type: SecurityAssumption::JohnsonBound,
         starting_log_inv_rate: log_inv_rate,
     };
-    let config = WhirConfig::new(num_vars, params).map_err(|e| e.to_string())?;
+    let config = WhirConfig::new(num_vars, params).map_err(|e| refused(&e))?;
     let mmcs = FieldMmcs::new(FieldHash::new(ShortBlake3), Compress::new(ShortBlake3), 0);
     Ok(Pcs::new(config, Dft::default(), mmcs))
 }
@@ -133,7 +133,7 @@ pub fn pcs(num_vars: usize, log_inv_rate: usize) -> Result<Pcs, String> {
 ///
 /// # Errors
 /// For sizes outside the supported ones.
-pub fn max_opening_bytes(num_vars: usize, log_inv_rate: usize) -> Result<usize, String> {
+pub fn max_opening_bytes(num_vars: usize, log_inv_rate: usize) -> Result<usize, CommitError> {
     // The encoding has variable-length integers: up to 10 bytes for 64 bits.
     const WORD: usize = 10;
     const ELEMENT: usize = 3 * WORD;
@@ -174,13 +174,16 @@ pub fn protocol(num_vars: usize) -> OpeningProtocol {
 }
 
 /// The library's own account of one opening's soundness.
-pub fn security(num_vars: usize, log_inv_rate: usize) -> Result<PrescribedOpeningSecurity, String> {
+pub fn security(
+    num_vars: usize,
+    log_inv_rate: usize,
+) -> Result<PrescribedOpeningSecurity, CommitError> {
     pcs(num_vars, log_inv_rate)?
         .prescribed_security(&protocol(num_vars))
-        .ok_or_else(|| "the library gives no soundness bound for these parameters".to_string())
+        .ok_or(CommitError::NoBound)
 }
 
-/// Checks that the stack behind `commitment` has `value` at `point`. The
+/// Checks that the stack behind `commitment` has `value` at `point`, (C2). The
 /// challenger must already have absorbed the commitment, and `point` must come
 /// from its challenges.
 pub fn verify_opening(
@@ -190,7 +193,7 @@ pub fn verify_opening(
     value: EF,
     opening: &Opening,
     challenger: &mut Challenger,
-) -> Result<(), String> {
+) -> Result<(), ProofFault> {
     let protocol = protocol(point.len());
     let opened = pcs
         .verify_at(
@@ -200,11 +203,11 @@ pub fn verify_opening(
             &[Point::new(point.to_vec())],
             challenger,
         )
-        .map_err(|e| e.to_string())?;
+        .map_err(|e| ProofFault::Opening(e.to_string()))?;
     // The library returns the values that the proof carries; they are bound to
     // the commitment, but only this comparison binds them to our claim.
     match opened.as_slice() {
         [batch] if batch.current() == [value] && batch.next().is_empty() => Ok(()),
-        _ => Err("the opened value is not the claimed one".into()),
+        _ => Err(ProofFault::OpenedValue),
     }
 }

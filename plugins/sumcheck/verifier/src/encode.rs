@@ -1,6 +1,7 @@
 //! The canonical bytes of a program, as they stand in the verifying key.
 
 use crate::bytes::{ByteReader, Writer};
+use crate::fault::Malformed;
 use crate::program::*;
 use crate::wire::MAX_FACTOR_ENTRIES;
 
@@ -15,13 +16,13 @@ pub fn write_program(w: &mut Writer, program: &Program) {
 }
 
 /// Reads a program; it still has to be validated.
-pub fn read_program(r: &mut ByteReader<'_>) -> Result<Program, String> {
+pub fn read_program(r: &mut ByteReader<'_>) -> Result<Program, Malformed> {
     Ok(Program {
         nodes: r.list(MAX_NODES, 1, read_op)?,
         tables: r.list(MAX_NODES, 12, |r| {
-            Ok(Table {
+            Ok::<_, Malformed>(Table {
                 lo: r.i64()?,
-                values: r.list(MAX_TABLE, 4, |r| Ok(r.u32()? as i32))?,
+                values: r.list(MAX_TABLE, 4, |r| r.u32().map(|v| v as i32))?,
             })
         })?,
         outputs: r.list(MAX_NODES, 4, |r| r.u32())?,
@@ -32,7 +33,7 @@ fn sizes(w: &mut Writer, list: &[usize]) {
     w.list(list, |w, &d| w.size(d));
 }
 
-fn read_sizes(r: &mut ByteReader<'_>) -> Result<Vec<usize>, String> {
+fn read_sizes(r: &mut ByteReader<'_>) -> Result<Vec<usize>, Malformed> {
     r.list(MAX_RANK, 4, |r| r.size())
 }
 
@@ -40,7 +41,7 @@ fn labels(w: &mut Writer, list: &[u8]) {
     w.list(list, |w, &l| w.u8(l));
 }
 
-fn read_labels(r: &mut ByteReader<'_>) -> Result<Vec<u8>, String> {
+fn read_labels(r: &mut ByteReader<'_>) -> Result<Vec<u8>, Malformed> {
     r.list(2 * MAX_RANK, 1, |r| r.u8())
 }
 
@@ -128,7 +129,7 @@ fn write_op(w: &mut Writer, op: &Op) {
     }
 }
 
-fn read_op(r: &mut ByteReader<'_>) -> Result<Op, String> {
+fn read_op(r: &mut ByteReader<'_>) -> Result<Op, Malformed> {
     Ok(match r.u8()? {
         0 => Op::Input {
             shape: read_sizes(r)?,
@@ -152,7 +153,7 @@ fn read_op(r: &mut ByteReader<'_>) -> Result<Op, String> {
             out_labels: read_labels(r)?,
         },
         4 => Op::Affine {
-            terms: r.list(MAX_NODES, 12, |r| Ok((r.u32()?, r.i64()?)))?,
+            terms: r.list(MAX_NODES, 12, |r| Ok::<_, Malformed>((r.u32()?, r.i64()?)))?,
             constant: r.i64()?,
         },
         5 => Op::Requant {
@@ -181,7 +182,12 @@ fn read_op(r: &mut ByteReader<'_>) -> Result<Op, String> {
             dim: r.size()?,
             ids: r.u32()?,
         },
-        tag => return Err(format!("there is no operation {tag}")),
+        tag => {
+            return Err(Malformed::Tag {
+                what: "operation",
+                tag,
+            });
+        }
     })
 }
 
@@ -264,7 +270,7 @@ fn write_factor(w: &mut Writer, factor: &Factor) {
     }
 }
 
-fn read_factor(r: &mut ByteReader<'_>) -> Result<Factor, String> {
+fn read_factor(r: &mut ByteReader<'_>) -> Result<Factor, Malformed> {
     Ok(match r.u8()? {
         0 => Factor::Keep { dim: r.size()? },
         1 => Factor::Repeat { size: r.size()? },
@@ -303,9 +309,14 @@ fn read_factor(r: &mut ByteReader<'_>) -> Result<Factor, String> {
             dims: read_sizes(r)?,
             sizes: read_sizes(r)?,
             entries: r.list(MAX_FACTOR_ENTRIES, 12, |r| {
-                Ok((r.u32()?, r.u32()?, r.u32()? as i32))
+                Ok::<_, Malformed>((r.u32()?, r.u32()?, r.u32()? as i32))
             })?,
         },
-        tag => return Err(format!("there is no factor {tag}")),
+        tag => {
+            return Err(Malformed::Tag {
+                what: "factor",
+                tag,
+            });
+        }
     })
 }

@@ -7,8 +7,9 @@ use thiserror::Error;
 use crate::bytes::{ByteReader, Writer};
 use crate::commit::{Commitment, EF, MAX_LOG_INV_RATE};
 use crate::encode::{read_program, write_program};
+use crate::fault::{CommitError, Malformed};
 use crate::hash::{DIGEST_BYTES, Root};
-use crate::layout::Layout;
+use crate::layout::{Layout, LayoutError};
 use crate::program::Program;
 use crate::security::{MIN_SECURITY_BITS, soundness};
 use crate::transcript::Transcript;
@@ -34,13 +35,24 @@ pub enum KeyError {
     },
     /// The bytes are not those of a key.
     #[error("The verifying key is malformed: {0}")]
-    Malformed(String),
+    Malformed(#[from] Malformed),
     /// The program in it is not acceptable.
     #[error("The verifying key's program is refused: {0}")]
     Program(#[from] ProgramError),
-    /// The proof system cannot be set up for it.
+    /// The proof system cannot be laid out for it.
     #[error("The verifying key's parameters are refused: {0}")]
-    Parameters(String),
+    Layout(#[from] LayoutError),
+    /// Its commitments have no parameters.
+    #[error("The verifying key's parameters are refused: {0}")]
+    Commit(#[from] CommitError),
+    /// Its proofs would be too weak.
+    #[error(
+        "The verifying key's parameters are refused: proofs would have {bits} bits of security, {MIN_SECURITY_BITS} are needed"
+    )]
+    Weak {
+        /// Bits, rounded down.
+        bits: u64,
+    },
 }
 
 /// Parameters of the proof system that the compiler chooses.
@@ -60,7 +72,7 @@ pub struct Parameters {
 /// close to several codewords, and a dishonest maker of keys can commit to a word between
 /// two of them; out-of-domain points that are drawn anew in every proof tie nothing
 /// together across proofs. The anchor does: a point that follows from program, parameters
-/// and root, and the value of the weights' stack there. Every proof shows that the stack it
+/// and root, and the value of the weights' stack there, (A1). Every proof shows that the stack it
 /// speaks of has that value. Two different stacks agree at a point drawn after both were
 /// fixed with probability `vars / |E|` (Schwartz, Zippel), so all accepted proofs of one key
 /// speak of one vector of weights.
@@ -93,13 +105,10 @@ impl VerifyingKey {
     /// set by the compiler afterwards.
     pub fn new(program: Program, parameters: Parameters) -> Result<Self, KeyError> {
         let checked = validate(&program)?;
-        let layout = Layout::new(&program, &checked, u32::from(parameters.limb_bits))
-            .map_err(KeyError::Parameters)?;
+        let layout = Layout::new(&program, &checked, u32::from(parameters.limb_bits))?;
         for rate in [parameters.weight_rate, parameters.activation_rate] {
             if !(1..=MAX_LOG_INV_RATE).contains(&usize::from(rate)) {
-                return Err(KeyError::Parameters(format!(
-                    "a rate of 2^-{rate} is not supported"
-                )));
+                return Err(CommitError::Rate(rate.into()).into());
             }
         }
         let key = Self {
@@ -110,11 +119,9 @@ impl VerifyingKey {
             layout,
         };
         // Also refuses sizes for which the library has no parameters.
-        let bits = soundness(&key).map_err(KeyError::Parameters)?.total_bits;
+        let bits = soundness(&key)?.total_bits;
         if bits < MIN_SECURITY_BITS {
-            return Err(KeyError::Parameters(format!(
-                "proofs would have {bits:.1} bits of security, {MIN_SECURITY_BITS} are needed"
-            )));
+            return Err(KeyError::Weak { bits: bits as u64 });
         }
         Ok(key)
     }
@@ -156,9 +163,8 @@ impl VerifyingKey {
 
     /// Reads and validates a key.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeyError> {
-        let malformed = KeyError::Malformed;
         let mut r = ByteReader::new(bytes);
-        let mark = r.array::<8>().map_err(malformed)?;
+        let mark = r.array::<8>()?;
         if mark[..7] == MAGIC[..7] && mark[7] < MAGIC[7] {
             return Err(KeyError::Version {
                 found: mark[7],
@@ -166,11 +172,9 @@ impl VerifyingKey {
             });
         }
         if &mark != MAGIC {
-            return Err(KeyError::Malformed(
-                "it does not start with the key's mark".into(),
-            ));
+            return Err(Malformed::Mark("key").into());
         }
-        let mut byte = || r.u8().map_err(malformed);
+        let mut byte = || r.u8();
         let parameters = Parameters {
             limb_bits: byte()?,
             weight_rate: byte()?,
@@ -179,18 +183,16 @@ impl VerifyingKey {
         let weights = match byte()? {
             0 => None,
             1 => Some(WeightsCommitment {
-                root: r.array::<DIGEST_BYTES>().map_err(malformed)?,
-                anchor: r.element().map_err(malformed)?,
+                root: r.array::<DIGEST_BYTES>()?,
+                anchor: r.element()?,
             }),
-            flag => return Err(KeyError::Malformed(format!("a flag is {flag}"))),
+            tag => return Err(Malformed::Tag { what: "flag", tag }.into()),
         };
-        let program = read_program(&mut r).map_err(malformed)?;
-        r.finish().map_err(malformed)?;
+        let program = read_program(&mut r)?;
+        r.finish()?;
         let mut key = Self::new(program, parameters)?;
         if weights.is_some() != key.layout.weight_vars.is_some() {
-            return Err(KeyError::Malformed(
-                "it has a commitment to weights and no weights, or the reverse".into(),
-            ));
+            return Err(Malformed::Weights.into());
         }
         key.weights = weights;
         Ok(key)

@@ -13,6 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use p3_field::{Field, PrimeCharacteristicRing, PrimeField64};
+use thiserror::Error;
 
 use crate::commit::{F, MAX_STACK, MIN_STACK};
 use crate::mle::{bits, field, num_vars};
@@ -27,6 +28,23 @@ const FIELD_BOUND: i128 = 0xffff_ffff_0000_0001;
 /// The tag of function table `t` is `FUNCTION_TAG + t`; the tag of the range
 /// table of `w` bits is `w`.
 pub const FUNCTION_TAG: u64 = 64;
+
+/// Why a program has no proof system.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum LayoutError {
+    /// This error occurs when limbs are too narrow or too wide.
+    #[error("limbs of {0} bits are not supported")]
+    Limbs(u32),
+    /// This error occurs when a node's operands can have one value only, and no result fits it.
+    #[error("the equations of node {0} can never hold")]
+    Never(TensorId),
+    /// This error occurs when the two sides of an equation could differ by p or more.
+    #[error("an equation of node {0} could wrap around the field")]
+    Wraps(TensorId),
+    /// This error occurs when a stack would be larger than any commitment.
+    #[error("{0} committed values are too many; at most 2^{MAX_STACK} are supported")]
+    TooMany(usize),
+}
 
 /// A polynomial that claims are about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -260,9 +278,9 @@ impl Layout {
     }
 
     /// Derives the layout; the error says which limit is exceeded.
-    pub fn new(program: &Program, checked: &Checked, limb_bits: u32) -> Result<Self, String> {
+    pub fn new(program: &Program, checked: &Checked, limb_bits: u32) -> Result<Self, LayoutError> {
         if !LIMB_BITS.contains(&limb_bits) {
-            return Err(format!("limbs of {limb_bits} bits are not supported"));
+            return Err(LayoutError::Limbs(limb_bits));
         }
         let mut b = Builder {
             program,
@@ -329,7 +347,7 @@ impl Builder<'_> {
     }
 
     /// Commits to a quantity in `lo..=hi` (rounded up to a power of two of
-    /// values) as range-checked limbs and returns its value.
+    /// values) as range-checked limbs and returns its value, (V1).
     fn ranged(&mut self, node: TensorId, source: Source, lo: i128, hi: i128) -> Linear {
         let total = 128 - (hi - lo).leading_zeros();
         let mut value = Linear::constant(lo);
@@ -418,7 +436,7 @@ impl Builder<'_> {
         value
     }
 
-    fn node(&mut self, node: TensorId) -> Result<(), String> {
+    fn node(&mut self, node: TensorId) -> Result<(), LayoutError> {
         let program = self.program;
         let bounds = |t: TensorId| {
             let b = self.checked.bounds[t as usize];
@@ -432,6 +450,7 @@ impl Builder<'_> {
             | Op::Einsum { .. }
             | Op::Affine { .. } => {}
             Op::Weight { lo, hi, .. } => {
+                // (G1)
                 self.result(
                     node,
                     Some((i128::from(*lo), i128::from(*hi))),
@@ -462,7 +481,7 @@ impl Builder<'_> {
                 let out = self.result(node, Some((lo, hi)), &mut cs, high);
                 let one = 1i128 << shift;
                 let half = one >> 1;
-                // x m + half = 2^s (out + sign excess) + remainder
+                // (G2): x m + half = 2^s (out + sign excess) + remainder
                 let remainder = self.ranged(node, Source::Remainder, 0, one - 1);
                 let mut main = Linear::constant(half)
                     .plus(&x, i128::from(*multiplier))
@@ -507,6 +526,7 @@ impl Builder<'_> {
                 });
             }
             Op::Lookup { input, table } => {
+                // (G3)
                 let x = self.operand(*input);
                 let out = self.result(node, None, &mut cs, false);
                 self.look_up(node, FUNCTION_TAG + u64::from(*table), vec![x, out]);
@@ -523,7 +543,7 @@ impl Builder<'_> {
                     self.in_range(node, Source::Gap(i), gap.clone(), most, &mut cs);
                     product.push(gap);
                 }
-                // Not below any operand, and equal to one of them.
+                // (G4): not below any operand, and equal to one of them.
                 cs.push(Constraint::of(vec![product]));
             }
             Op::Div { num, den, lo, hi } => {
@@ -531,7 +551,7 @@ impl Builder<'_> {
                 let (n, d) = (self.operand(*num), self.operand(*den));
                 let range = (i128::from(*lo), i128::from(*hi));
                 let out = self.result(node, Some(range), &mut cs, true);
-                // 2n + d = 2 out d + r, 0 <= r <= 2d - 1
+                // (G5): 2n + d = 2 out d + r, 0 <= r <= 2d - 1
                 let r = self.ranged(node, Source::DivRemainder, 0, 2 * dh - 1);
                 let slack = Linear::constant(-1).plus(&d, 2).plus(&r, -1);
                 self.in_range(node, Source::DivSlack, slack, 2 * dh - 1, &mut cs);
@@ -543,7 +563,7 @@ impl Builder<'_> {
                 let x = self.operand(*input);
                 let s_hi = i128::from(self.checked.bounds[node as usize].hi);
                 let s = self.result(node, Some((0, s_hi)), &mut cs, false);
-                // x = s^2 + r, 0 <= r <= 2s
+                // (G6): x = s^2 + r, 0 <= r <= 2s
                 let r = self.ranged(node, Source::SqrtRemainder, 0, 2 * s_hi);
                 let slack = Linear::default().plus(&s, 2).plus(&r, -1);
                 self.in_range(node, Source::SqrtSlack, slack, 2 * s_hi, &mut cs);
@@ -561,7 +581,7 @@ impl Builder<'_> {
             return if cs.iter().all(|c| c.constant_value() == F::ZERO) {
                 Ok(())
             } else {
-                Err(format!("the equations of node {node} can never hold"))
+                Err(LayoutError::Never(node))
             };
         }
         let shape = self.shape(node);
@@ -589,10 +609,10 @@ impl Builder<'_> {
             })
     }
 
-    /// A congruence is an equality only if both sides differ by less than p.
+    /// (K1) A congruence is an equality only if both sides differ by less than p.
     /// For a single product it is enough that each factor does: the field has
     /// no zero divisors.
-    fn check_bound(&self, node: TensorId, constraint: &Constraint) -> Result<(), String> {
+    fn check_bound(&self, node: TensorId, constraint: &Constraint) -> Result<(), LayoutError> {
         let bound = |l: &Linear| self.bound(l);
         let ok = match constraint.products.as_slice() {
             _ if constraint.bound.is_some() => constraint.bound.is_some_and(|b| b < FIELD_BOUND),
@@ -612,13 +632,11 @@ impl Builder<'_> {
         if ok {
             Ok(())
         } else {
-            Err(format!(
-                "an equation of node {node} could wrap around the field"
-            ))
+            Err(LayoutError::Wraps(node))
         }
     }
 
-    fn finish(mut self) -> Result<Layout, String> {
+    fn finish(mut self) -> Result<Layout, LayoutError> {
         // One table block for each tag in use, smallest tag first.
         let mut tables = BTreeMap::new();
         for l in &self.lookups {
@@ -670,10 +688,7 @@ impl Builder<'_> {
         let activation_vars = stack(ends[0]);
         let weight_vars = (ends[1] > 0).then(|| stack(ends[1]));
         if activation_vars.max(weight_vars.unwrap_or(0)) > MAX_STACK {
-            return Err(format!(
-                "{} committed values are too many; at most 2^{MAX_STACK} are supported",
-                ends[0].max(ends[1])
-            ));
+            return Err(LayoutError::TooMany(ends[0].max(ends[1])));
         }
         // Leaves in the same way, over lookups and tables.
         let mut sizes: Vec<(usize, usize)> = vec![];

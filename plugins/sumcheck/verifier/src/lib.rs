@@ -13,6 +13,7 @@ pub mod claims;
 pub mod commit;
 pub mod encode;
 pub mod eval;
+pub mod fault;
 pub mod hash;
 pub mod key;
 pub mod layout;

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use p3_field::PrimeCharacteristicRing;
 
 use crate::commit::EF;
+use crate::fault::ProofFault;
 use crate::layout::{Atom, Layout, Linear};
 use crate::mle::{eq_index, eq_table, field, mask, num_vars, suffix};
 use crate::program::Program;
@@ -29,7 +30,7 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// `alpha - fp(tag, values)`.
+    /// `alpha - fp(tag, values)`, with the fingerprint of (L1).
     pub fn denominator(&self, tag: u64, values: &[EF]) -> EF {
         let mut power = EF::ONE;
         let mut fp = EF::from_u64(tag);
@@ -42,11 +43,11 @@ impl Fingerprint {
 }
 
 /// The value of an affine form, given the values of its atoms.
-pub fn apply(form: &Linear, value: &dyn Fn(Atom) -> Option<EF>) -> Result<EF, String> {
+pub fn apply(form: &Linear, value: &dyn Fn(Atom) -> Option<EF>) -> Result<EF, ProofFault> {
     let (constant, terms) = form.in_field();
     let mut sum = EF::from(constant);
     for (atom, c) in terms {
-        sum += value(atom).ok_or("an atom has no value")? * c;
+        sum += value(atom).ok_or(ProofFault::Layout("an atom has no value"))? * c;
     }
     Ok(sum)
 }
@@ -68,7 +69,7 @@ pub fn verify_lookups(
     reader: &mut Reader<'_>,
     program: &Program,
     layout: &Layout,
-) -> Result<LeafClaims, String> {
+) -> Result<LeafClaims, ProofFault> {
     let fingerprint = Fingerprint {
         alpha: reader.transcript.challenge(),
         gamma: reader.transcript.challenge(),
@@ -78,7 +79,7 @@ pub fn verify_lookups(
 }
 
 /// The numerator and denominator of the leaves at a point, written out in the
-/// atoms. The circuit's claims are authenticated by nothing else: tables, tags,
+/// atoms: (L4). The circuit's claims are authenticated by nothing else: tables, tags,
 /// masks and padding are computed here.
 pub fn leaf_claims(
     program: &Program,
@@ -87,14 +88,15 @@ pub fn leaf_claims(
     point: Vec<EF>,
     num: EF,
     den: EF,
-) -> Result<LeafClaims, String> {
+) -> Result<LeafClaims, ProofFault> {
     let index: BTreeMap<Atom, usize> = layout
         .lookup_atoms
         .iter()
         .enumerate()
         .map(|(i, &a)| (a, i))
         .collect();
-    let find = |atom: Atom| index.get(&atom).copied().ok_or("an atom is missing");
+    let missing = ProofFault::Layout("an atom is missing");
+    let find = |atom: Atom| index.get(&atom).copied().ok_or(missing.clone());
     let mut coefficients = vec![[EF::ZERO; 2]; layout.lookup_atoms.len()];
     // The parts that are known: subtracted from the claims.
     let (mut known_num, mut known_den, mut used) = (EF::ZERO, EF::ZERO, EF::ZERO);
@@ -132,7 +134,7 @@ pub fn leaf_claims(
 }
 
 /// The columns of a table, extended to a point.
-fn table_row(program: &Program, function: Option<u32>, at: &[EF]) -> Result<Vec<EF>, String> {
+fn table_row(program: &Program, function: Option<u32>, at: &[EF]) -> Result<Vec<EF>, ProofFault> {
     let Some(function) = function else {
         // The row index, most significant bit first.
         return Ok(vec![at.iter().fold(EF::ZERO, |sum, &x| sum.double() + x)]);
@@ -140,7 +142,7 @@ fn table_row(program: &Program, function: Option<u32>, at: &[EF]) -> Result<Vec<
     let table = program
         .tables
         .get(function as usize)
-        .ok_or("a table is missing")?;
+        .ok_or(ProofFault::Layout("a table is missing"))?;
     let (mut x, mut y) = (EF::ZERO, EF::ZERO);
     let last = table.values.len().saturating_sub(1);
     for (i, e) in eq_table(at).into_iter().enumerate() {
@@ -161,14 +163,15 @@ fn table_row(program: &Program, function: Option<u32>, at: &[EF]) -> Result<Vec<
 /// left out of the messages (Gruen, eprint 2024/108): a round sends the linear
 /// and quadratic coefficients `b`, `c` of the quadratic rest `h`, whose constant
 /// follows from `(1 - z) h(0) + z h(1) = claim`.
-fn verify_fractions(reader: &mut Reader<'_>, vars: usize) -> Result<(Vec<EF>, EF, EF), String> {
+fn verify_fractions(reader: &mut Reader<'_>, vars: usize) -> Result<(Vec<EF>, EF, EF), ProofFault> {
     let m = reader.receive_many(4)?;
     let [p0, p1, q0, q1] = [m[0], m[1], m[2], m[3]];
+    // (L2): the root is a sum of two fractions.
     if p0 * q1 + p1 * q0 != EF::ZERO {
-        return Err("the looked-up values are not all in their tables".into());
+        return Err(ProofFault::NotInTables);
     }
     if q0 * q1 == EF::ZERO {
-        return Err("a denominator of the lookup argument is zero".into());
+        return Err(ProofFault::Denominator);
     }
     let mu = reader.transcript.challenge();
     let mut point = vec![mu];
@@ -188,8 +191,9 @@ fn verify_fractions(reader: &mut Reader<'_>, vars: usize) -> Result<(Vec<EF>, EF
         next.reverse();
         let m = reader.receive_many(4)?;
         let [p0, p1, q0, q1] = [m[0], m[1], m[2], m[3]];
+        // (L3) at the end of its sumcheck, eq being left out.
         if lambda * (p0 * q1 + p1 * q0) + q0 * q1 != claim {
-            return Err(format!("layer {k} of the lookup argument does not add up"));
+            return Err(ProofFault::Layer(k));
         }
         let mu = reader.transcript.challenge();
         (p, q) = (p0 + mu * (p1 - p0), q0 + mu * (q1 - q0));

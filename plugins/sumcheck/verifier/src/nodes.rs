@@ -2,22 +2,24 @@
 //! claims about its operands, until only public tensors and committed columns
 //! are left.
 //!
-//! * `Affine`: the operands' claims must add up, at the same point.
-//! * `Wire`: `out(p) = sum_y prod_f M_f(p_f, y_f) in(y)`, a sumcheck of degree 2
+//! * (N1) A public tensor is evaluated here.
+//! * (N3) `Affine`: the operands' claims must add up, at the same point.
+//! * (N4) `Wire`: `out(p) = sum_y prod_f M_f(p_f, y_f) in(y)`, a sumcheck of degree 2
 //!   over the dimensions that do not pass through; the matrices are evaluated
 //!   here.
-//! * `Select`: a `Wire` whose matrix `[y = ids[z]]` is written down from the public ids.
-//! * `Einsum`: `out(p) = sum_x w(x) a(p, x) b(p, x)` over the labels that both
+//! * (N5) `Select`: a `Wire` whose matrix `[y = ids[z]]` is written down from the public ids.
+//! * (N6) `Einsum`: `out(p) = sum_x w(x) a(p, x) b(p, x)` over the labels that both
 //!   operands have, a sumcheck of degree 3 (Thaler, CRYPTO 2013, section 5),
 //!   with `w` the equality to `p` on batch labels and "not padding" on summed ones.
-//! * A committed tensor is an affine form in its columns.
+//! * (N2) A committed tensor is an affine form in its columns.
 //!
-//! Several claims about one tensor are added with powers of a challenge.
+//! (N0) Several claims about one tensor are added with powers of a challenge.
 
 use p3_field::{Field, PrimeCharacteristicRing};
 
 use crate::claims::{Claim, Claims};
 use crate::commit::EF;
+use crate::fault::ProofFault;
 use crate::key::VerifyingKey;
 use crate::layout::{Atom, Linear, is_committed};
 use crate::linear::*;
@@ -33,7 +35,7 @@ pub fn backwards(
     public: &PublicTensors<'_>,
     reader: &mut Reader<'_>,
     claims: &mut Claims,
-) -> Result<(), String> {
+) -> Result<(), ProofFault> {
     let program = &key.program;
     let checked = &key.checked;
     let most = program
@@ -48,15 +50,16 @@ pub fn backwards(
         let shape = &checked.shapes[node as usize];
         if public.get(node).is_some() {
             for c in &open {
+                // (N1)
                 if public.value(node, &c.point)? != c.value {
-                    return Err(format!("a claim about the public tensor {node} is wrong"));
+                    return Err(ProofFault::Public(node));
                 }
             }
             open.clear();
             if is_committed(op) || matches!(op, Op::Input { .. }) {
                 continue;
             }
-            // A virtual output: what the verifier computes is the claim.
+            // (N1) A virtual output: what the verifier computes is the claim.
             let point = suffix(&fresh, num_vars(shape)).to_vec();
             let value = public.value(node, &point)?;
             open.push(Claim { point, value });
@@ -78,7 +81,7 @@ pub fn backwards(
                 let in_shape = &checked.shapes[*input as usize];
                 let ids = public
                     .get(*ids)
-                    .ok_or("the ids of a selection are not public")?;
+                    .ok_or(ProofFault::Layout("the ids of a selection are not public"))?;
                 let factors = select_factors(in_shape.len(), *dim, &ids.data);
                 wire(reader, claims, *input, &factors, in_shape, &open)?;
             }
@@ -86,7 +89,7 @@ pub fn backwards(
             _ => {
                 let form = key.layout.values[node as usize]
                     .as_ref()
-                    .ok_or_else(|| format!("tensor {node} has no value"))?;
+                    .ok_or(ProofFault::Layout("a committed tensor has no value"))?;
                 for c in open {
                     columns(reader, claims, form, shape, &c)?;
                 }
@@ -96,19 +99,21 @@ pub fn backwards(
     Ok(())
 }
 
-/// A committed tensor is an affine form in its columns.
+/// (N2) A committed tensor is an affine form in its columns.
 fn columns(
     reader: &mut Reader<'_>,
     claims: &mut Claims,
     form: &Linear,
     shape: &[usize],
     claim: &Claim,
-) -> Result<(), String> {
+) -> Result<(), ProofFault> {
     let (constant, terms) = form.in_field();
     let rest = claim.value - mask(&claim.point, shape) * constant;
     let column = |atom| match atom {
         Atom::Column(c) => Ok(c),
-        Atom::Tensor(t) => Err(format!("the value of a tensor refers to tensor {t}")),
+        Atom::Tensor(_) => Err(ProofFault::Layout(
+            "the value of a tensor refers to a tensor",
+        )),
     };
     if let [(atom, c)] = terms.as_slice() {
         return claims.column(column(*atom)?, &claim.point, rest * c.inverse());
@@ -122,10 +127,11 @@ fn columns(
     if sum == rest {
         Ok(())
     } else {
-        Err("the limbs of a tensor do not add up".into())
+        Err(ProofFault::Limbs)
     }
 }
 
+/// (N3)
 fn affine(
     reader: &mut Reader<'_>,
     claims: &mut Claims,
@@ -133,7 +139,7 @@ fn affine(
     constant: i64,
     shape: &[usize],
     claim: &Claim,
-) -> Result<(), String> {
+) -> Result<(), ProofFault> {
     let rest = claim.value - mask(&claim.point, shape) * field(constant.into());
     if let [(t, c)] = terms
         && *c != 0
@@ -149,10 +155,11 @@ fn affine(
     if sum == rest {
         Ok(())
     } else {
-        Err("the terms of a sum do not add up".into())
+        Err(ProofFault::Terms)
     }
 }
 
+/// (N4), and (N5) with the factors that the ids make.
 fn wire(
     reader: &mut Reader<'_>,
     claims: &mut Claims,
@@ -160,7 +167,7 @@ fn wire(
     factors: &[Factor],
     in_shape: &[usize],
     open: &[Claim],
-) -> Result<(), String> {
+) -> Result<(), ProofFault> {
     let parts = wire_parts(factors, in_shape);
     let bound: Vec<&WirePart<'_>> = parts.iter().filter(|p| !p.free).collect();
     let rounds: usize = bound.iter().map(|p| num_vars(&p.sizes)).sum();
@@ -168,6 +175,7 @@ fn wire(
     let (mut claim, mut power, mut at) = (EF::ZERO, EF::ONE, vec![]);
     let mut rho = EF::ZERO;
     if rounds > 0 {
+        // (N0)
         rho = reader.transcript.challenge();
         for c in open {
             claim += power * c.value;
@@ -195,24 +203,25 @@ fn wire(
         } else if c.value == EF::ZERO {
             continue; // 0 = 0 * input says nothing about the input.
         } else {
-            return Err("a rewiring to zero has another value".into());
+            return Err(ProofFault::WireToZero);
         };
         claims.tensor(input, &point, value)?;
     }
     if rounds == 0 || sum == claim {
         Ok(())
     } else {
-        Err("the sumcheck of a rewiring ends in the wrong value".into())
+        Err(ProofFault::Wire)
     }
 }
 
+/// (N6)
 fn einsum(
     reader: &mut Reader<'_>,
     claims: &mut Claims,
     key: &VerifyingKey,
     node: TensorId,
     open: &[Claim],
-) -> Result<(), String> {
+) -> Result<(), ProofFault> {
     let Op::Einsum {
         a,
         b,
@@ -221,11 +230,12 @@ fn einsum(
         out_labels,
     } = &key.program.nodes[node as usize]
     else {
-        return Err("the node is not a product".into());
+        return Err(ProofFault::Layout("the node is not a product"));
     };
     let shapes = &key.checked.shapes;
     let shared = shared_labels(a_labels, &shapes[*a as usize], b_labels, out_labels);
     let rounds = shared.iter().map(|s| bits(s.size)).sum();
+    // (N0)
     let rho = reader.transcript.challenge();
     let (mut claim, mut power) = (EF::ZERO, EF::ONE);
     for c in open {
@@ -245,6 +255,6 @@ fn einsum(
     if sum == end {
         Ok(())
     } else {
-        Err("the sumcheck of a product ends in the wrong value".into())
+        Err(ProofFault::Product)
     }
 }

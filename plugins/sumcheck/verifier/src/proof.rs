@@ -2,6 +2,7 @@
 
 use crate::bytes::{ByteReader, EF_BYTES, Writer};
 use crate::commit::{EF, Opening, max_opening_bytes};
+use crate::fault::{CommitError, Malformed, ProofFault};
 use crate::hash::{DIGEST_BYTES, Root};
 use crate::key::VerifyingKey;
 
@@ -24,7 +25,7 @@ pub struct Proof {
 
 impl Proof {
     /// The canonical bytes.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, String> {
+    pub fn to_bytes(&self) -> Result<Vec<u8>, Malformed> {
         let mut w = Writer::default();
         w.out.extend_from_slice(MAGIC);
         w.out.extend_from_slice(&self.root);
@@ -42,7 +43,7 @@ impl Proof {
     ///
     /// # Errors
     /// When the key's commitments have no parameters; no accepted key is such.
-    pub fn max_bytes(key: &VerifyingKey) -> Result<usize, String> {
+    pub fn max_bytes(key: &VerifyingKey) -> Result<usize, CommitError> {
         let openings: usize = opening_limits(key)?.into_iter().flatten().sum();
         Ok(MAGIC.len() + DIGEST_BYTES + 4 + MAX_MESSAGES * EF_BYTES + 8 + openings)
     }
@@ -52,18 +53,19 @@ impl Proof {
     /// into lists, which take more memory than they do.
     ///
     /// # Errors
-    /// A sentence that says what is wrong with the bytes.
-    pub fn from_bytes(bytes: &[u8], key: &VerifyingKey) -> Result<Self, String> {
+    /// What is wrong with the bytes.
+    pub fn from_bytes(bytes: &[u8], key: &VerifyingKey) -> Result<Self, ProofFault> {
         let mut r = ByteReader::new(bytes);
         let mark = r.array::<8>()?;
         if mark[..7] == MAGIC[..7] && mark[7] < MAGIC[7] {
-            return Err(format!(
-                "it is of version {} of the proof format, this program checks version {}; compile, run and prove the slice again",
-                mark[7], MAGIC[7]
-            ));
+            return Err(Malformed::Version {
+                found: mark[7],
+                expected: MAGIC[7],
+            }
+            .into());
         }
         if &mark != MAGIC {
-            return Err("it does not start with the proof's mark".into());
+            return Err(Malformed::Mark("proof").into());
         }
         let root = r.array()?;
         let messages = r.list(MAX_MESSAGES, EF_BYTES, ByteReader::element)?;
@@ -80,14 +82,14 @@ impl Proof {
     }
 }
 
-fn write_opening(w: &mut Writer, opening: &Opening) -> Result<(), String> {
-    let bytes = postcard::to_allocvec(opening).map_err(|e| e.to_string())?;
+fn write_opening(w: &mut Writer, opening: &Opening) -> Result<(), Malformed> {
+    let bytes = postcard::to_allocvec(opening)?;
     w.list(&bytes, |w, &b| w.u8(b));
     Ok(())
 }
 
 /// Most bytes of the openings of the activations and of the weights.
-fn opening_limits(key: &VerifyingKey) -> Result<[Option<usize>; 2], String> {
+fn opening_limits(key: &VerifyingKey) -> Result<[Option<usize>; 2], CommitError> {
     let rates = key.parameters;
     let limit = |vars, rate: u8| max_opening_bytes(vars, rate.into());
     let activations = limit(key.layout.activation_vars, rates.activation_rate)?;
@@ -98,23 +100,19 @@ fn opening_limits(key: &VerifyingKey) -> Result<[Option<usize>; 2], String> {
     Ok([Some(activations), weights.transpose()?])
 }
 
-fn read_opening(r: &mut ByteReader<'_>, most: usize) -> Result<Opening, String> {
+fn read_opening(r: &mut ByteReader<'_>, most: usize) -> Result<Opening, Malformed> {
     let n = r.size()?;
     if n > most {
-        return Err(format!(
-            "an opening has {n} bytes, those of this key have {most} at most"
-        ));
+        return Err(Malformed::LongOpening { found: n, most });
     }
     let bytes = r.take(n)?;
-    let (opening, rest) =
-        postcard::take_from_bytes::<Opening>(bytes).map_err(|e| format!("an opening: {e}"))?;
+    let (opening, rest) = postcard::take_from_bytes::<Opening>(bytes)?;
     if !rest.is_empty() {
-        return Err("bytes follow an opening".into());
+        return Err(Malformed::OpeningRest);
     }
     // The decoder admits several spellings of a length; only one is canonical.
-    let again = postcard::to_allocvec(&opening).map_err(|e| e.to_string())?;
-    if again != bytes {
-        return Err("an opening is not in canonical form".into());
+    if postcard::to_allocvec(&opening)? != bytes {
+        return Err(Malformed::Spelling);
     }
     Ok(opening)
 }

@@ -8,6 +8,7 @@
 
 use crate::claims::MAX_CLAIMS;
 use crate::commit::{GRINDING_BITS, MAX_STACK, MIN_STACK, default_rate, security};
+use crate::fault::CommitError;
 use crate::key::VerifyingKey;
 use crate::mle::num_vars;
 use crate::program::{MAX_ELEMENTS, MAX_NODES, MAX_RANK, MAX_TABLE, Op};
@@ -33,7 +34,7 @@ pub struct Soundness {
 /// probability at most (degree of the polynomial identity it tests) over the
 /// field's size, for each of the candidates that the commitments leave open in
 /// the list-decoding regime.
-pub fn soundness(key: &VerifyingKey) -> Result<Soundness, String> {
+pub fn soundness(key: &VerifyingKey) -> Result<Soundness, CommitError> {
     let layout = &key.layout;
     let (mut opening_bits, mut candidates) = (vec![], 0.0);
     let mut stacks = vec![(layout.activation_vars, key.parameters.activation_rate)];
@@ -123,7 +124,7 @@ pub struct Info {
 }
 
 /// Computes [`Info`].
-pub fn info() -> Result<Info, String> {
+pub fn info() -> Result<Info, CommitError> {
     let mut least = f64::INFINITY;
     for vars in MIN_STACK..=MAX_STACK {
         for is_weight in [false, true] {

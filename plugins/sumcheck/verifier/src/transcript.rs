@@ -12,6 +12,7 @@ use p3_field::{BasedVectorSpace, PrimeCharacteristicRing};
 use p3_symmetric::CryptographicHasher;
 
 use crate::commit::{Challenger, EF, F};
+use crate::fault::ProofFault;
 
 /// Something that can absorb and give challenges.
 pub struct Transcript {
@@ -84,30 +85,27 @@ impl<'a> Reader<'a> {
     }
 
     /// The next message, absorbed.
-    pub fn receive(&mut self) -> Result<EF, String> {
+    pub fn receive(&mut self) -> Result<EF, ProofFault> {
         let (&first, rest) = self
             .messages
             .split_first()
-            .ok_or("the proof has too few messages")?;
+            .ok_or(ProofFault::TooFewMessages)?;
         self.messages = rest;
         self.transcript.absorb(first);
         Ok(first)
     }
 
     /// The next `n` messages, absorbed.
-    pub fn receive_many(&mut self, n: usize) -> Result<Vec<EF>, String> {
+    pub fn receive_many(&mut self, n: usize) -> Result<Vec<EF>, ProofFault> {
         (0..n).map(|_| self.receive()).collect()
     }
 
     /// Ends the reading; an error when messages are left.
-    pub fn finish(self) -> Result<Transcript, String> {
+    pub fn finish(self) -> Result<Transcript, ProofFault> {
         if self.messages.is_empty() {
             Ok(self.transcript)
         } else {
-            Err(format!(
-                "the proof has {} messages too many",
-                self.messages.len()
-            ))
+            Err(ProofFault::TooManyMessages(self.messages.len()))
         }
     }
 }
@@ -115,13 +113,13 @@ impl<'a> Reader<'a> {
 /// Checks a sumcheck of `rounds` rounds and `degree`: returns the point (in the
 /// order of the variables, so the last drawn challenge first) and the value
 /// that the summand must have there. Lund et al. 1992; each round sends the
-/// values at 0, 2, .., degree, and the value at 1 follows from the claim.
+/// values at 0, 2, .., degree, and the value at 1 follows from the claim, (T2).
 pub fn verify_sumcheck(
     reader: &mut Reader<'_>,
     mut claim: EF,
     rounds: usize,
     degree: usize,
-) -> Result<(Vec<EF>, EF), String> {
+) -> Result<(Vec<EF>, EF), ProofFault> {
     let mut point = Vec::with_capacity(rounds);
     for _ in 0..rounds {
         let mut values = reader.receive_many(degree)?;

@@ -11,7 +11,7 @@ use thiserror::Error;
 use crate::layout::is_committed;
 use crate::linear::is_free;
 use crate::program::*;
-use crate::wire::{MAX_FACTOR_ENTRIES, MAX_PROGRAM_ENTRIES};
+use crate::wire::{MAX_FACTOR_ENTRIES, MAX_PROGRAM_ENTRIES, WireError};
 
 /// Why a program is refused.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -183,9 +183,8 @@ pub fn check_next(program: &Program, checked: &mut Checked) -> Result<(), Progra
     }
     // Before any of them is listed.
     let entries = match op {
-        Op::Wire { input, factors } => {
-            wire_entries(&checked.shapes[*input as usize], factors).map_err(bad)?
-        }
+        Op::Wire { input, factors } => wire_entries(&checked.shapes[*input as usize], factors)
+            .map_err(|e| bad(e.to_string()))?,
         Op::Select { ids, .. } => checked.shapes[*ids as usize].iter().product::<usize>() as u64,
         _ => 0,
     };
@@ -244,9 +243,9 @@ enum Fault {
     Big(i128),
 }
 
-impl From<String> for Fault {
-    fn from(reason: String) -> Self {
-        Fault::Bad(reason)
+impl From<WireError> for Fault {
+    fn from(e: WireError) -> Self {
+        Fault::Bad(e.to_string())
     }
 }
 
@@ -346,7 +345,7 @@ fn check_node(program: &Program, so_far: &Checked, op: &Op) -> Result<Range, Fau
             let t = program
                 .tables
                 .get(*table as usize)
-                .ok_or_else(|| format!("there is no table {table}"))?;
+                .ok_or_else(|| Fault::Bad(format!("there is no table {table}")))?;
             let (xl, xh) = bounds(*input);
             let (tl, th) = (
                 i128::from(t.lo),
@@ -421,13 +420,13 @@ fn check_node(program: &Program, so_far: &Checked, op: &Op) -> Result<Range, Fau
 }
 
 /// Entries that a wire's factors have at most, without those that cost nothing.
-fn wire_entries(in_shape: &[usize], factors: &[Factor]) -> Result<u64, String> {
+fn wire_entries(in_shape: &[usize], factors: &[Factor]) -> Result<u64, WireError> {
     let mut sum = 0u64;
     for factor in factors {
         let size = |dim: usize| in_shape.get(dim).copied();
         let sizes: Option<Vec<usize>> = factor.input_dims().into_iter().map(size).collect();
         let Some(sizes) = sizes else {
-            return Err("it reads a dimension that its input has not".into());
+            return Err(WireError::Dimension);
         };
         let out = factor.output_sizes(&sizes)?;
         if !is_free(factor, &sizes, &out) {

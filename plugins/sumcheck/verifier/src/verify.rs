@@ -6,6 +6,9 @@
 //! output into claims about its operands, until only claims about public
 //! tensors (computed here) and committed columns are left; last, one sumcheck
 //! and one opening for each of the two commitments.
+//!
+//! Comments here and in the other modules of prover and verifier name the equations
+//! of `docs/sumcheck-protocol.md`, such as (T1).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -15,6 +18,7 @@ use thiserror::Error;
 
 use crate::claims::{Claim, Claims};
 use crate::commit::{EF, Opening, Pcs, pcs, verify_opening};
+use crate::fault::{ProofFault, PublicError};
 use crate::hash::Root;
 use crate::key::{KeyError, VerifyingKey, to_commitment};
 use crate::layout::Atom;
@@ -37,10 +41,10 @@ pub enum Reject {
     Key(#[from] KeyError),
     /// The public tensors do not fit the key's program.
     #[error("The public values do not fit the verifying key: {0}")]
-    Public(String),
+    Public(#[from] PublicError),
     /// The proof is not one for this key, context and public values.
     #[error("The proof does not hold: {0}")]
-    Proof(String),
+    Proof(#[from] ProofFault),
     /// A library panicked; treated as a rejection.
     #[error("The proof is malformed: checking it broke off")]
     Panicked,
@@ -85,9 +89,9 @@ fn run(
     outputs: &[Tensor],
     proof: &[u8],
 ) -> Result<(), Reject> {
-    let public = PublicTensors::new(key, inputs, outputs).map_err(Reject::Public)?;
-    let proof = Proof::from_bytes(proof, key).map_err(Reject::Proof)?;
-    check(key, context, &public, &proof).map_err(Reject::Proof)
+    let public = PublicTensors::new(key, inputs, outputs)?;
+    let proof = Proof::from_bytes(proof, key)?;
+    Ok(check(key, context, &public, &proof)?)
 }
 
 /// The public tensors by node, checked against shapes and bounds.
@@ -102,37 +106,40 @@ impl<'a> PublicTensors<'a> {
         key: &VerifyingKey,
         inputs: &'a [Tensor],
         outputs: &'a [Tensor],
-    ) -> Result<Self, String> {
+    ) -> Result<Self, PublicError> {
         let mut by_node = vec![None; key.program.nodes.len()];
         for (what, ids, tensors) in [
             ("inputs", key.program.inputs(), inputs),
             ("outputs", key.program.outputs.clone(), outputs),
         ] {
             if ids.len() != tensors.len() {
-                return Err(format!(
-                    "{} {what} are needed, {} are given",
-                    ids.len(),
-                    tensors.len()
-                ));
+                return Err(PublicError::Count {
+                    what,
+                    needed: ids.len(),
+                    given: tensors.len(),
+                });
             }
             for (id, tensor) in ids.into_iter().zip(tensors) {
                 let shape = &key.checked.shapes[id as usize];
                 let bounds = key.checked.bounds[id as usize];
                 if tensor.shape != *shape || tensor.data.len() != shape.iter().product::<usize>() {
-                    return Err(format!(
-                        "tensor {id} needs the shape {shape:?}, {:?} is given",
-                        tensor.shape
-                    ));
+                    return Err(PublicError::Shape {
+                        tensor: id,
+                        needed: shape.clone(),
+                        given: tensor.shape.clone(),
+                    });
                 }
-                if let Some(v) = tensor
+                if let Some(&value) = tensor
                     .data
                     .iter()
                     .find(|&&v| v < bounds.lo || v > bounds.hi)
                 {
-                    return Err(format!(
-                        "tensor {id} has a value {v} outside {}..={}",
-                        bounds.lo, bounds.hi
-                    ));
+                    return Err(PublicError::Value {
+                        tensor: id,
+                        value,
+                        lo: bounds.lo,
+                        hi: bounds.hi,
+                    });
                 }
                 by_node[id as usize] = Some(tensor);
             }
@@ -145,14 +152,16 @@ impl<'a> PublicTensors<'a> {
         self.by_node[node as usize]
     }
 
-    /// The extension of a public tensor at a point.
-    pub fn value(&self, node: TensorId, point: &[EF]) -> Result<EF, String> {
-        let tensor = self.get(node).ok_or("a public tensor is missing")?;
+    /// The extension of a public tensor at a point, for (N1).
+    pub fn value(&self, node: TensorId, point: &[EF]) -> Result<EF, ProofFault> {
+        let tensor = self
+            .get(node)
+            .ok_or(ProofFault::Layout("a public tensor is missing"))?;
         Ok(evaluate(&tensor.data, &tensor.shape, point))
     }
 }
 
-/// The transcript up to the first challenge.
+/// The transcript up to the first challenge: (T1).
 pub fn start(
     key: &VerifyingKey,
     context: &[u8; 32],
@@ -178,7 +187,7 @@ fn check(
     context: &[u8; 32],
     public: &PublicTensors<'_>,
     proof: &Proof,
-) -> Result<(), String> {
+) -> Result<(), ProofFault> {
     let layout = &key.layout;
     let transcript = start(key, context, public, &proof.root);
     let mut reader = Reader::new(transcript, &proof.messages);
@@ -231,7 +240,7 @@ fn check(
             opening,
             &mut transcript,
         ),
-        _ => Err("the opening of the weights is missing or superfluous".into()),
+        _ => Err(ProofFault::WeightsOpening),
     }
 }
 
@@ -242,7 +251,7 @@ fn open(
     claim: Claim,
     opening: &Opening,
     transcript: &mut Transcript,
-) -> Result<(), String> {
+) -> Result<(), ProofFault> {
     let scheme: Pcs = pcs(vars, rate.into())?;
     let commitment = to_commitment(root);
     // Our own transcript has absorbed the root; the library's convention is
@@ -258,16 +267,15 @@ fn open(
     )
 }
 
-/// The claim about the whole stack of weights that the key makes, see
+/// The claim (A1) about the whole stack of weights that the key makes, see
 /// [`crate::key::WeightsCommitment`].
 ///
 /// # Errors
 /// When the key has no commitment to weights.
-pub fn anchor(key: &VerifyingKey) -> Result<Claim, String> {
-    let weights = key
-        .weights
-        .as_ref()
-        .ok_or("the key has no commitment to its weights")?;
+pub fn anchor(key: &VerifyingKey) -> Result<Claim, ProofFault> {
+    let weights = key.weights.as_ref().ok_or(ProofFault::Layout(
+        "the key has no commitment to its weights",
+    ))?;
     Ok(Claim {
         point: key.anchor_point(&weights.root),
         value: weights.anchor,
@@ -275,7 +283,7 @@ pub fn anchor(key: &VerifyingKey) -> Result<Claim, String> {
 }
 
 /// All claims about the columns of one stack become one claim about the stack:
-/// a sumcheck over `sum_j alpha^j eq(point_j, x) stack(x)`. A claim about the
+/// a sumcheck over `sum_j alpha^j eq(point_j, x) stack(x)`, (C1). A claim about the
 /// `whole` stack comes first.
 fn reduce_columns(
     key: &VerifyingKey,
@@ -284,7 +292,7 @@ fn reduce_columns(
     columns: &[usize],
     vars: usize,
     whole: Option<&Claim>,
-) -> Result<Claim, String> {
+) -> Result<Claim, ProofFault> {
     let alpha = reader.transcript.challenge();
     let (mut claim, mut power) = (EF::ZERO, EF::ONE);
     if let Some(c) = whole {
@@ -312,8 +320,9 @@ fn reduce_columns(
             power *= alpha;
         }
     }
+    // (C1): W(s) S(s), with W computed here.
     if weight * value != end {
-        return Err("the claims about committed values do not add up".into());
+        return Err(ProofFault::Columns);
     }
     Ok(Claim { point, value })
 }

@@ -9,6 +9,59 @@
 //! (2021) do it by FFT; here the window matrix is evaluated directly.
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Why a factor is no map between its dimensions.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum WireError {
+    /// This error occurs when a dimension is read that the input has not.
+    #[error("it reads a dimension that its input has not")]
+    Dimension,
+    /// This error occurs when a slice does not move, or moves out of all bounds.
+    #[error("a slice has start {start} and step {step}")]
+    Slice {
+        /// Where it starts.
+        start: i64,
+        /// How far apart its elements are.
+        step: i64,
+    },
+    /// This error occurs when a window is empty or larger than any tensor.
+    #[error(
+        "a window has kernel {kernel}, positions {size}, stride {stride}, dilation {dilation}, padding {pad}"
+    )]
+    Window {
+        /// Elements of a window.
+        kernel: usize,
+        /// Number of windows.
+        size: usize,
+        /// Distance of two windows.
+        stride: usize,
+        /// Distance of two elements.
+        dilation: usize,
+        /// Elements before the first.
+        pad: usize,
+    },
+    /// This error occurs when a reshape changes the number of elements.
+    #[error("a reshape turns {from:?} into {to:?}")]
+    Reshape {
+        /// Sizes before.
+        from: Vec<usize>,
+        /// Sizes after.
+        to: Vec<usize>,
+    },
+    /// This error occurs when a matrix is not in its canonical form.
+    #[error("a matrix has unsorted, zero or outside entries")]
+    Matrix,
+    /// This error occurs when a result has no elements.
+    #[error("an output dimension is empty: {0:?}")]
+    Empty(Vec<usize>),
+    /// This error occurs when a factor has too many entries.
+    #[error("a factor has more than {MAX_FACTOR_ENTRIES} entries")]
+    Entries,
+    /// This error occurs when sizes multiply to more than an index holds.
+    #[error("dimensions {0:?} are too large")]
+    Large(Vec<usize>),
+}
 
 /// One factor of a wire. `dim` is a dimension of the input tensor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,7 +177,7 @@ impl Factor {
 
     /// The output sizes of this factor, given the sizes of its input
     /// dimensions; an error says what is wrong with the parameters.
-    pub fn output_sizes(&self, in_sizes: &[usize]) -> Result<Vec<usize>, String> {
+    pub fn output_sizes(&self, in_sizes: &[usize]) -> Result<Vec<usize>, WireError> {
         let out = match self {
             Factor::Keep { .. } => in_sizes.to_vec(),
             Factor::Repeat { size } => vec![*size],
@@ -133,7 +186,10 @@ impl Factor {
             } => {
                 let in_range = |v: i64| v.unsigned_abs() <= 1 << 32;
                 if *step == 0 || !in_range(*step) || !in_range(*start) {
-                    return Err(format!("a slice has start {start} and step {step}"));
+                    return Err(WireError::Slice {
+                        start: *start,
+                        step: *step,
+                    });
                 }
                 vec![*size]
             }
@@ -163,7 +219,10 @@ impl Factor {
             Factor::Gather { indices, .. } => vec![indices.len()],
             Factor::Reshape { sizes, .. } => {
                 if product(sizes)? != product(in_sizes)? {
-                    return Err(format!("a reshape turns {in_sizes:?} into {sizes:?}"));
+                    return Err(WireError::Reshape {
+                        from: in_sizes.to_vec(),
+                        to: sizes.clone(),
+                    });
                 }
                 sizes.clone()
             }
@@ -176,18 +235,16 @@ impl Factor {
                     .iter()
                     .all(|e| (e.0 as usize) < n_out && (e.1 as usize) < n_in && e.2 != 0);
                 if !sorted || !inside {
-                    return Err("a matrix has unsorted, zero or outside entries".into());
+                    return Err(WireError::Matrix);
                 }
                 sizes.clone()
             }
         };
         if out.contains(&0) {
-            return Err(format!("an output dimension is empty: {out:?}"));
+            return Err(WireError::Empty(out));
         }
         if self.entry_bound(in_sizes, &out) > MAX_FACTOR_ENTRIES as u128 {
-            return Err(format!(
-                "a factor has more than {MAX_FACTOR_ENTRIES} entries"
-            ));
+            return Err(WireError::Entries);
         }
         Ok(out)
     }
@@ -288,21 +345,25 @@ fn check_window(
     stride: usize,
     dilation: usize,
     pad: usize,
-) -> Result<(), String> {
+) -> Result<(), WireError> {
     let fits = |v: usize, least: usize| (least..=1 << 24).contains(&v);
     if fits(kernel, 1) && fits(size, 1) && fits(stride, 1) && fits(dilation, 1) && fits(pad, 0) {
         Ok(())
     } else {
-        Err(format!(
-            "a window has kernel {kernel}, positions {size}, stride {stride}, dilation {dilation}, padding {pad}"
-        ))
+        Err(WireError::Window {
+            kernel,
+            size,
+            stride,
+            dilation,
+            pad,
+        })
     }
 }
 
-fn product(sizes: &[usize]) -> Result<usize, String> {
+fn product(sizes: &[usize]) -> Result<usize, WireError> {
     sizes
         .iter()
         .try_fold(1usize, |n, &d| n.checked_mul(d))
         .filter(|&n| n <= u32::MAX as usize)
-        .ok_or_else(|| format!("dimensions {sizes:?} are too large"))
+        .ok_or_else(|| WireError::Large(sizes.to_vec()))
 }

@@ -1,4 +1,4 @@
-//! The element-wise equations, verifier's side: one sumcheck for all of them,
+//! The element-wise equations (G1) to (G6), verifier's side: one sumcheck (E1) for all,
 //! which also brings the claims of the lookup argument to a single point.
 //!
 //! For each node with constraints `C_j` and a random `tau`, the sum over all
@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use p3_field::PrimeCharacteristicRing;
 
 use crate::commit::EF;
+use crate::fault::ProofFault;
 use crate::layout::{Atom, Layout};
 use crate::lookup::{LeafClaims, apply};
 use crate::mle::{eq_eval, eq_masked, num_vars, suffix};
@@ -43,7 +44,7 @@ pub fn verify_equations(
     checked: &Checked,
     layout: &Layout,
     leaves: &LeafClaims,
-) -> Result<(Vec<EF>, Vec<EF>), String> {
+) -> Result<(Vec<EF>, Vec<EF>), ProofFault> {
     let (rounds, degree) = batch_shape(layout, checked);
     let tau = reader.transcript.challenges(rounds);
     let lambda = reader.transcript.challenge();
@@ -66,7 +67,7 @@ pub fn verify_equations(
         let weight = *weights
             .entry(n)
             .or_insert_with(|| raised(n) * eq_eval(suffix(&leaves.point, n), suffix(&point, n)));
-        let value = value(atom).ok_or("an atom has no value")?;
+        let value = value(atom).ok_or(ProofFault::Layout("an atom has no value"))?;
         expected += (*first + lambda * *second) * weight * value;
     }
     let mut power = lambda.square();
@@ -89,8 +90,9 @@ pub fn verify_equations(
         let eq = eq_masked(suffix(&tau, n), suffix(&point, n), &gadget.shape);
         expected += raised(n) * eq * sum;
     }
+    // (E1) at the end of its sumcheck, from the values sent.
     if expected != end {
-        return Err("the element-wise equations do not hold".into());
+        return Err(ProofFault::Equations);
     }
     Ok((point, values))
 }

@@ -4,6 +4,7 @@ use dsperse_sumcheck_verifier::claims::{Claims, MAX_EVALUATED_ENTRIES};
 use dsperse_sumcheck_verifier::commit::{
     MAX_LOG_INV_RATE, MAX_STACK, MIN_STACK, max_opening_bytes,
 };
+use dsperse_sumcheck_verifier::key::VerifyingKey;
 use dsperse_sumcheck_verifier::program::{Op, Program};
 use dsperse_sumcheck_verifier::validate::{ProgramError, validate};
 use dsperse_sumcheck_verifier::wire::{Factor, MAX_FACTOR_ENTRIES, MAX_PROGRAM_ENTRIES};
@@ -128,4 +129,53 @@ fn ids_are_an_input_within_the_dimension() {
         let got = with(3, wrong);
         assert!(matches!(got, Err(ProgramError::Node { .. })), "{got:?}");
     }
+}
+
+/// Words at which something ends: lengths, shifts, bounds, tags.
+const EDGES: [u64; 20] = [
+    0,
+    1,
+    2,
+    7,
+    15,
+    41,
+    63,
+    255,
+    1 << 16,
+    1 << 22,
+    1 << 24,
+    1 << 31,
+    (1 << 32) - 2,
+    1 << 32,
+    1 << 40,
+    (1 << 61) - 1,
+    1 << 61,
+    i64::MAX as u64,
+    i64::MIN as u64,
+    u64::MAX,
+];
+
+#[test]
+fn keys_with_edges_written_over_them_are_read_or_refused_without_a_panic() {
+    // No net here: a panic is a failure of this test.
+    let key = include_bytes!("fixture/v2/key.bin");
+    let mut state = 88_172_645_463_325_252u64;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    let mut read = 0;
+    for _ in 0..3000 {
+        let mut key = key.to_vec();
+        for _ in 0..=random(3) {
+            let word = EDGES[random(EDGES.len())].to_le_bytes();
+            let len = [1, 4, 8][random(3)];
+            let at = random(key.len() - 8);
+            key[at..at + len].copy_from_slice(&word[..len]);
+        }
+        read += usize::from(VerifyingKey::from_bytes(&key).is_ok());
+    }
+    assert!(read > 0, "some of them are keys");
 }

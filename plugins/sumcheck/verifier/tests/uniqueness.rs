@@ -1,39 +1,63 @@
 //! The equations and lookups of a gadget admit exactly one assignment of its
 //! columns, and that is the evaluator's result. Checked by trying all of them,
-//! for small ranges, over all inputs: every edge of rounding, sign and clamp.
+//! for small ranges, over all inputs: every edge of rounding, sign and clamp. Where
+//! a result has no range of its own, it is tried with the elements that could hide there.
+//! Weights, which nothing determines, are exactly what is in their bounds.
 
 use dsperse_sumcheck_verifier::commit::F;
 use dsperse_sumcheck_verifier::eval::evaluate;
-use dsperse_sumcheck_verifier::layout::{Atom, FUNCTION_TAG, Layout, Linear};
+use dsperse_sumcheck_verifier::layout::{Atom, FUNCTION_TAG, Layout, Linear, Source};
 use dsperse_sumcheck_verifier::mle::field;
 use dsperse_sumcheck_verifier::program::*;
 use dsperse_sumcheck_verifier::validate::validate;
-use p3_field::{PrimeCharacteristicRing, PrimeField64};
+use p3_field::{Field, PrimeCharacteristicRing, PrimeField64};
 
-fn apply(form: &Linear, tensors: &[Tensor], columns: &[u64]) -> F {
+fn apply(form: &Linear, tensors: &[Tensor], columns: &[F]) -> F {
     let (constant, terms) = form.in_field();
     terms.iter().fold(constant, |sum, &(atom, c)| {
         let value = match atom {
             Atom::Tensor(t) => field(i128::from(tensors[t as usize].data[0])),
-            Atom::Column(i) => F::from_u64(columns[i]),
+            Atom::Column(i) => columns[i],
         };
         sum + c * value
     })
 }
 
-/// Tries every assignment of the range-checked columns of `node` on these
-/// inputs, and returns the values of `node` in the admitted ones.
+/// What a column without a range of its own is tried with: the small integers, and those
+/// elements of the field that hide behind them (halves, thirds, powers of two, their
+/// negatives).
+fn candidates() -> Vec<F> {
+    let small = (-70..=70).map(F::from_i64);
+    let fractions = (2..20).map(|n| F::from_i64(n).inverse());
+    let powers = (8..64).step_by(5).map(|k| F::TWO.exp_u64(k));
+    small
+        .chain(fractions.chain(powers).flat_map(|x| [x, -x]))
+        .collect()
+}
+
+/// Tries every assignment of the columns of `node` on these inputs, all of those that have a
+/// range, and returns the values of `node` in the admitted ones.
 fn admitted(program: &Program, node: TensorId, inputs: &[i64]) -> (Vec<F>, i64) {
+    admitted_with(program, node, inputs, &[])
+}
+
+fn admitted_with(
+    program: &Program,
+    node: TensorId,
+    inputs: &[i64],
+    weights: &[i64],
+) -> (Vec<F>, i64) {
     let checked = validate(program).expect("valid");
     let layout = Layout::new(program, &checked, 4).expect("has a layout");
-    let inputs: Vec<Tensor> = inputs
-        .iter()
-        .map(|&x| Tensor {
+    let scalars = |list: &[i64]| -> Vec<Tensor> {
+        let scalar = |&x: &i64| Tensor {
             shape: vec![1],
             data: vec![x],
-        })
-        .collect();
-    let tensors = evaluate(program, &checked, &[], &inputs).expect("evaluates");
+        };
+        list.iter().map(scalar).collect()
+    };
+    let tensors = evaluate(program, &checked, &scalars(weights), &scalars(inputs));
+    let tensors = tensors.expect("evaluates");
     let own: Vec<(usize, u32)> = layout
         .columns
         .iter()
@@ -42,17 +66,45 @@ fn admitted(program: &Program, node: TensorId, inputs: &[i64]) -> (Vec<F>, i64) 
         .collect();
     let bits: u32 = own.iter().map(|c| c.1).sum();
     assert!(bits <= 20, "{bits} bits are too many to try");
+    let free: Vec<usize> = (0..layout.columns.len())
+        .filter(|&i| {
+            let c = &layout.columns[i];
+            c.node == node && c.source == Source::Value && c.width.is_none()
+        })
+        .collect();
+    assert!(free.len() <= 1, "a result is one column");
+    let tries = match free.is_empty() {
+        true => vec![F::ZERO],
+        false => candidates(),
+    };
     let mut values = vec![];
-    for code in 0..1u64 << bits {
-        let mut columns = vec![0; layout.columns.len()];
+    for (code, value) in (0..1u64 << bits).flat_map(|c| tries.iter().map(move |v| (c, *v))) {
+        let mut columns = vec![F::ZERO; layout.columns.len()];
         let mut rest = code;
         for &(i, width) in &own {
-            columns[i] = rest & ((1 << width) - 1);
+            columns[i] = F::from_u64(rest & ((1 << width) - 1));
             rest >>= width;
         }
+        for &i in &free {
+            columns[i] = value;
+        }
         let in_tables = layout.lookups.iter().all(|l| {
-            assert!(l.tag < FUNCTION_TAG, "only ranges are tried");
-            apply(&l.args[0], &tensors, &columns).as_canonical_u64() < 1 << l.tag
+            let tuple: Vec<F> = l
+                .args
+                .iter()
+                .map(|a| apply(a, &tensors, &columns))
+                .collect();
+            match l.tag.checked_sub(FUNCTION_TAG) {
+                None => tuple[0].as_canonical_u64() < 1 << l.tag,
+                Some(t) => {
+                    let table = &program.tables[t as usize];
+                    let rows = table.values.iter().enumerate();
+                    let row = |(i, y): (usize, &i32)| {
+                        [table.lo + i as i64, i64::from(*y)].map(F::from_i64)
+                    };
+                    rows.map(row).any(|row| row[..] == tuple)
+                }
+            }
         });
         let holds = in_tables
             && layout.gadgets.iter().flat_map(|g| &g.constraints).all(|c| {
@@ -230,5 +282,91 @@ fn square_roots_admit_only_the_floor() {
         let (values, result) = admitted(&p, s, &[x]);
         assert_eq!(result, expected, "sqrt {x}");
         assert_eq!(values, [field(expected.into())], "sqrt {x}");
+    }
+}
+
+#[test]
+fn a_maximum_admits_only_the_greatest_operand() {
+    // The gaps as looked-up forms, and, where they need more bits than a limb, as limbs.
+    for (lo, hi, count) in [(0, 15, 3), (-9, 12, 2)] {
+        let mut p = Program::default();
+        let operands = (0..count).map(|_| {
+            p.push(Op::Input {
+                shape: vec![1],
+                lo,
+                hi,
+            })
+        });
+        let inputs = operands.collect();
+        let m = p.push(Op::Max { inputs });
+        let p = hide(p, m);
+        for values in [
+            [lo, lo, lo],
+            [hi, lo, 0],
+            [lo, hi, hi],
+            [3, 4, 5],
+            [5, 5, 4],
+            [0, 1, hi],
+        ] {
+            let inputs = &values[..count];
+            let expected = inputs.iter().copied().max().expect("operands");
+            let (values, result) = admitted(&p, m, inputs);
+            assert_eq!(result, expected, "{inputs:?}");
+            assert_eq!(values, [field(expected.into())], "{inputs:?}");
+        }
+    }
+}
+
+#[test]
+fn a_table_admits_only_the_row_of_its_operand() {
+    // Not injective, with a value that is also an operand, and padded to 8 rows.
+    let table = Table {
+        lo: -2,
+        values: vec![7, -2, 0, 0, 3],
+    };
+    let mut p = Program {
+        tables: vec![table.clone()],
+        ..Program::default()
+    };
+    let x = p.push(Op::Input {
+        shape: vec![1],
+        lo: -2,
+        hi: 2,
+    });
+    let y = p.push(Op::Lookup { input: x, table: 0 });
+    let p = hide(p, y);
+    for (i, &expected) in table.values.iter().enumerate() {
+        let x = table.lo + i as i64;
+        let (values, result) = admitted(&p, y, &[x]);
+        assert_eq!(result, i64::from(expected), "row {x}");
+        assert_eq!(values, [field(expected.into())], "row {x}");
+    }
+}
+
+#[test]
+fn a_weight_admits_exactly_the_values_in_its_bounds() {
+    for (lo, hi) in [(-8, 7), (-3, 2), (0, 4), (5, 5), (-40, 33)] {
+        let mut p = Program::default();
+        let x = p.push(Op::Input {
+            shape: vec![1],
+            lo: 0,
+            hi: 1,
+        });
+        let w = p.push(Op::Weight {
+            shape: vec![1],
+            lo,
+            hi,
+        });
+        let sum = p.push(Op::Affine {
+            terms: vec![(x, 1), (w, 1)],
+            constant: 0,
+        });
+        p.outputs = vec![sum];
+        let (mut values, _) = admitted_with(&p, w, &[1], &[hi]);
+        // No value twice: the columns of a weight are its digits.
+        let mut expected: Vec<F> = (lo..=hi).map(F::from_i64).collect();
+        values.sort_by_key(PrimeField64::as_canonical_u64);
+        expected.sort_by_key(PrimeField64::as_canonical_u64);
+        assert_eq!(values, expected, "{lo}..={hi}");
     }
 }

@@ -179,3 +179,30 @@ fn nothing_falls_through_to_what_comes_later_in_the_chain() {
         }
     }
 }
+
+#[test]
+fn a_backend_that_writes_over_its_input_is_named_at_once() {
+    let place = with_fault("overwrite", "witness");
+    place
+        .call("slice -m model --strategy layer --output-type dirs")
+        .exits(0);
+    without_calibration(&place);
+    place.call("compile -s model -b faulty").exits(0);
+    let ran = place.call("run -s model -i input.json").exits(1);
+    let words = "while backend \"faulty\" worked, the file of \"";
+    assert!(ran.stdout.contains(words), "{}{}", ran.stdout, ran.stderr);
+}
+
+#[test]
+fn a_backend_that_hands_back_too_much_costs_a_fallback() {
+    let place = with_fault("huge", "compile");
+    let d = place
+        .call("full-run -m model --strategy layer -b faulty --json")
+        .exits(0)
+        .json();
+    let reason = d["compile"]["slices"][0]["fallbacks"][0]["reason"].as_str();
+    assert!(
+        reason.is_some_and(|r| r.contains("more than its limit of 16384 MiB")),
+        "{reason:?}"
+    );
+}

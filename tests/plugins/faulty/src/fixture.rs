@@ -211,6 +211,9 @@ impl Backend for Faulty {
             });
         }
         done.artefacts = vec![write(cx.dir(), "witness", Role::Secret, "nothing")?];
+        if let (Some("overwrite"), Some(input)) = (fault, job.inputs.first()) {
+            std::fs::write(&input.path, "another thing")?;
+        }
         self.finish(done, fault, cx)
     }
 

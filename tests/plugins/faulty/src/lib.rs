@@ -88,6 +88,11 @@ pub const FAULTS: &[(&str, &str)] = &[
         "declares an output tensor whose file is too short (`witness`)",
     ),
     ("no-outputs", "declares no output tensor (`witness`)"),
+    ("huge", "declares a file of a terabyte, with nothing in it"),
+    (
+        "overwrite",
+        "writes over its first input, then goes on (`witness`)",
+    ),
     // Honest errors, one per kind (`fixture`).
     ("error-unsupported", "returns the error kind `unsupported`"),
     (

@@ -66,6 +66,10 @@ pub fn apply(fault: &str, done: &mut Done, cx: &Cx) -> Result<()> {
             }
         }
         "no-outputs" => done.outputs.clear(),
+        "huge" => {
+            std::fs::File::create(dir.join("lie.bin"))?.set_len(1 << 40)?;
+            done.artefacts.push(lie("lie.bin"));
+        }
         _ => {}
     }
     Ok(())

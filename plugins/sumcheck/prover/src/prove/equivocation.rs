@@ -168,6 +168,17 @@ fn accepted_with(pk: &ProvingKey, tries: u64) -> usize {
 }
 
 #[test]
+fn a_root_far_from_every_codeword_proves_nothing() {
+    // Half of the leaves are of one codeword and half of another: some query hits the wrong
+    // half in every proof.
+    let mut a = key_of(6, |i| i * 37 % 256 - 128);
+    let mut b = key_of(6, |i| i * 91 % 241 - 120);
+    mix(&mut a, &mut b, 500);
+    assert_eq!(accepted_with(&a, 20), 0);
+    assert_eq!(accepted_with(&b, 20), 0);
+}
+
+#[test]
 fn an_anchor_of_other_weights_is_rejected() {
     // An honest root and an honest prover; the key's anchor alone is another.
     let mut pk = key_of(3, |i| i % 7);
