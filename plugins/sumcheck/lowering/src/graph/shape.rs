@@ -118,7 +118,7 @@ fn wire(
             }
             sizes.push(input[dim]);
         }
-        shape.extend(factor.output_sizes(&sizes)?);
+        shape.extend(factor.output_sizes(&sizes).map_err(|e| e.to_string())?);
     }
     match used.iter().position(|u| !u) {
         Some(dim) => Err(format!("dimension {dim} is not used")),
