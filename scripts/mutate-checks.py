@@ -68,7 +68,7 @@ CHECKS = {
         ("clean end", "judge.rs", "End::Exit(exit) => exit.ended == Ended::Code(0) && exit.killed.is_none(),", "End::Exit(_) => true,"),
     ],
     ("dsperse-stages", "host/stages/src"): [
-        ("overwritten while running", "run/mod.rs", "    untouched(&run)?;\n", ""),
+        ("overwritten while running", "run/mod.rs", "        untouched(&run)?;\n", ""),
         ("overwritten while proving", "prove.rs", "    untouched(run)?;\n", ""),
         ("slices left out", "run/choice.rs", "_ if !selected.contains(&s.index) => Vec::new(),", ""),
         ("version before proving", "prove.rs", "if !backend.takes_artefacts_of(&c.backend_version) {", "if false {"),

@@ -107,12 +107,12 @@ pub fn run(session: &Session<'_>, store: &SliceStore, options: &RunOptions) -> R
     };
     stage.warn_of_range(&inputs)?;
     let lines = stage.chain();
-    untouched(&run)?;
     let complete = lines
         .iter()
         .all(|l| matches!(l.outcome, Outcome::Done | Outcome::UpToDate));
     let mut outputs = Vec::new();
     if complete {
+        untouched(&run)?;
         outputs = stage.conclude()?;
         if let Some(file) = &options.output_file {
             write_json(file, Direction::Output, &outputs)?;
