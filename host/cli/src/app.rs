@@ -7,6 +7,7 @@ use crate::error::{Result, UserError};
 use crate::executor;
 use crate::exit::Exit;
 use crate::output;
+use crate::packages::LockedPlugin;
 use crate::prompt::{self, Prompt};
 use clap::{CommandFactory, FromArgMatches};
 use dsperse_plugin_host::{CancelToken, HostOptions, PluginHost};
@@ -180,9 +181,15 @@ impl App {
     /// # Errors
     /// When the configuration, which may say which versions it wants, can't be read.
     pub fn plugins(&self) -> Result<PluginHost> {
+        Ok(self.discover()?.0)
+    }
+
+    /// The plugins, and those that the project's lock file names.
+    fn discover(&self) -> Result<(PluginHost, Vec<LockedPlugin>)> {
         let mut options = self.host_options();
         options.requirements = self.config()?.require;
-        Ok(PluginHost::discover(options))
+        let locked = self.add_packages(&mut options)?;
+        Ok((PluginHost::discover(options), locked))
     }
 
     /// How plugins are found and run.
@@ -266,7 +273,8 @@ impl App {
         work: impl FnOnce(&Session<'_>) -> Result<T>,
     ) -> Result<T> {
         let config = self.config()?;
-        let host = self.plugins()?;
+        let (host, locked) = self.discover()?;
+        self.check_locked(&locked, &host)?;
         required(&host, &config)?;
         let limits = merged(limits, &config)?;
         let remote = match engine {

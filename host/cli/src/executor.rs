@@ -58,7 +58,8 @@ pub fn remote<'h>(
         })?;
         command.program = own.to_string_lossy().into_owned();
         if command.plugins.is_empty() {
-            command.plugins = host.plugins().iter().map(|p| p.path.clone()).collect();
+            let all = host.plugins().iter().chain(host.other_versions());
+            command.plugins = all.map(|p| p.path.clone()).collect();
         }
     }
     let engine: Box<dyn Engine> = match settings.kind {

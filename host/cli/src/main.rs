@@ -5,6 +5,7 @@
 //! - [`commands`]: one file per verb: arguments in, pipeline call, summary out;
 //! - [`app`]: what all commands share (plugins, configuration, interruption);
 //! - [`console`], [`prompt`], [`output`]: progress, tables, questions, stdout;
+//! - [`packages`]: installed packages, and the project's lock file;
 //! - [`nothing`]: what there is to say when no backend could be loaded;
 //! - [`error`], [`exit`]: the one error that users see, and the exit codes.
 
@@ -17,6 +18,7 @@ mod executor;
 mod exit;
 mod nothing;
 mod output;
+mod packages;
 mod prompt;
 
 fn main() -> std::process::ExitCode {

@@ -31,6 +31,12 @@ impl Prompt {
         }
     }
 
+    /// Whether anything may be asked.
+    #[must_use]
+    pub fn may_ask(self) -> bool {
+        self.enabled
+    }
+
     /// The value, or what the user answers.
     ///
     /// # Errors

@@ -42,8 +42,8 @@ impl PluginHost {
             others: Vec::new(),
             skipped: found.skipped,
         };
-        for path in found.candidates {
-            match host.admit(&path) {
+        for (path, sha256) in found.candidates {
+            match host.admit(&path, sha256.as_deref()) {
                 Ok(plugin) => host.others.push(plugin),
                 Err((kind, reason)) => host.skipped.push(Skipped { path, kind, reason }),
             }
@@ -82,7 +82,7 @@ impl PluginHost {
 
     /// Everything that stands between a file and its use, in the order of what it costs
     /// and of how much is trusted to the library.
-    fn admit(&self, path: &Path) -> Result<Plugin, (SkipKind, String)> {
+    fn admit(&self, path: &Path, sha256: Option<&str>) -> Result<Plugin, (SkipKind, String)> {
         if let Some(reason) = self.state.banned(path) {
             return Err((SkipKind::Quarantined, quarantined(&reason)));
         }
@@ -91,6 +91,14 @@ impl PluginHost {
             .state
             .digest(path)
             .map_err(|e| (SkipKind::Unreadable, format!("it can't be read: {e}")))?;
+        if let Some(expected) = sha256.filter(|e| *e != digest) {
+            return Err((
+                SkipKind::Changed,
+                format!(
+                    "it was changed since it was installed: its SHA-256 is {digest}, expected {expected}"
+                ),
+            ));
+        }
         self.not_worn_out(&digest)
             .map_err(|e| (SkipKind::Quarantined, e.message))?;
         let described = match self.state.described(&digest) {

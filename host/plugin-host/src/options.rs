@@ -28,6 +28,10 @@ pub enum SearchSource {
     BesideExecutable,
     /// `lib/dsperse/plugins` below the parent of the executable's directory.
     Installed,
+    /// What `dsperse plugin add` installed.
+    Package,
+    /// What the project's lock file names.
+    Locked,
     /// The user's data directory.
     UserData,
 }
@@ -42,6 +46,8 @@ impl SearchSource {
             Self::Added => "DSPERSE_ADD_PLUGINS",
             Self::BesideExecutable => "beside the executable",
             Self::Installed => "where the executable was installed",
+            Self::Package => "installed by \"dsperse plugin add\"",
+            Self::Locked => "named by the project's lock file",
             Self::UserData => "the user's data directory",
         }
     }
@@ -60,6 +66,8 @@ pub struct SearchPath {
     pub path: PathBuf,
     /// Why it is searched.
     pub source: SearchSource,
+    /// The SHA-256 that this library must have.
+    pub sha256: Option<String>,
 }
 
 /// Limits and policy numbers.
@@ -130,6 +138,7 @@ impl HostOptions {
                 .map(|path| SearchPath {
                     path: path.as_ref().to_path_buf(),
                     source: SearchSource::Flag,
+                    sha256: None,
                 })
                 .collect(),
             isolation: Isolation::default(),
@@ -151,6 +160,14 @@ impl HostOptions {
         options.cache_dir = env.cache_dir();
         options
     }
+}
+
+/// The user's data directory; `None` when there is none, or when this program has more rights
+/// than its user and can't trust what the user's environment says.
+#[must_use]
+pub fn user_data_dir() -> Option<PathBuf> {
+    let env = Environment::of_process();
+    env.data_home.filter(|_| !env.elevated)
 }
 
 /// What the search order depends on; a value so that it can be tested.
@@ -205,7 +222,11 @@ pub(crate) fn search_order(flag: &[PathBuf], env: &Environment) -> Vec<SearchPat
         paths
             .into_iter()
             .filter(|p| !p.as_os_str().is_empty())
-            .map(move |path| SearchPath { path, source })
+            .map(move |path| SearchPath {
+                path,
+                source,
+                sha256: None,
+            })
     };
     if !flag.is_empty() {
         return from(flag.to_vec(), SearchSource::Flag).collect();

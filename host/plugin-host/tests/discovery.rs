@@ -232,7 +232,11 @@ fn places_that_cannot_be_searched_are_reported() {
         (temp.path().join("built-in"), SearchSource::UserData),
         (temp.path().to_path_buf(), SearchSource::Flag),
     ] {
-        options.search.push(SearchPath { path, source });
+        options.search.push(SearchPath {
+            path,
+            source,
+            sha256: None,
+        });
     }
     let host = PluginHost::discover(options);
     assert!(host.plugins().is_empty());

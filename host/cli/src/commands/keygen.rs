@@ -45,7 +45,7 @@ pub fn execute(app: &App, args: &Keygen) -> Result<Exit> {
 }
 
 /// Writes a new file, which only its owner reads when it is secret.
-fn create(path: &Path, text: &str, secret: bool) -> Result<()> {
+pub fn create(path: &Path, text: &str, secret: bool) -> Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

@@ -48,7 +48,9 @@ pub enum SkipKind {
     LoadFailed,
     /// It crashed earlier and has not changed since.
     Quarantined,
-    /// Another plugin of the same name was found first.
+    /// It is not what was installed.
+    Changed,
+    /// Another plugin of the same name and version was found first.
     Shadowed,
 }
 

@@ -14,7 +14,8 @@ pub(crate) const SUFFIXES: [&str; 3] = [".so", ".dylib", ".dll"];
 /// Candidates in search order, and places that could not be searched.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    pub(crate) candidates: Vec<PathBuf>,
+    /// Each with the SHA-256 that it must have, if one is known.
+    pub(crate) candidates: Vec<(PathBuf, Option<String>)>,
     pub(crate) skipped: Vec<Skipped>,
 }
 
@@ -27,7 +28,7 @@ pub(crate) fn scan(search: &[SearchPath]) -> Found {
         let path = std::fs::canonicalize(&place.path).unwrap_or_else(|_| place.path.clone());
         if path.is_file() {
             if seen.insert(path.clone()) {
-                found.candidates.push(path);
+                found.candidates.push((path, place.sha256.clone()));
             }
             continue;
         }
@@ -36,7 +37,7 @@ pub(crate) fn scan(search: &[SearchPath]) -> Found {
                 for file in files {
                     let real = std::fs::canonicalize(&file).unwrap_or_else(|_| file.clone());
                     if seen.insert(real) {
-                        found.candidates.push(file);
+                        found.candidates.push((file, None));
                     }
                 }
             }
@@ -113,6 +114,7 @@ mod tests {
         let place = |source| SearchPath {
             path: "/nonexistent/plugins".into(),
             source,
+            sha256: None,
         };
         assert!(scan(&[place(SearchSource::UserData)]).skipped.is_empty());
         let found = scan(&[place(SearchSource::Environment)]);
@@ -129,12 +131,13 @@ mod tests {
         let place = SearchPath {
             path: dir.path().into(),
             source: SearchSource::Flag,
+            sha256: None,
         };
         let found = scan(&[place.clone(), place]);
         let names: Vec<_> = found
             .candidates
             .iter()
-            .filter_map(|p| p.file_name()?.to_str())
+            .filter_map(|(p, _)| p.file_name()?.to_str())
             .collect();
         assert_eq!(
             names,

@@ -13,6 +13,7 @@ mod here;
 mod interrupt;
 mod kills;
 mod kinds;
+mod packages;
 mod plugins;
 mod policy;
 mod pty;
