@@ -7,18 +7,38 @@
 pub enum ApiSource {
     /// The directory of this crate (`plugin-api`) in a copy of DSperse.
     Path(String),
-    /// The repository of DSperse.
-    Git(String),
+    /// A tag in a repository of DSperse.
+    Git {
+        /// The repository.
+        url: String,
+        /// The tag.
+        tag: String,
+    },
+    /// The registry.
+    Registry,
 }
 
+/// The crates of this directory that a new backend depends on: where each lies below it, and
+/// its version.
+const API: (&str, &str) = ("", env!("CARGO_PKG_VERSION"));
+const ONNX: (&str, &str) = ("/onnx", "0.1.0");
+
 impl ApiSource {
-    /// The dependency's value in `Cargo.toml`; `below` is a directory in this crate.
-    fn dependency(&self, below: &str) -> String {
+    /// A dependency's value in `Cargo.toml`.
+    fn dependency(&self, (below, version): (&str, &str)) -> String {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        let version = quoted(version);
         match self {
-            Self::Path(dir) if below.is_empty() => format!("{{ path = {} }}", quoted(dir)),
-            Self::Path(dir) => format!("{{ path = {} }}", quoted(&format!("{dir}/{below}"))),
-            Self::Git(url) => format!("{{ git = {} }}", quoted(url)),
+            Self::Path(dir) => format!(
+                "{{ version = {version}, path = {} }}",
+                quoted(&format!("{dir}{below}"))
+            ),
+            Self::Git { url, tag } => format!(
+                "{{ version = {version}, git = {}, tag = {} }}",
+                quoted(url),
+                quoted(tag)
+            ),
+            Self::Registry => version,
         }
     }
 }
@@ -45,16 +65,25 @@ pub fn render(name: &str, api: &ApiSource) -> Result<Vec<(&'static str, String)>
     let fill = |text: &str| {
         text.replace("{{name}}", name)
             .replace("{{library}}", &name.replace('-', "_"))
-            .replace("{{api}}", &api.dependency(""))
-            .replace("{{onnx}}", &api.dependency("onnx"))
+            .replace("{{api}}", &api.dependency(API))
+            .replace("{{onnx}}", &api.dependency(ONNX))
     };
-    Ok(vec![
+    let files = [
+        ("Cargo.toml", include_str!("../template/Cargo.toml.in")),
+        ("src/lib.rs", include_str!("../template/lib.rs.in")),
         (
-            "Cargo.toml",
-            fill(include_str!("../template/Cargo.toml.in")),
+            "tests/conforms.rs",
+            include_str!("../template/conforms.rs.in"),
         ),
-        ("src/lib.rs", fill(include_str!("../template/lib.rs.in"))),
-    ])
+        ("README.md", include_str!("../template/README.md.in")),
+        ("LICENSE", include_str!("../template/LICENSE.in")),
+        (".gitignore", include_str!("../template/gitignore.in")),
+        (
+            ".github/workflows/ci.yml",
+            include_str!("../template/ci.yml.in"),
+        ),
+    ];
+    Ok(files.map(|(path, text)| (path, fill(text))).to_vec())
 }
 
 #[cfg(test)]
@@ -65,30 +94,41 @@ mod tests {
     fn the_template_has_under_sixty_lines_and_no_place_left_open() {
         let api = ApiSource::Path("/a \"b\"/plugin-api".into());
         let files = render("my-prover", &api).expect("a name");
-        let lines: usize = files.iter().map(|(_, text)| text.lines().count()).sum();
+        // What an author has to read and change.
+        let code = files.iter().take(2);
+        let lines: usize = code.map(|(_, text)| text.lines().count()).sum();
         assert!(lines < 60, "{lines}");
-        let [(_, manifest), (_, source)] = &files[..] else {
-            panic!("{files:?}")
-        };
-        assert!(
-            manifest.contains("name = \"dsperse_backend_my_prover\""),
-            "{manifest}"
-        );
-        assert!(
-            manifest.contains(r#"{ path = "/a \"b\"/plugin-api/onnx" }"#),
-            "{manifest}"
-        );
-        assert!(source.contains("Descriptor::new(\"my-prover\""), "{source}");
-        assert!(!manifest.contains("{{") && !source.contains("{{"));
+        assert!(files.iter().all(|(_, text)| !text.contains("{{name")));
+        let text = |path: &str| &files.iter().find(|(p, _)| *p == path).expect("a file").1;
+        let manifest = text("Cargo.toml");
+        for part in [
+            "name = \"dsperse_backend_my_prover\"",
+            r#"path = "/a \"b\"/plugin-api/onnx" }"#,
+        ] {
+            assert!(manifest.contains(part), "{manifest}");
+        }
+        assert!(text("src/lib.rs").contains("Descriptor::new(\"my-prover\""));
+        assert!(text("tests/conforms.rs").contains("dsperse_backend_my_prover::Mine"));
+    }
+
+    #[test]
+    fn dependencies_are_pinned_by_version_or_tag() {
+        let of = |api: &ApiSource| render("x", api).expect("a name").remove(0).1;
+        let manifest = of(&ApiSource::Registry);
+        let version = env!("CARGO_PKG_VERSION");
+        assert!(manifest.contains(&format!("dsperse-plugin-api = \"{version}\"\n")));
+        let manifest = of(&ApiSource::Git {
+            url: "https://example.org/x".into(),
+            tag: "v0.1.0".into(),
+        });
+        let pinned = "git = \"https://example.org/x\", tag = \"v0.1.0\" }";
+        assert_eq!(manifest.matches(pinned).count(), 2, "{manifest}");
     }
 
     #[test]
     fn names_that_are_none_are_refused() {
         for name in ["", "Mine", "1st", "a b", "../x", "a\"b", &"x".repeat(65)] {
-            assert!(
-                render(name, &ApiSource::Git("https://example.org/x".into())).is_err(),
-                "{name}"
-            );
+            assert!(render(name, &ApiSource::Registry).is_err(), "{name}");
         }
     }
 }

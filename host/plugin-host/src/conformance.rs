@@ -1,12 +1,15 @@
 //! The conformance kit's way to a plugin: every call in a worker, under the same limits as
 //! in real life. `dsperse plugin test` is this and a few lines.
 
+use crate::discovery::inspect;
 use crate::engine::{DescribeError, Engine, Task};
 use crate::{CancelToken, HostOptions};
-use dsperse_plugin_api::abi::RawReply;
+use dsperse_plugin_api::abi::{Manifest, RawReply};
 use dsperse_plugin_api::conformance::Caller;
 use dsperse_plugin_api::{Error, Result};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Calls one library, which need not be where plugins are looked for.
@@ -23,6 +26,8 @@ use std::time::Duration;
 pub struct WorkerCaller {
     engine: Engine,
     library: PathBuf,
+    /// What calls left processes behind.
+    leaks: Mutex<BTreeSet<String>>,
 }
 
 impl WorkerCaller {
@@ -37,6 +42,7 @@ impl WorkerCaller {
                 &options.policy,
             ),
             library,
+            leaks: Mutex::default(),
         }
     }
 }
@@ -82,7 +88,20 @@ impl Caller for WorkerCaller {
                 reuse: false,
             });
             drop(done);
+            if ran.left_behind > 0 {
+                let mut leaks = self.leaks.lock().unwrap_or_else(PoisonError::into_inner);
+                leaks.insert(format!("\"{op}\" left a process behind"));
+            }
             ran.result
         })
+    }
+
+    fn manifest(&self) -> Result<Option<Manifest>> {
+        inspect::manifest(&self.library).map_err(|refused| Error::internal(refused.reason))
+    }
+
+    fn left_behind(&self) -> Option<Vec<String>> {
+        let leaks = self.leaks.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(leaks.iter().cloned().collect())
     }
 }

@@ -48,6 +48,8 @@ pub(crate) struct Ran {
     pub(crate) peak_bytes: u64,
     pub(crate) parts: CallParts,
     pub(crate) tail: String,
+    /// Processes that the call left behind, which were ended.
+    pub(crate) left_behind: usize,
 }
 
 /// Why a library could not describe itself.
@@ -143,6 +145,7 @@ impl Engine {
                 peak_bytes: 0,
                 parts: CallParts::default(),
                 tail: String::new(),
+                left_behind: 0,
             },
         }
     }
@@ -164,7 +167,8 @@ impl Engine {
     /// Judges what was seen; keeps the worker for another call, or ends it.
     fn conclude(&self, task: &Task<'_>, seen: Observed, worker: Worker) -> Ran {
         let result = judge(task.op, &seen);
-        report_left_behind(task, &seen);
+        let left_behind = left_behind(&seen);
+        report_left_behind(task, left_behind);
         if task.reuse && behaved(&seen, &result) {
             self.put_idle(task.digest, worker);
         }
@@ -174,6 +178,7 @@ impl Engine {
             peak_bytes: seen.peak,
             parts: seen.parts,
             tail: seen.tail,
+            left_behind,
         }
     }
 
@@ -254,6 +259,7 @@ impl Engine {
             peak_bytes: usage::high_water(0).unwrap_or_else(|| sys::own_usage().1),
             parts: CallParts::default(),
             tail: String::new(),
+            left_behind: 0,
         }
     }
 }
@@ -264,15 +270,20 @@ fn behaved(seen: &Observed, result: &Result<RawReply, Error>) -> bool {
     waits && seen.stop.is_none() && seen.panics.is_empty() && result.is_ok()
 }
 
-fn report_left_behind(task: &Task<'_>, seen: &Observed) {
-    let count = match &seen.end {
+/// How many processes a call that went its own way to the end left behind.
+fn left_behind(seen: &Observed) -> usize {
+    if matches!(seen.stop, Some(Stop::Cancelled | Stop::Timeout(_))) {
+        return 0;
+    }
+    match &seen.end {
         End::Idle(idle) => idle.left_behind,
         End::Exit(exit) => exit.left_behind,
         End::Lost(_) => 0,
-    };
-    let stopped = matches!(seen.stop, Some(Stop::Cancelled | Stop::Timeout(_)));
+    }
+}
+
+fn report_left_behind(task: &Task<'_>, count: usize) {
     if count > 0
-        && !stopped
         && let Some(sink) = task.events
     {
         sink(&Event::Log {

@@ -289,6 +289,7 @@ impl PluginHost {
             peak_bytes,
             parts,
             tail,
+            ..
         } = self.engine.run(&Task {
             library: &plugin.path,
             digest: &plugin.digest,

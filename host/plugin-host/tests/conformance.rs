@@ -4,7 +4,7 @@ mod common;
 
 use common::{alone, options, workers};
 use dsperse_plugin_api::abi::ABI_MINOR;
-use dsperse_plugin_api::conformance::{Outcome, run, samples};
+use dsperse_plugin_api::conformance::{Outcome, WithOptions, run, samples};
 use dsperse_plugin_host::WorkerCaller;
 use dsperse_test_support::{Fault, build_cident, cdylib};
 use std::path::Path;
@@ -36,6 +36,45 @@ fn the_faulty_backend_fails_only_because_it_computes_nothing() {
         .collect();
     assert_eq!(failed.len(), 1, "{report}");
     assert_eq!(failed[0].check.number, 12, "{report}");
+}
+
+#[test]
+fn what_only_workers_see_is_checked() {
+    let _alone = alone();
+    let temp = tempfile::tempdir().unwrap();
+    let library = build_cident(temp.path(), "cident", 0);
+    let caller = || WorkerCaller::new(&library, &options::<&Path>(&[]));
+    let report = run(&caller(), &samples::all());
+    assert_eq!(report.outcome(18), Some(&Outcome::Passed), "{report}");
+    assert_eq!(report.outcome(19), Some(&Outcome::Passed), "{report}");
+    // Another manifest beside the library.
+    let manifest = temp.path().join("libdsperse_backend_cident.so.json");
+    std::fs::write(
+        &manifest,
+        r#"{"name":"cident","version":"0.2.0","api":"1.0.0"}"#,
+    )
+    .unwrap();
+    let report = run(&caller(), &[]);
+    let Some(Outcome::Failed(lines)) = report.outcome(18) else {
+        panic!("{report}")
+    };
+    assert!(
+        lines[0].contains("version in the manifest is \"0.2.0\""),
+        "{report}"
+    );
+    // A child that leaves the process group of its parent.
+    let fault = [("fault", "child-setsid"), ("at", "probe")];
+    let leaky = WithOptions {
+        inner: WorkerCaller::new(cdylib("faulty"), &options::<&Path>(&[])),
+        options: fault
+            .map(|(k, v)| (k.to_owned(), v.into()))
+            .into_iter()
+            .collect(),
+    };
+    let report = run(&leaky, &[]);
+    let found = Outcome::Failed(vec!["\"probe\" left a process behind".to_owned()]);
+    assert_eq!(report.outcome(19), Some(&found), "{report}");
+    assert_eq!(workers(), Vec::<u32>::new());
 }
 
 #[test]

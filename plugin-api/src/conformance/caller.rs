@@ -1,6 +1,6 @@
 //! How the checks reach a backend.
 
-use crate::abi::{Functions, HostV1, RawReply};
+use crate::abi::{Functions, HostV1, Manifest, RawReply};
 use crate::job::Options;
 use crate::{Backend, Error, Result};
 use serde_json::Value;
@@ -23,6 +23,20 @@ pub trait Caller {
     /// # Errors
     /// As [`Caller::describe`].
     fn call(&self, op: &str, request: &[u8], cancel_after: Option<Duration>) -> Result<RawReply>;
+
+    /// The manifest of the library, where the caller knows the library's file.
+    ///
+    /// # Errors
+    /// When there is one and it can't be read.
+    fn manifest(&self) -> Result<Option<Manifest>> {
+        Ok(None)
+    }
+
+    /// What calls so far left processes behind, a line for each; `None` when the caller can't
+    /// tell.
+    fn left_behind(&self) -> Option<Vec<String>> {
+        None
+    }
 }
 
 /// Puts options into every job on its way to a backend: what a backend needs to know of
@@ -49,6 +63,14 @@ impl<C: Caller> Caller for WithOptions<C> {
         });
         let request = filled.as_deref().unwrap_or(request);
         self.inner.call(op, request, cancel_after)
+    }
+
+    fn manifest(&self) -> Result<Option<Manifest>> {
+        self.inner.manifest()
+    }
+
+    fn left_behind(&self) -> Option<Vec<String>> {
+        self.inner.left_behind()
     }
 }
 

@@ -134,6 +134,16 @@ pub const CHECKS: &[Check] = &[
         name: "fixed-point inputs",
         requirement: "an input that an earlier slice was proven with, in fixed point, makes the same round trip, or gets the error kind \"unsupported\"",
     },
+    Check {
+        number: 18,
+        name: "manifest is the descriptor's",
+        requirement: "the manifest in the library, or beside it, has the descriptor's name, version and API version",
+    },
+    Check {
+        number: 19,
+        name: "no process stays behind",
+        requirement: "every process that a call starts has ended when the call returns",
+    },
 ];
 
 /// What became of a check.
@@ -240,7 +250,9 @@ fn check_all(rig: &rig::Rig<'_>, samples: &[SampleSlice], book: &mut Book) -> Op
     protocol::descriptor(&descriptor, book);
     protocol::operations(rig, &descriptor, samples, book);
     slices::check(rig, &descriptor, samples, book);
+    protocol::outside(rig, &descriptor, book);
     book.rest("an earlier check failed");
+    book.results.sort_by_key(|r| r.check.number);
     Some(descriptor)
 }
 
@@ -279,6 +291,8 @@ impl Book {
 
     fn push(&mut self, number: u32, outcome: Outcome) {
         if let Some(check) = CHECKS.iter().find(|c| c.number == number) {
+            // What was given up before it could be asked may be known in the end.
+            self.results.retain(|r| r.check.number != number);
             self.results.push(CheckResult {
                 check: *check,
                 outcome,
@@ -300,7 +314,12 @@ mod tests {
         let mut book = Book::default();
         book.enter(1, Vec::new());
         book.enter(2, vec!["the summary is empty".into()]);
+        book.skip(11, "given up");
+        book.enter(11, Vec::new());
         book.rest("not asked");
+        let of_11 = |r: &&CheckResult| r.check.number == 11;
+        assert_eq!(book.results.iter().filter(of_11).count(), 1);
+        book.results.sort_by_key(|r| r.check.number);
         let report = Report {
             descriptor: None,
             results: book.results,

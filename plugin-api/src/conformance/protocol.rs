@@ -125,6 +125,34 @@ fn option_is_sound(option: &OptionSpec) -> bool {
     }
 }
 
+/// Checks 18 and 19: what the way to the backend saw besides replies.
+pub(super) fn outside(rig: &Rig<'_>, d: &Descriptor, book: &mut Book) {
+    match rig.caller.manifest() {
+        Ok(None) => book.skip(18, "no manifest was found"),
+        Ok(Some(manifest)) => {
+            let same = |a: &str, b: &str| a.replace('-', "_") == b.replace('-', "_");
+            let pairs = [
+                ("name", &manifest.name, &d.name),
+                ("version", &manifest.version, &d.version.to_string()),
+                ("API version", &manifest.api, &d.api_version.to_string()),
+            ]
+            .map(|(what, found, expected)| {
+                // The name of a library has no "-".
+                let fits = found.is_empty() || same(found, expected);
+                (!fits).then(|| {
+                    format!("the {what} in the manifest is \"{found}\", the descriptor says \"{expected}\"")
+                })
+            });
+            book.enter(18, pairs.into_iter().flatten().collect());
+        }
+        Err(e) => book.enter(18, vec![e.message]),
+    }
+    match rig.caller.left_behind() {
+        None => book.skip(19, "only workers are watched for this"),
+        Some(calls) => book.enter(19, calls),
+    }
+}
+
 /// Checks 3 to 7.
 pub(super) fn operations(
     rig: &Rig<'_>,

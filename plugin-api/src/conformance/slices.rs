@@ -96,7 +96,6 @@ pub(super) fn check(
         None => book.rest("no sample slice went through every stage"),
     }
     book.enter(11, rig.strays.take());
-    book.results.sort_by_key(|r| r.check.number);
 }
 
 /// Complaints, by check.

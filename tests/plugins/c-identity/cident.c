@@ -3,8 +3,8 @@
  * Small on purpose: it shows the whole of a backend against dsperse_backend.h, and the
  * test suite uses it as the plugin that owes nothing to Rust. */
 #include "dsperse_backend.h"
-#include "json.h"
-#include "onnx.h"
+#include "dsperse_json.h"
+#include "dsperse_onnx.h"
 #include <stdarg.h>
 #include <stdio.h>
 

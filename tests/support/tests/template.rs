@@ -8,8 +8,9 @@ use dsperse_test_support::{library_name, load, repository};
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Writes the template under a name, builds it and returns the library.
-fn build(name: &str) -> PathBuf {
+/// Writes the template under a name, builds it (and runs its own test, if wanted) and returns
+/// the library.
+fn build(name: &str, test_too: bool) -> PathBuf {
     let project = tempfile::tempdir().expect("a directory");
     let api = repository()
         .join("plugin-api")
@@ -34,18 +35,26 @@ fn build(name: &str) -> PathBuf {
         .nth(3)
         .expect("target/debug/deps")
         .join("template");
-    let output = Command::new(env!("CARGO"))
-        .args(["build", "--offline", "--quiet", "-j2"])
-        .current_dir(project.path())
-        .env("CARGO_TARGET_DIR", &target)
-        .env("RUSTFLAGS", "-D warnings")
-        .output()
-        .expect("cargo runs");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let verbs: &[&str] = if test_too {
+        &["build", "test"]
+    } else {
+        &["build"]
+    };
+    for verb in verbs {
+        let output = Command::new(env!("CARGO"))
+            .args([verb, "--offline", "--quiet", "-j2"])
+            .current_dir(project.path())
+            .env("CARGO_TARGET_DIR", &target)
+            .env("RUSTFLAGS", "-D warnings")
+            .output()
+            .expect("cargo runs");
+        assert!(
+            output.status.success(),
+            "{verb}: {}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
     target
         .join("debug")
         .join(library_name(&name.replace('-', "_")))
@@ -59,7 +68,7 @@ fn name_of(functions: Functions) -> String {
 
 #[test]
 fn the_template_builds_offline_and_conforms() {
-    let library = build("first-steps");
+    let library = build("first-steps", true);
     let functions = load::open(&library).expect("opens");
     // SAFETY: the library was just built from our own template and stays loaded.
     let report = run(&unsafe { InProcess::new(functions) }, &samples::all());
@@ -73,7 +82,7 @@ fn the_template_builds_offline_and_conforms() {
         name_of(load::open_stable(&library).expect("opens")),
         "first-steps"
     );
-    let second = load::open_stable(&build("second")).expect("opens");
+    let second = load::open_stable(&build("second", false)).expect("opens");
     assert_eq!(name_of(second), "second");
     let missing = library.with_file_name("nowhere.so");
     load::open_stable(&missing).expect_err("there is no such file");

@@ -151,9 +151,10 @@ pub enum PluginCommand {
         /// Where the crate goes [default: ./NAME]
         #[arg(short, long, value_name = "DIR")]
         output: Option<PathBuf>,
-        /// Where the crate dsperse-plugin-api is: its directory, or the URL of DSperse's
-        /// repository [default: the source tree around this program]
-        #[arg(long, value_name = "DIR|URL")]
+        /// Where the crate dsperse-plugin-api is: its directory, the URL of DSperse's repository
+        /// (at the tag of this version, or URL#TAG), or "registry" [default: the source tree
+        /// around this program]
+        #[arg(long, value_name = "DIR|URL|registry")]
         api: Option<String>,
     },
 }

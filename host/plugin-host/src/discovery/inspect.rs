@@ -44,11 +44,7 @@ pub(crate) fn inspect(path: &Path) -> Result<(), Refused> {
             ),
         ));
     }
-    let manifest = match sidecar(path)? {
-        Some(manifest) => Some(manifest),
-        None => section(&library)?,
-    };
-    if let Some(manifest) = &manifest
+    if let Some(manifest) = &stated(path, &library)?
         && !manifest.api.is_empty()
     {
         let plugin: semver::Version = manifest.api.parse().map_err(|e| {
@@ -67,6 +63,28 @@ pub(crate) fn inspect(path: &Path) -> Result<(), Refused> {
         return Err(refuse(SkipKind::NotAPlugin, no_door()));
     }
     Ok(())
+}
+
+/// The manifest beside a library, or in it.
+pub(crate) fn manifest(path: &Path) -> Result<Option<Manifest>, Refused> {
+    let refuse = |reason| Refused {
+        kind: SkipKind::NotALibrary,
+        reason,
+    };
+    let file = File::open(path).map_err(|e| refuse(format!("it can't be read: {e}")))?;
+    let cache = object::ReadCache::new(BufReader::new(file));
+    let library = object::File::parse(&cache).map_err(|e| refuse(not_a_library(path, &e)))?;
+    stated(path, &library)
+}
+
+fn stated<'d, R: object::ReadRef<'d>>(
+    path: &Path,
+    library: &object::File<'d, R>,
+) -> Result<Option<Manifest>, Refused> {
+    match sidecar(path)? {
+        Some(manifest) => Ok(Some(manifest)),
+        None => section(library),
+    }
 }
 
 fn not_a_library(path: &Path, error: &object::Error) -> String {

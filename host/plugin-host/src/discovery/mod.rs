@@ -1,6 +1,6 @@
 //! Which files are candidates, and what can be told of them without running their code.
 
-mod inspect;
+pub(crate) mod inspect;
 mod place;
 mod scan;
 

@@ -118,7 +118,18 @@ fn a_new_backend_is_written_once() {
         ])
     };
     new("mine").exits(0);
-    assert_eq!(place.files("mine"), ["Cargo.toml", "src/lib.rs"]);
+    assert_eq!(
+        place.files("mine"),
+        [
+            ".github/workflows/ci.yml",
+            ".gitignore",
+            "Cargo.toml",
+            "LICENSE",
+            "README.md",
+            "src/lib.rs",
+            "tests/conforms.rs"
+        ]
+    );
     let again = new("mine").exits(2);
     assert!(again.stderr.contains("exists already"), "{}", again.stderr);
     new("Bad!Name").exits(2);

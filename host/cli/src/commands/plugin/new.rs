@@ -32,7 +32,7 @@ pub fn execute(app: &App, name: &str, output: Option<&Path>, api: Option<&str>) 
     let library = format!("libdsperse_backend_{}.so", name.replace('-', "_"));
     app.print(
         &format!(
-            "a new backend is at {}\nbuild it:  cd {} && cargo build\ncheck it:  dsperse plugin test target/debug/{library}\n",
+            "a new backend is at {}\nbuild it:  cd {} && cargo test && cargo build\ncheck it:  dsperse plugin test target/debug/{library}\nship it:   README.md says how\n",
             shown(&dir),
             shown(&dir)
         ),
@@ -50,13 +50,21 @@ pub fn execute(app: &App, name: &str, output: Option<&Path>, api: Option<&str>) 
 /// which this program was built.
 fn api_source(given: Option<&str>) -> Result<ApiSource> {
     if let Some(text) = given {
+        if text == "registry" {
+            return Ok(ApiSource::Registry);
+        }
         if text.contains("://") {
-            return Ok(ApiSource::Git(text.to_owned()));
+            let (url, tag) = match text.split_once('#') {
+                Some((url, tag)) => (url, tag.to_owned()),
+                None => (text, concat!("v", env!("CARGO_PKG_VERSION")).to_owned()),
+            };
+            let url = url.to_owned();
+            return Ok(ApiSource::Git { url, tag });
         }
         return local(Path::new(text)).ok_or_else(|| {
             UserError::usage(
                 format!("there is no crate \"dsperse-plugin-api\" at \"{text}\""),
-                "give the directory plugin-api of a copy of DSperse, or the URL of its repository",
+                "give the directory plugin-api of a copy of DSperse, the URL of its repository, or \"registry\"",
             )
         });
     }
@@ -70,7 +78,7 @@ fn api_source(given: Option<&str>) -> Result<ApiSource> {
         .ok_or_else(|| {
             UserError::usage(
                 "the crate \"dsperse-plugin-api\" was not found near this program",
-                "say where it is with --api DIR or --api URL",
+                "say where it is with --api DIR, --api URL or --api registry",
             )
         })
 }
