@@ -4,7 +4,9 @@ use crate::args::common::{Engine as Flag, ExecutorKind};
 use crate::args::units;
 use crate::error::{Result, UserError};
 use dsperse_engines::process::Process;
+use dsperse_engines::ray::Ray;
 use dsperse_engines::settings::Units;
+use dsperse_engines::slurm::Slurm;
 use dsperse_engines::store::Store;
 use dsperse_engines::{Engine, Kind, RemoteExecutor, Settings};
 use dsperse_plugin_host::PluginHost;
@@ -23,6 +25,8 @@ pub fn settings(flag: &Flag, config: &Config, parallel: Option<usize>) -> Result
         settings.kind = match kind {
             ExecutorKind::Local => Kind::Local,
             ExecutorKind::Process => Kind::Process,
+            ExecutorKind::Slurm => Kind::Slurm,
+            ExecutorKind::Ray => Kind::Ray,
         };
     }
     settings.in_flight = parallel.unwrap_or(settings.in_flight);
@@ -68,6 +72,28 @@ pub fn remote<'h>(
             settings.command.clone(),
             settings.nodes.clone(),
         )),
+        Kind::Slurm => Box::new(
+            Slurm::new(
+                settings.command.clone(),
+                settings.options.clone(),
+                store.clone(),
+            )
+            .map_err(|e| unreachable("Slurm", &e))?,
+        ),
+        Kind::Ray => Box::new(
+            Ray::new(
+                settings.command.clone(),
+                &settings.python,
+                &settings.address,
+            )
+            .map_err(|e| unreachable("Ray", &e))?,
+        ),
     };
     Ok(Some(RemoteExecutor::new(host, engine, store, settings)))
+}
+
+fn unreachable(engine: &str, e: &str) -> UserError {
+    dsperse_stages::Error::failed(format!("{engine} can't be used: {e}"))
+        .with_hint("see docs/engines.md, or leave --executor out")
+        .into()
 }

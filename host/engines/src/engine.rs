@@ -69,6 +69,8 @@ pub enum State {
     Running(String),
     /// It is over.
     Ended(Ended),
+    /// The engine does not take it; why.
+    Refused(String),
     /// The engine can't be asked right now.
     Unknown,
 }

@@ -12,7 +12,8 @@
 //! - [`admit`]: what the coordinator believes of a result;
 //! - [`policy`]: what follows from a job's end: again, elsewhere, with more memory, or never;
 //! - [`remote`]: the coordinator's side, an [`dsperse_jobs::job::Executor`];
-//! - [`engine`]: what every engine can do; [`process`]: the simplest;
+//! - [`engine`]: what every engine can do; [`process`], [`slurm`], [`ray`]:
+//!   those that there are;
 //! - [`settings`]: `[executor]` of `dsperse.toml`.
 
 pub mod admit;
@@ -21,8 +22,10 @@ pub mod engine;
 pub mod node;
 pub mod policy;
 pub mod process;
+pub mod ray;
 pub mod remote;
 pub mod settings;
+pub mod slurm;
 pub mod store;
 
 pub use engine::Engine;

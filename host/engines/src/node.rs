@@ -237,6 +237,7 @@ impl Node<'_> {
             memory: bounds.memory,
             artefacts: dsperse_plugin_host::DEFAULT_ARTEFACTS,
             estimate: None,
+            serves: false,
             cancel: self.cancel.clone(),
             events: Some(events(&attempt.join("events.jsonl"))),
         };

@@ -64,10 +64,14 @@ impl History {
     /// A try ended without a result. `error` is what the node wrote down.
     pub fn ended(&mut self, ended: &Ended, error: Option<BackendError>) -> Next {
         let exit = ended.code.and_then(JobExit::from_code);
-        let why = error.as_ref().map_or(&ended.reason, |e| &e.message);
+        let why = match (&error, ended.code) {
+            (Some(e), _) => e.message.clone(),
+            (None, Some(code)) => format!("exit code {code} {}", ended.reason),
+            (None, None) => ended.reason.clone(),
+        };
         self.reasons.push(match &ended.node {
             Some(node) => format!("node \"{node}\": {why}"),
-            None => why.clone(),
+            None => why,
         });
         match exit {
             Some(JobExit::Cancelled) => Next::Cancelled,
@@ -161,7 +165,7 @@ mod tests {
             panic!("it is given up")
         };
         assert!(
-            why.contains("3 tries") && why.contains("node \"b\": gone"),
+            why.contains("3 tries") && why.contains("node \"b\": exit code 15"),
             "{why}"
         );
     }

@@ -189,7 +189,7 @@ impl<'h> RemoteExecutor<'h> {
 
 impl Executor for RemoteExecutor<'_> {
     fn execute(&self, job: &Job, files: &Files, control: &Control) -> Result<Outcome> {
-        if self.goes(job) {
+        if !control.serves && self.goes(job) {
             return self.send(job, files, control);
         }
         let _place = self.gate.enter();
@@ -372,13 +372,15 @@ impl Watch<'_, '_> {
             exclude,
         };
         self.node = None;
-        self.engine.submit(&order).map_err(|e| {
-            let before = match self.history.reasons.as_slice() {
-                [] => String::new(),
-                reasons => format!(" (before that: {})", reasons.join("; ")),
-            };
-            self.failure(&format!("it is not taken: {e}{before}"))
-        })
+        self.engine.submit(&order).map_err(|e| self.refused(&e))
+    }
+
+    fn refused(&self, why: &str) -> Error {
+        let before = match self.history.reasons.as_slice() {
+            [] => String::new(),
+            reasons => format!(" (before that: {})", reasons.join("; ")),
+        };
+        self.failure(&format!("it is not taken: {why}{before}"))
     }
 
     /// Waits for the end of a try. `None` when there is a result, or the user interrupted.
@@ -435,6 +437,7 @@ impl Watch<'_, '_> {
                         return Ok(Some(ended));
                     }
                 }
+                State::Refused(why) => return Err(self.refused(&why)),
                 State::Unknown => {
                     if waiting.elapsed() > self.sender.settings.pending {
                         return Err(self.failure("the engine does not answer"));
@@ -555,4 +558,141 @@ impl Drop for Place<'_> {
 
 pub(crate) fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
     m.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::{Came, JobResult};
+    use dsperse_jobs::schedule::{Bounds as Pool, Task, run_all};
+    use dsperse_jobs::session::Loaded;
+    use dsperse_plugin_api::job::Options;
+    use dsperse_plugin_api::{Artefact, Descriptor, SliceInfo};
+    use dsperse_plugin_host::{CancelToken, HostOptions};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Has done a job as soon as it gets it.
+    #[derive(Default)]
+    struct AtOnce(AtomicUsize);
+
+    impl Engine for AtOnce {
+        fn name(&self) -> &'static str {
+            "at once"
+        }
+        fn submit(&self, order: &Order) -> std::result::Result<String, String> {
+            let turn = self.0.fetch_add(1, Ordering::Relaxed);
+            order.record(self.name(), &turn.to_string())?;
+            let document = order.dir.document().unwrap();
+            let out = order.dir.attempts().join("a1/out");
+            fs::create_dir_all(&out).unwrap();
+            fs::write(out.join("proof"), document.key.as_bytes()).unwrap();
+            let mut artefact = Artefact::new("proof", Role::Verifying, "proof");
+            artefact.sha256 = dsperse_documents::digest::sha256_hex(document.key.as_bytes());
+            let result = JobResult {
+                schema: Default::default(),
+                key: document.key,
+                dsperse: VERSION.into(),
+                backend_version: document.job.backend_version,
+                plugin_sha256: document.job.plugin_sha256,
+                attempt: "a1".into(),
+                host: "h".into(),
+                usage: Usage::default(),
+                outcome: Came::Done(Done {
+                    artefacts: vec![artefact],
+                    ..Done::default()
+                }),
+            };
+            order.dir.publish(&result).unwrap();
+            Ok(turn.to_string())
+        }
+        fn state(&self, _: &str) -> State {
+            State::Running("n".into())
+        }
+        fn cancel(&self, _: &str) {}
+    }
+
+    /// Sends jobs that are done at once; seconds that it took.
+    fn admit_all(jobs: usize) -> f64 {
+        let place = tempfile::tempdir().unwrap();
+        let store = Store::create(&place.path().join("store")).unwrap();
+        let host = PluginHost::discover(HostOptions::with_paths::<PathBuf>(&[]));
+        let units = crate::settings::Units {
+            size: |_| Err(String::new()),
+            duration: |_| Err(String::new()),
+        };
+        let settings = Settings::read(&toml::Table::new(), place.path(), &units).unwrap();
+        let parallel = settings.in_flight;
+        let root = store.root().to_path_buf();
+        let remote = RemoteExecutor::new(&host, Box::new(AtOnce::default()), store, settings);
+        let descriptor = Descriptor::new("a", "1.0.0", "a backend");
+        let options = Options::new();
+        let backend = Loaded {
+            key: "a",
+            descriptor: &descriptor,
+            digest: "d",
+            options: &options,
+        };
+        let payload = place.path().join("payload");
+        fs::write(&payload, b"x").unwrap();
+        let sha256 = dsperse_documents::digest::sha256_hex(b"x");
+        let mut files = Files::default();
+        files.insert(Files::PAYLOAD, &sha256, &payload);
+        let began = Instant::now();
+        let pool = Pool {
+            parallel,
+            memory: u64::MAX,
+        };
+        let cancel = CancelToken::new();
+        let done = run_all(&vec![Task::default(); jobs], pool, &cancel, |index| {
+            let slice = SliceInfo {
+                index,
+                model: None,
+                sha256: sha256.clone(),
+                model_sha256: "m".into(),
+                inputs: Vec::new(),
+                outputs: Vec::new(),
+            };
+            let job = Job::new(Operation::Prove, &backend, slice);
+            let dir = tempfile::tempdir_in(place.path()).unwrap();
+            let control = Control {
+                dir: dir.path().to_path_buf(),
+                threads: 1,
+                timeout: None,
+                memory: None,
+                estimate: None,
+                serves: false,
+                artefacts: u64::MAX,
+                cancel: CancelToken::new(),
+                events: None,
+            };
+            let outcome = remote.send(&job, &files, &control).unwrap();
+            assert_eq!(
+                fs::read_to_string(dir.path().join("proof")).unwrap(),
+                job.key()
+            );
+            matches!(outcome.result, Ok(Output::Done(_)))
+        });
+        assert!(done.into_iter().all(|d| d == Some(true)));
+        let seconds = began.elapsed().as_secs_f64();
+        drop(remote);
+        let left: Vec<_> = ["jobs", "sha256"]
+            .into_iter()
+            .flat_map(|d| fs::read_dir(root.join(d)).unwrap().flatten())
+            .collect();
+        assert!(left.is_empty(), "{left:?}");
+        seconds
+    }
+
+    #[test]
+    fn jobs_come_back_and_the_store_is_empty() {
+        admit_all(8);
+    }
+
+    #[test]
+    #[ignore = "prints how many jobs a coordinator admits in a second"]
+    fn admission() {
+        const JOBS: usize = 2000;
+        let seconds = admit_all(JOBS);
+        println!("{:.0} jobs a second", JOBS as f64 / seconds);
+    }
 }

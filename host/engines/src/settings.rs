@@ -2,7 +2,7 @@
 //!
 //! ```toml
 //! [executor]
-//! kind = "process"              # local or process; --executor goes before it
+//! kind = "slurm"                # local, process, slurm, ray; --executor goes before it
 //! store = "/shared/dsperse"     # a directory that this machine and all nodes see
 //! program = "/opt/dsperse/bin/dsperse"   # the program there; this one under the same path
 //! plugins = ["/opt/dsperse/plugins"]     # its plugins there, when not in the usual places
@@ -12,6 +12,9 @@
 //! memory = "2G"                 # for a job of which nothing is known
 //! most_memory = "64G"           # for any job
 //! pending = "1h"                # longest wait for a node
+//! options = ["--partition=short"]        # for sbatch
+//! address = "auto"              # of the Ray cluster
+//! python = "python3"            # that has dsperse[ray]
 //! nodes = ["a", "b"]            # names of the process engine's nodes
 //! ```
 
@@ -28,6 +31,10 @@ pub enum Kind {
     Local,
     /// Processes of this machine, over a store: to try the seam without an engine.
     Process,
+    /// Slurm.
+    Slurm,
+    /// Ray.
+    Ray,
 }
 
 impl Kind {
@@ -37,6 +44,8 @@ impl Kind {
         Some(match name {
             "local" => Self::Local,
             "process" => Self::Process,
+            "slurm" => Self::Slurm,
+            "ray" => Self::Ray,
             _ => return None,
         })
     }
@@ -61,6 +70,12 @@ pub struct Settings {
     pub most_memory: u64,
     /// Longest wait for a node.
     pub pending: Duration,
+    /// Options of sbatch.
+    pub options: Vec<String>,
+    /// Address of the Ray cluster.
+    pub address: String,
+    /// The Python that has Ray.
+    pub python: String,
     /// Names of the process engine's nodes.
     pub nodes: Vec<String>,
 }
@@ -92,6 +107,9 @@ impl Settings {
             memory: 2 << 30,
             most_memory: 64 << 30,
             pending: Duration::from_secs(3600),
+            options: Vec::new(),
+            address: "auto".to_owned(),
+            python: "python3".to_owned(),
             nodes: vec!["here".to_owned()],
         };
         for (key, value) in table {
@@ -120,8 +138,8 @@ impl Settings {
             let size = || (units.size)(text()?).map_err(|e| wrong(&e));
             match key.as_str() {
                 "kind" => {
-                    s.kind =
-                        Kind::named(text()?).ok_or_else(|| wrong("\"local\" or \"process\""))?;
+                    s.kind = Kind::named(text()?)
+                        .ok_or_else(|| wrong("\"local\", \"process\", \"slurm\" or \"ray\""))?;
                 }
                 "store" => s.store = Some(path()?),
                 "program" => s.command.program = text()?.to_owned(),
@@ -132,6 +150,9 @@ impl Settings {
                 "memory" => s.memory = size()?,
                 "most_memory" => s.most_memory = size()?,
                 "pending" => s.pending = (units.duration)(text()?).map_err(|e| wrong(&e))?,
+                "options" => s.options = texts()?,
+                "address" => s.address = text()?.to_owned(),
+                "python" => s.python = text()?.to_owned(),
                 "nodes" => {
                     s.nodes = texts()?;
                     if s.nodes.is_empty() {

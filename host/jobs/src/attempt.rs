@@ -86,6 +86,7 @@ impl Session<'_> {
             });
         }
         let mut control = self.control(dir.path(), job, how.jobs);
+        control.serves = how.stage.is_none();
         control.estimate = (how.memory > 0).then_some(how.memory);
         let started_at = now();
         let outcome = self.executor().execute(job, files, &control)?;

@@ -241,6 +241,8 @@ pub struct Control {
     pub estimate: Option<u64>,
     /// Bytes of all files together that it may hand back.
     pub artefacts: u64,
+    /// Whether it only serves another job, and is not worth a way to another machine.
+    pub serves: bool,
     /// Asks the job to stop.
     pub cancel: CancelToken,
     /// Receives events.

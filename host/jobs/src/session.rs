@@ -378,6 +378,7 @@ impl<'a> Session<'a> {
             memory: Some(self.limits.memory.unwrap_or_else(schedule::most_memory)),
             estimate: None,
             artefacts: self.limits.artefacts.unwrap_or(DEFAULT_ARTEFACTS),
+            serves: false,
             cancel: self.cancel.clone(),
             events: Some(forward),
         }

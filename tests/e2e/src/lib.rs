@@ -4,6 +4,9 @@
 //! model, an empty home, and exactly the plugins that the test names. Nothing of the
 //! machine's own configuration, plugins or tools takes part.
 
+#[cfg(unix)]
+pub mod nodes;
+
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::fs;

@@ -53,6 +53,10 @@ pub enum ExecutorKind {
     Local,
     /// Processes of this machine, over a store: to try one without a cluster
     Process,
+    /// The nodes of a Slurm cluster
+    Slurm,
+    /// The nodes of a Ray cluster
+    Ray,
 }
 
 /// How far the outputs may be from those of the float model.

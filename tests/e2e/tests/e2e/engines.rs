@@ -2,53 +2,12 @@
 //! in `DSPERSE_NODE`; a script in its place can be as bad as a node can. For Slurm and Ray see
 //! `scripts/test-engines.sh`.
 
-use dsperse_e2e::{Place, Ran, binary, ran};
+use dsperse_e2e::nodes::{configure, left, place, processes, prove, ready, until};
+use dsperse_e2e::{Place, ran};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
-
-/// A model in three slices, all proven by sumcheck; and nodes that do what the script says.
-/// In the script, `"$@"` is the command of the node, and `$job` its directory.
-fn place(nodes: &[&str], script: &str) -> Place {
-    let place = Place::of_model("digits-mlp");
-    place
-        .call("slice -m model --strategy layer --output-type dirs")
-        .exits(0);
-    configure(&place, nodes, script, "");
-    place
-}
-
-fn configure(place: &Place, nodes: &[&str], script: &str, more: &str) {
-    // One after the other where a test counts.
-    let in_flight = if script.contains(">>") { 1 } else { 3 };
-    let text = format!("#!/bin/sh\nfor job; do :; done\n{script}\n");
-    let path = place.path("node.sh");
-    fs::write(&path, text).expect("a file");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a program");
-    let program = binary();
-    let plugins = ["onnx", "sumcheck"].map(dsperse_test_support::cdylib);
-    let config = format!(
-        "[executor]\nkind = \"process\"\nstore = \"store\"\nnodes = {nodes:?}\nin_flight = {in_flight}\n\
-         program = {path:?}\nplugins = {plugins:?}\n{more}"
-    );
-    fs::write(
-        place.path("dsperse.toml"),
-        config.replace("REAL", &program.display().to_string()),
-    )
-    .expect("a file");
-    let script = fs::read_to_string(&path).expect("the script");
-    let real = format!("\"{}\" \"$@\"", program.display());
-    let mut honest = format!("\"{}\" --quiet", program.display());
-    for plugin in &plugins {
-        honest += &format!(" --plugins \"{}\"", plugin.display());
-    }
-    let script = script.replace("RUN", &real).replace("HONEST", &honest);
-    fs::write(&path, script).expect("a file");
-}
 
 fn verdicts(d: &Value) -> Vec<String> {
     let slices = d["slices"].as_array().expect("slices");
@@ -68,11 +27,6 @@ fn all(place: &Place) -> Value {
         "--json",
     ]);
     verdict.exits(0).json()
-}
-
-/// Nothing of the command stays in the store.
-fn left(place: &Place) -> Vec<String> {
-    place.files("store")
 }
 
 #[test]
@@ -106,22 +60,6 @@ fn a_full_run_is_judged_here() {
     assert!(told.contains("nothing of it is sent to others"), "{told}");
 }
 
-/// A run that is ready to be proven.
-fn ready() -> Place {
-    let place = place(&["a"], "exec RUN");
-    place
-        .call("compile -s model -b sumcheck --strict --executor local")
-        .exits(0);
-    place.call("run -s model --executor local").exits(0);
-    place
-}
-
-/// Proves all slices on such nodes.
-fn prove(place: &Place, nodes: &[&str], script: &str, more: &str) -> Ran {
-    configure(place, nodes, script, more);
-    place.run(["prove", &place.newest_run(), "--force"])
-}
-
 /// The first of two nodes is bad: the other does its jobs, and the verdict is that of an
 /// undisturbed run.
 fn mended(place: &Place, script: &str) {
@@ -147,7 +85,7 @@ fn named(place: &Place, script: &str, more: &str, words: &[&str]) {
     assert_eq!(left(place), Vec::<String>::new());
 }
 
-const ON_A: &str = "[ $DSPERSE_NODE = a ] || exec RUN\n";
+const ON_A: &str = "[ $node = a ] || exec RUN\n";
 
 #[test]
 fn a_node_that_dies_is_left_for_another() {
@@ -246,7 +184,7 @@ fn a_node_with_another_plugin_gets_no_more_jobs() {
     prove(
         place,
         &["a", "b"],
-        &format!("echo $DSPERSE_NODE >> nodes\n{ON_A}{other}"),
+        &format!("echo $node >> nodes\n{ON_A}{other}"),
         "",
     )
     .exits(0);
@@ -288,24 +226,6 @@ fn a_store_that_goes_away_is_named() {
 fn a_damaged_input_is_put_there_again() {
     let script = "[ -e damaged ] || for f in store/sha256/*/*; do touch damaged; chmod +w $f; printf x | dd of=$f conv=notrunc status=none; done; exec RUN";
     mended(&ready(), script);
-}
-
-/// Processes that have this place's path among their arguments.
-fn processes(place: &Path) -> Vec<String> {
-    let all = fs::read_dir("/proc").expect("a /proc").flatten();
-    let own = std::process::id().to_string();
-    all.filter(|p| p.file_name() != *own)
-        .filter_map(|p| fs::read_to_string(p.path().join("cmdline")).ok())
-        .filter(|c| c.contains(&*place.to_string_lossy()))
-        .collect()
-}
-
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !done() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 #[test]
