@@ -28,27 +28,19 @@ done
 
 say() { printf '== %s\n' "$*" >&2; }
 
-say "program and plugins"
-cd "$root"
-# Test fixtures have no place in a wheel.
-cargo build --release -p dsperse -p dsperse-backend-ezkl -p dsperse-backend-jstprove \
-    -p dsperse-backend-onnx -p dsperse-backend-sumcheck
-
 say "maturin"
 [ -x "$tools/bin/python" ] || "${PYTHON:-python3}" -m venv "$tools"
 "$tools/bin/python" -m pip install --quiet --disable-pip-version-check 'maturin>=1.9,<2' 'auditwheel>=6'
 
-plugins="$package/wheel.data/data/lib/dsperse/plugins"
-rm -rf "$package/wheel.data"
-mkdir -p "$plugins"
-for name in ezkl jstprove onnx sumcheck; do
-    cp "${CARGO_TARGET_DIR:-$root/target}/release/libdsperse_backend_$name.so" "$plugins/"
-done
+say "program and plugins"
+"$tools/bin/python" "$package/build_backend.py"
 mkdir -p "$wheels"
 rm -f "$wheels"/dsperse-*.whl
 (cd "$package" && "$tools/bin/maturin" build --release --out "$wheels")
 if [ "$sdist" = 1 ]; then
-    (cd "$package" && "$tools/bin/maturin" sdist --out "$wheels")
+    say "source distribution"
+    (cd "$package" && PATH="$tools/bin:$PATH" "$tools/bin/python" -c \
+        'import sys, build_backend; print(build_backend.build_sdist(sys.argv[1]))' "$wheels")
 fi
 rm -rf "$package/wheel.data"
 wheel=$(ls "$wheels"/dsperse-*.whl)

@@ -113,6 +113,23 @@ def test_a_tampered_proof_is_not_accepted(done: dsperse.FullRun, tmp_path: Path)
     assert [s.verdict for s in verdict.slices].count("failed") >= 1
 
 
+def test_one_file_for_verifiers_and_a_page(done: dsperse.FullRun, tmp_path: Path) -> None:
+    packed = dsperse.export(done.run, tmp_path / "digits.dsproof")
+    verdict = dsperse.verify(packed, require="proven")
+    assert verdict.accepted
+    assert all(s.usage.started_at for s in done.proven.slices)
+    page = dsperse.report(done.run, output=tmp_path / "page.html")
+    assert page.read_text().startswith("<!")
+
+
+def test_conversion_there_and_back(mlp: Path) -> None:
+    sliced = dsperse.slice(mlp, output_type="dirs")
+    bundle = dsperse.convert(sliced.path, "dsperse", output=mlp / "one.dsperse", cleanup=False)
+    assert bundle.is_file() and sliced.path.is_dir()
+    folder = dsperse.convert(bundle, "dirs", output=mlp / "again", expand_slices=True)
+    assert (folder / "slice_0" / "metadata.json").is_file() and not bundle.exists()
+
+
 def test_documents_keep_unknown_fields() -> None:
     event = dsperse.Event.from_json({"event": "later", "slice": 3, "colour": "blue"})
     assert event.kind == "later" and event.slice == 3 and event.data["colour"] == "blue"

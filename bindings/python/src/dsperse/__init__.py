@@ -11,7 +11,7 @@ implementation only.
 True
 """
 
-from ._api import analyze, compile, full_run, prove, run, slice, verify, version
+from ._api import analyze, compile, convert, export, full_run, prove, report, run, slice, verify, version
 from ._arrays import read_output, write_input
 from ._documents import (
     Analysis,
@@ -71,10 +71,13 @@ __all__ = [
     "Verification",
     "analyze",
     "compile",
+    "convert",
+    "export",
     "find_program",
     "full_run",
     "prove",
     "read_output",
+    "report",
     "run",
     "slice",
     "verify",

@@ -211,6 +211,67 @@ def analyze(
     return Analysis.from_json(_call(arguments, options, progress))
 
 
+def convert(
+    path: PathLike,
+    to: str,
+    *,
+    output: Optional[PathLike] = None,
+    expand_slices: bool = False,
+    cleanup: Optional[bool] = None,
+    progress: Optional[Progress] = None,
+    **options: Any,
+) -> Path:
+    """Converts slices to ``"dsperse"`` (one file), ``"dslice"`` (a file a slice) or ``"dirs"``.
+
+    ``cleanup`` says whether the source is removed afterwards; by default a ``.dsperse`` file is.
+    Returns where the result lies.
+    """
+    arguments = ["convert", "--input", _path(path), "--to", to]
+    _flag(arguments, "--output", output)
+    _switch(arguments, "--expand-slices", expand_slices)
+    if cleanup is not None:
+        arguments.append("--cleanup" if cleanup else "--no-cleanup")
+    return Path(_call(arguments, options, progress)["path"])
+
+
+def export(
+    run: Union[RunResult, PathLike],
+    output: PathLike,
+    *,
+    slices: Optional[PathLike] = None,
+    progress: Optional[Progress] = None,
+    **options: Any,
+) -> Path:
+    """Packs what a verifier needs of a run into one file, by custom ``NAME.dsproof``.
+
+    ``verify`` and the page for browsers take it. Returns its path.
+    """
+    arguments = ["export", _run(run)]
+    if slices is not None:
+        arguments.append(_path(slices))
+    _flag(arguments, "--output", output)
+    return Path(_call(arguments, options, progress)["path"])
+
+
+def report(
+    path: Union[RunResult, PathLike],
+    other: Union[RunResult, PathLike, None] = None,
+    *,
+    output: Optional[PathLike] = None,
+    progress: Optional[Progress] = None,
+    **options: Any,
+) -> Path:
+    """Writes one self-contained HTML page of a run or a model, or of two compared.
+
+    Returns its path.
+    """
+    arguments = ["report", _run(path)]
+    if other is not None:
+        arguments.append(_run(other))
+    _flag(arguments, "--output-file", output)
+    return Path(_call(arguments, options, progress)["path"])
+
+
 def _call(
     arguments: list[str], options: dict[str, Any], progress: Optional[Progress], accept: Sequence[int] = (0,)
 ) -> dict[str, Any]:

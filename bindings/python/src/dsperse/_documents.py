@@ -37,11 +37,19 @@ class Usage:
     cpu_seconds: float
     #: Peak memory in bytes.
     peak_bytes: int
+    #: When it began, in seconds since 1970-01-01 00:00 UTC; ``None`` for sums.
+    started_at: Optional[float] = None
 
     @classmethod
     def from_json(cls, d: Json) -> Usage:
         """From an object that has these fields among others."""
-        return cls(float(d.get("seconds", 0)), float(d.get("cpu_seconds", 0)), int(d.get("peak_bytes", 0)))
+        started = d.get("started_at")
+        return cls(
+            float(d.get("seconds", 0)),
+            float(d.get("cpu_seconds", 0)),
+            int(d.get("peak_bytes", 0)),
+            None if started is None else float(started),
+        )
 
 
 @dataclass(frozen=True)
