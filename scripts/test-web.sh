@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Tests the verifier for browsers: the npm package in Node, its types, and the page in headless
-# Chromium, each against the program. Build them first: scripts/build-web.sh, cargo build.
+# Chromium, each against the program, over honest, mutated and malicious files; the Python package
+# must agree on the same files. Build them first: scripts/build-web.sh, cargo build.
 #
 #   scripts/test-web.sh [--no-page]
 #
 # Sample runs are made once, below target/web-samples. puppeteer-core and TypeScript come from npm
-# into target/web-tests; Chromium is the one that CHROMIUM names, or /usr/bin/chromium.
+# into target/web-tests, NumPy from PyPI; Chromium is the one that CHROMIUM names, or /usr/bin/chromium.
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -30,7 +31,14 @@ for model in ${DSPERSE_WEB_MODELS:-digits-mlp lenet resnet-tiny transformer-bloc
     rm -rf "$work"
 done
 
+export DSPERSE_WEB_CORPUS="$target/web-tests/corpus"
+node "$tests/corpus.mjs" "$DSPERSE_WEB_CORPUS"
 node --test "$tests/verify.test.mjs"
+
+python="$target/web-tests/python"
+[ -x "$python/bin/python" ] || "${PYTHON:-python3}" -m venv "$python"
+"$python/bin/python" -m pip install --quiet --disable-pip-version-check 'numpy>=1.24'
+PYTHONPATH="$root/bindings/python/src" "$python/bin/python" "$tests/agrees.py"
 
 mkdir -p "$target/web-tests"
 npm install --silent --no-audit --no-fund --prefix "$target/web-tests" puppeteer-core@^24 typescript@^5

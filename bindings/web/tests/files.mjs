@@ -16,6 +16,9 @@ export const files = () =>
     .sort()
     .map((name) => ({ name, path: join(samples, name), bytes: readFileSync(join(samples, name)) }));
 
+/** The smallest of them, for tampering. */
+export const smallest = () => files().reduce((a, b) => (a.bytes.length <= b.bytes.length ? a : b));
+
 /** What the program says of a file. */
 export function program(path, ...more) {
   const call = process.env.DSPERSE_PROGRAM ?? join(root, "target", "debug", "dsperse");

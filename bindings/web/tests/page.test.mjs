@@ -1,13 +1,14 @@
 // The page in headless Chromium, opened as a file: node --test bindings/web/tests/page.test.mjs
 // puppeteer-core is found by NODE_PATH or below target/; see scripts/test-web.sh.
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import test, { after, before } from "node:test";
-import { dist, entries, files, program, zipped } from "./files.mjs";
+import { corpus } from "./corpus.mjs";
+import { dist, entries, files, program, smallest, zipped } from "./files.mjs";
 
 const tools = createRequire(process.env.DSPERSE_WEB_TOOLS ?? import.meta.url);
 const puppeteer = tools("puppeteer-core");
@@ -26,25 +27,37 @@ after(async () => {
   rmSync(dir, { recursive: true });
 });
 
-/** The page with one file given to it; fails on any request and any console message. */
-async function verified(path, { before: prepare, shot } = {}) {
+/** The page, opened; `noise` gets every request and every console message. */
+async function opened(noise) {
   const page = await browser.newPage();
-  const noise = [];
   await page.setOfflineMode(true);
   page.on("request", (r) => /^(file:.*verify\.html|blob:|data:)/.test(r.url()) || noise.push(`request for ${r.url()}`));
   page.on("pageerror", (e) => noise.push(`error: ${e.message}`));
   page.on("console", (m) => noise.push(`console: ${m.text()}`));
   await page.goto(pathToFileURL(join(dist, "verify.html")).href);
-  await prepare?.(page);
+  return page;
+}
+
+/** What the page says of a file. */
+async function dropped(page, path) {
+  await page.evaluate(() => delete document.body.dataset.outcome);
   const input = await page.$("#file");
   await input.uploadFile(path);
   await page.waitForSelector("body[data-outcome]", { timeout: 60_000 });
-  const said = await page.evaluate(() => ({
+  return page.evaluate(() => ({
     outcome: document.body.dataset.outcome,
     milliseconds: Number(document.body.dataset.milliseconds),
     text: document.querySelector("main").innerText,
     verdicts: [...document.querySelectorAll("#slices tr")].map((r) => r.cells[1].textContent),
   }));
+}
+
+/** What a page of its own says of one file; fails on any request and any console message. */
+async function verified(path, { before: prepare, shot } = {}) {
+  const noise = [];
+  const page = await opened(noise);
+  await prepare?.(page);
+  const said = await dropped(page, path);
   if (shots && shot) {
     mkdirSync(shots, { recursive: true });
     await page.screenshot({ path: join(shots, `${shot}.png`), fullPage: true });
@@ -67,7 +80,7 @@ for (const { name, path } of files()) {
   });
 }
 
-const small = files().reduce((a, b) => (a.bytes.length <= b.bytes.length ? a : b));
+const small = smallest();
 const written = (name, change) => {
   const list = entries(small.bytes);
   const path = join(dir, name);
@@ -80,6 +93,27 @@ const results = (list, change) => {
   change(value);
   entry.content = Buffer.from(JSON.stringify(value));
 };
+
+test("the page agrees on what a cheat does, and on 100 mutated files", async () => {
+  const noise = [];
+  const page = await opened(noise);
+  for (const { name, path, accepted, verdicts } of corpus()) {
+    const said = await dropped(page, path);
+    assert.equal(said.outcome, accepted ? "accepted" : "rejected", `${name}: ${said.text}`);
+    assert.deepEqual(said.verdicts.map((v) => v.replace(" here", "")), verdicts ?? [], name);
+  }
+  await page.close();
+  assert.deepEqual(noise, []);
+});
+
+test("a file that needs more memory than there is, is rejected", async () => {
+  const path = join(dir, "endless.dsproof");
+  writeFileSync(path, "");
+  truncateSync(path, 1_500_000_000);
+  const said = await verified(path);
+  assert.equal(said.outcome, "rejected");
+  assert.match(said.text, /broke off|can't be read/);
+});
 
 test("a flipped proof is rejected, and said", async () => {
   const path = written("flipped.dsproof", (list) => {
