@@ -3,14 +3,12 @@
 #
 #   scripts/build-web.sh
 #
-# 1. compiles bindings/web to WebAssembly, 2. makes its JavaScript with wasm-bindgen and
-# shortens the module with wasm-opt, 3. puts
+# 1. compiles bindings/web to WebAssembly, 2. makes its JavaScript with wasm-bindgen, 3. puts
 # package and page together (bindings/web/build.mjs), 4. prints the sizes.
 #
 # Needs Node 20 or newer, and either rustup (which adds the target) or Debian's rustc-web,
 # cargo-web, rust-web-src and lld, which have no built standard library for the target.
-# wasm-bindgen-cli of the right version is installed below target/ when it is not there, and
-# Binaryen from npm.
+# wasm-bindgen-cli of the right version is installed below target/ when it is not there.
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -47,12 +45,4 @@ rm -rf "$target/bindgen"
 "$tools/bin/wasm-bindgen" --target no-modules --no-typescript --remove-name-section --remove-producers-section \
     --out-dir "$target/bindgen" --out-name dsperse_verify \
     "$target/wasm32-unknown-unknown/release/dsperse_web.wasm"
-
-# Binaryen shortens what LLVM made by a tenth.
-say "wasm-opt"
-npm install --silent --no-audit --no-fund --prefix "$tools/npm" binaryen@^132
-"$tools/npm/node_modules/.bin/wasm-opt" -Oz --strip-debug --strip-producers \
-    -o "$target/bindgen/dsperse_verify_bg.wasm" "$target/bindgen/dsperse_verify_bg.wasm"
-
-say "package and page"
 node bindings/web/build.mjs "$target/bindgen"

@@ -122,6 +122,20 @@ def test_one_file_for_verifiers_and_a_page(done: dsperse.FullRun, tmp_path: Path
     assert page.read_text().startswith("<!")
 
 
+def test_a_batch_is_a_run_for_each_input(mlp: Path, digits: Floats) -> None:
+    sliced = dsperse.slice(mlp)
+    dsperse.compile(sliced.path, input=digits)
+    batch = dsperse.run_batch(sliced.path, [digits, digits[:, ::-1]])
+    assert batch.complete and len(batch.runs) == len(batch.sources) == 2
+    first, second = (next(iter(run.outputs.values())) for run in batch.runs)
+    assert first.shape == second.shape and not np.array_equal(first, second)
+    for run in batch.runs:
+        dsperse.prove(run)
+        assert dsperse.verify(run, require="proven").accepted
+    with pytest.raises(dsperse.UsageError, match="at least two"):
+        dsperse.run_batch(sliced.path, [digits])
+
+
 def test_conversion_there_and_back(mlp: Path) -> None:
     sliced = dsperse.slice(mlp, output_type="dirs")
     bundle = dsperse.convert(sliced.path, "dsperse", output=mlp / "one.dsperse", cleanup=False)

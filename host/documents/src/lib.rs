@@ -11,6 +11,7 @@
 //!   compiled from it;
 //! - [`tensors`]: `tensors/index.json`, the values of one run;
 //! - [`run`]: `run/metadata.json` and `run_results.json`;
+//! - [`batch`]: `batch.json`, runs on several inputs;
 //! - [`comparison`]: `fidelity.json`, the values of a run beside the float model's;
 //! - [`verdict`]: the verifier's report and the receipt;
 //! - [`packed`]: the mark of a packed proof;
@@ -21,6 +22,7 @@
 //! Types that plugins see too ([`TensorInfo`], [`Encoding`], [`Artefact`], [`Role`],
 //! [`ErrorKind`], [`ProofProperties`]) come from `dsperse-plugin-api`.
 
+pub mod batch;
 pub mod comparison;
 pub mod digest;
 pub mod document;
@@ -36,6 +38,7 @@ pub mod verdict;
 #[cfg(test)]
 mod tests;
 
+pub use batch::Batch;
 pub use comparison::{ComparedElement, ComparedTensor, RunComparison};
 pub use document::{Document, DocumentError, Extra, Schema};
 pub use dsperse_plugin_api::{

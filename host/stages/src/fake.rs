@@ -23,7 +23,7 @@ use dsperse_plugin_api::{
     Stage, Support, TensorFile, TensorInfo, Verdict,
 };
 use dsperse_plugin_host::CancelToken;
-use dsperse_store::{Access, NewSlices, RunDir, Shape, SliceStore};
+use dsperse_store::{Access, NewSlices, RunDir, Shape, SliceStore, read_inputs};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -295,13 +295,15 @@ impl World {
         let store = SliceStore::open(&self.path("slices"), Access::Read).unwrap();
         let options = RunOptions {
             views: false,
-            input: self.path("input.json"),
+            name: None,
             runs: self.path("run"),
             backend: None,
             layers: layers.map(str::to_owned),
             output_file: None,
         };
-        run(&self.session(fake), &store, &options)
+        let inputs = &store.require_model().unwrap().inputs;
+        let inputs = read_inputs(&self.path("input.json"), inputs).unwrap();
+        run(&self.session(fake), &store, &options, &inputs)
     }
 
     pub(crate) fn prove(&self, fake: &Fake<'_>, ran: &Ran) -> StageReport {

@@ -5,11 +5,13 @@
 //!
 //! - [`mod@slice`], [`mod@compile`], [`mod@run`], [`mod@prove`], [`mod@verify`]: the stages
 //!   in their order, [`mod@analyze`] beside them;
+//! - [`batch`]: several inputs for the same slices;
 //! - [`dsperse_jobs`]: jobs, who carries them out, and the [`Session`] (named here as well);
 //! - [`chain`], [`fidelity`]: the float model, and how far the run is from it.
 
 pub mod analyze;
 mod ask;
+pub mod batch;
 mod capability;
 #[cfg(test)]
 mod capability_tests;

@@ -111,7 +111,8 @@ pub fn read_outputs(path: &Path, wanted: &[TensorInfo]) -> Result<Vec<Tensor>> {
 }
 
 /// The shapes that a file gives for inputs of these names, before the model's own are known:
-/// what a model leaves open can be taken from them. Values are not looked at.
+/// what a model leaves open can be taken from them. Values are not looked at. Of a directory and
+/// of JSON lines the first input counts.
 ///
 /// # Errors
 /// As [`read_inputs`], shapes and values aside.
@@ -124,51 +125,68 @@ pub fn input_shapes(path: &Path, names: &[String]) -> Result<BTreeMap<String, Ve
             encoding: Encoding::F64,
         })
         .collect();
+    let first = if path.is_dir() {
+        files_in(path)?.into_iter().next()
+    } else {
+        None
+    };
+    let path = first.as_deref().unwrap_or(path);
     let mut reader = Reader::new(path, &wanted, Direction::Input);
     reader.large = true;
     reader.measured = Some(RefCell::default());
-    reader.file()?;
+    if is_json_lines(path) {
+        let bytes = read_bytes(path)?;
+        let mut lines = bytes.split(|b| *b == b'\n');
+        let first = lines.find(|line| !line.trim_ascii().is_empty());
+        reader.json(first.unwrap_or_default())?;
+    } else {
+        reader.file()?;
+    }
     Ok(reader.measured.take().unwrap_or_default().into_inner())
 }
 
+/// One of several inputs for a model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// The name of the file, and which of its inputs where there are several.
+    pub source: String,
+    /// The model's inputs.
+    pub tensors: Vec<Tensor>,
+}
+
+/// Endings of the files that a directory of samples may hold.
+const ENDINGS: [&str; 5] = ["json", "npy", "npz", "jsonl", "ndjson"];
+
 /// Reads samples of a model's inputs: one file of them, a file with a batch (the first
-/// dimension of every array is so many times the model's, or an additional one), or a
-/// directory of such files, in the order of their names.
+/// dimension of every array is so many times the model's, or an additional one), a file of
+/// JSON lines (`.jsonl`, `.ndjson`: each line what a JSON file would hold), or a directory of
+/// such files, in the order of their names.
 ///
 /// # Errors
-/// As [`read_inputs`]; and when a directory holds no such file.
-pub fn read_samples(path: &Path, wanted: &[TensorInfo]) -> Result<Vec<Vec<Tensor>>> {
+/// As [`read_inputs`]; and when a directory or a file holds none.
+pub fn read_samples(path: &Path, wanted: &[TensorInfo]) -> Result<Vec<Sample>> {
     if path.is_dir() {
-        let unreadable = |source| InputError::Read {
-            path: path.to_owned(),
-            source,
-        };
-        let mut files = Vec::new();
-        for entry in fs::read_dir(path).map_err(unreadable)? {
-            let file = entry.map_err(unreadable)?.path();
-            let extension = file.extension().map(|e| e.to_ascii_lowercase());
-            if extension.is_some_and(|e| e == "json" || e == "npy" || e == "npz") {
-                files.push(file);
-            }
-        }
-        files.sort();
-        if files.is_empty() {
-            return Err(InputError::Structure {
-                path: path.to_owned(),
-                reason: "the directory holds no input".into(),
-                expected: "files that end in .json, .npy or .npz".into(),
-            });
-        }
-        let samples: Vec<Vec<Vec<Tensor>>> = files
+        let files = files_in(path)?;
+        let samples: Vec<Vec<Sample>> = files
             .iter()
             .map(|file| read_samples(file, wanted))
             .collect::<Result<_>>()?;
         return Ok(samples.into_iter().flatten().collect());
     }
+    if is_json_lines(path) {
+        return json_lines(path, wanted);
+    }
+    let file = path.file_name().unwrap_or(path.as_os_str());
+    let file = file.to_string_lossy().into_owned();
     let mut reader = Reader::new(path, wanted, Direction::Input);
     reader.large = true;
     let error = match reader.file() {
-        Ok(one) => return Ok(vec![one]),
+        Ok(tensors) => {
+            return Ok(vec![Sample {
+                source: file,
+                tensors,
+            }]);
+        }
         Err(e) => e,
     };
     let found = reader.found.take();
@@ -187,17 +205,82 @@ pub fn read_samples(path: &Path, wanted: &[TensorInfo]) -> Result<Vec<Vec<Tensor
     let mut reader = Reader::new(path, &batched, Direction::Input);
     reader.large = true;
     let tensors = reader.file()?;
-    let sample = |at: usize| -> Result<Vec<Tensor>> {
+    let sample = |at: usize| -> Result<Sample> {
         let parts = tensors.iter().zip(wanted).map(|(t, w)| {
             let len = t.data.len() / usize::try_from(size).unwrap_or(usize::MAX).max(1);
             let part = t.data.get(at * len..(at + 1) * len).unwrap_or_default();
             reader.tensor(w, w.encoding, part.to_vec())
         });
-        parts.collect()
+        Ok(Sample {
+            source: format!("{file}, input {}", at + 1),
+            tensors: parts.collect::<Result<_>>()?,
+        })
     };
     (0..usize::try_from(size).unwrap_or(0))
         .map(sample)
         .collect()
+}
+
+/// The files with inputs in a directory, in the order of their names.
+fn files_in(dir: &Path) -> Result<Vec<PathBuf>> {
+    let unreadable = |source| InputError::Read {
+        path: dir.to_owned(),
+        source,
+    };
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir).map_err(unreadable)? {
+        let file = entry.map_err(unreadable)?.path();
+        let extension = file.extension().map(|e| e.to_ascii_lowercase());
+        if extension.is_some_and(|e| ENDINGS.iter().any(|ending| e == *ending)) {
+            files.push(file);
+        }
+    }
+    files.sort();
+    if files.is_empty() {
+        return Err(InputError::Structure {
+            path: dir.to_owned(),
+            reason: "the directory holds no input".into(),
+            expected: "files that end in .json, .jsonl, .npy or .npz".into(),
+        });
+    }
+    Ok(files)
+}
+
+fn read_bytes(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|source| InputError::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn is_json_lines(path: &Path) -> bool {
+    let extension = path.extension().map(|e| e.to_ascii_lowercase());
+    extension.is_some_and(|e| e == "jsonl" || e == "ndjson")
+}
+
+/// One sample a line; empty lines do not count.
+fn json_lines(path: &Path, wanted: &[TensorInfo]) -> Result<Vec<Sample>> {
+    let bytes = read_bytes(path)?;
+    let mut samples = Vec::new();
+    for (at, line) in bytes.split(|b| *b == b'\n').enumerate() {
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        let place = |path: &std::ffi::OsStr| format!("{}, line {}", path.to_string_lossy(), at + 1);
+        let whole = PathBuf::from(place(path.as_os_str()));
+        samples.push(Sample {
+            source: place(path.file_name().unwrap_or(path.as_os_str())),
+            tensors: Reader::new(&whole, wanted, Direction::Input).json(line)?,
+        });
+    }
+    if samples.is_empty() {
+        return Err(InputError::Structure {
+            path: path.to_owned(),
+            reason: "the file holds no input".into(),
+            expected: "a JSON document on each line".into(),
+        });
+    }
+    Ok(samples)
 }
 
 /// How many samples an array of this shape holds, when one has the other shape, and whether
@@ -239,10 +322,7 @@ impl Reader<'_> {
         if extension.as_deref().is_some_and(|e| e == "npz") {
             return reader.npz();
         }
-        let bytes = fs::read(path).map_err(|source| InputError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let bytes = read_bytes(path)?;
         if extension.as_deref().is_some_and(|e| e == "npy") {
             reader.npy(&bytes)
         } else {

@@ -1,7 +1,7 @@
 //! What users give as input: every accepted form, and the messages for the others.
 
 use crate::fixture::info;
-use crate::input::{input_shapes, parse_json, read_inputs, read_outputs, read_samples};
+use crate::input::{Sample, input_shapes, parse_json, read_inputs, read_outputs, read_samples};
 use crate::output::{Direction, write_json};
 use dsperse_plugin_api::{Encoding, TensorInfo};
 use dsperse_tensor::Tensor;
@@ -442,7 +442,7 @@ fn samples_come_one_by_one_in_batches_and_in_folders() {
     let read = |path: &Path, wanted: &[TensorInfo]| {
         read_samples(path, wanted)
             .map(|samples| {
-                let values = |s: &Vec<Tensor>| s.iter().map(Tensor::to_f64).collect();
+                let values = |s: &Sample| s.tensors.iter().map(Tensor::to_f64).collect();
                 samples.iter().map(values).collect::<Vec<Vec<_>>>()
             })
             .map_err(|e| e.to_string())
@@ -453,6 +453,20 @@ fn samples_come_one_by_one_in_batches_and_in_folders() {
     let one = dir.path().join("1.json");
     fs::write(&one, "[[1, 2]]").unwrap();
     assert_eq!(read(&one, &x), Ok(vec![vec![vec![1.0, 2.0]]]));
+    // A document on each line; one that is wrong is named by its line.
+    let lines = dir.path().join("1.jsonl");
+    fs::write(&lines, "[[1, 2]]\n\n{\"x\": [3, 4]}\n").unwrap();
+    let expected = vec![vec![vec![1.0, 2.0]], vec![vec![3.0, 4.0]]];
+    assert_eq!(read(&lines, &x), Ok(expected));
+    let shapes = input_shapes(&lines, &["x".to_owned()]).unwrap();
+    assert_eq!(shapes["x"], [1, 2]);
+    fs::write(&lines, "[[1, 2]]\n[[1]]\n").unwrap();
+    let e = read(&lines, &x).unwrap_err();
+    assert!(e.contains("1.jsonl, line 2\""), "{e}");
+    fs::write(&lines, "\n").unwrap();
+    let e = read(&lines, &x).unwrap_err();
+    assert!(e.contains("the file holds no input"), "{e}");
+    fs::remove_file(&lines).unwrap();
     // So many times the first dimension, or a dimension before it.
     let batch = dir.path().join("2.npy");
     for shape in ["(2, 2)", "(2, 1, 2)"] {

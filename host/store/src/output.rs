@@ -132,6 +132,23 @@ pub fn write_json(path: &Path, direction: Direction, tensors: &[Tensor]) -> Resu
     write_texts(path, direction, texts.iter())?.commit()
 }
 
+/// Appends tensors as one line of JSON, of the same document that [`write_json`] writes.
+///
+/// # Errors
+/// When a tensor has no JSON form.
+pub fn write_json_line(out: &mut Vec<u8>, direction: Direction, tensors: &[Tensor]) -> Result<()> {
+    let texts = tensors
+        .iter()
+        .map(TensorText::new)
+        .collect::<Result<Vec<_>>>()?;
+    let mut whole = Vec::new();
+    document(&mut whole, direction, texts.iter()).at("write", Path::new("a line"))?;
+    // Line breaks stand between elements only: those of names are escaped.
+    out.extend(whole.into_iter().filter(|byte| *byte != b'\n'));
+    out.push(b'\n');
+    Ok(())
+}
+
 /// Writes tensors as a JSON file, which the caller puts in place.
 pub(crate) fn write_texts<'a>(
     path: &Path,

@@ -11,10 +11,11 @@ implementation only.
 True
 """
 
-from ._api import analyze, compile, convert, export, full_run, prove, report, run, slice, verify, version
+from ._api import analyze, compile, convert, export, full_run, prove, report, run, run_batch, slice, verify, version
 from ._arrays import read_output, write_input
 from ._documents import (
     Analysis,
+    Batch,
     Counts,
     Document,
     Fallback,
@@ -47,6 +48,7 @@ __all__ = [
     "Analysis",
     "BackendError",
     "BadInputError",
+    "Batch",
     "Counts",
     "Document",
     "DsperseError",
@@ -79,6 +81,7 @@ __all__ = [
     "read_output",
     "report",
     "run",
+    "run_batch",
     "slice",
     "verify",
     "version",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -12,8 +13,8 @@ from typing import Any, Optional, Union
 import numpy as np
 
 from ._arrays import Arrays, PathLike, write_input
-from ._documents import Analysis, FullRun, RunResult, Sliced, StageReport, Verification, outputs_of
-from ._errors import DsperseError
+from ._documents import Analysis, Batch, FullRun, RunResult, Sliced, StageReport, Verification, lines_of, outputs_of
+from ._errors import DsperseError, UsageError
 from ._program import Listener, call, find_program
 from ._progress import Event, Progress
 
@@ -106,6 +107,41 @@ def run(
         _flag(arguments, "--run-dir", run_dir)
         document = _call(arguments, options, progress, accept=(0, 1))
         return RunResult.from_json(document, outputs_of(output))
+
+
+def run_batch(
+    slices: PathLike,
+    inputs: Union[PathLike, Sequence[Arrays]],
+    *,
+    backend: Optional[str] = None,
+    run_dir: Optional[PathLike] = None,
+    progress: Optional[Progress] = None,
+    **options: Any,
+) -> Batch:
+    """Runs the slices on several inputs, each a run of its own for ``prove`` and ``verify``.
+
+    ``inputs`` are arrays, as ``run`` takes them for each input, or a path that holds at least
+    two: a directory, JSON lines, or arrays with a first dimension of many.
+    """
+    with _scratch() as scratch:
+        if isinstance(inputs, (str, os.PathLike)):
+            path = Path(inputs)
+        else:
+            if len(inputs) < 2:
+                raise UsageError(f"run_batch takes at least two inputs, not {len(inputs)}", hint="use run", exit_code=2)
+            path = scratch / "inputs"
+            path.mkdir()
+            for at, values in enumerate(inputs):
+                write_input(path / f"{at:08}", values)
+        output = scratch / "outputs.jsonl"
+        arguments = ["run", "--slices", _path(slices), "--output-file", str(output)]
+        _flag(arguments, "--input-file", path)
+        _flag(arguments, "--backend", backend)
+        _flag(arguments, "--run-dir", run_dir)
+        document = _call(arguments, options, progress, accept=(0, 1))
+        if "runs" not in document:
+            raise UsageError(f"\"{inputs}\" holds one input only", hint="use run", exit_code=2)
+        return Batch.from_json(document, lines_of(output))
 
 
 def prove(

@@ -42,7 +42,11 @@ def write_input(path: PathLike, values: Arrays) -> Path:
 
 def read_output(path: PathLike) -> dict[str, Array]:
     """Reads an output file of ``run`` or ``full-run`` as arrays by output name."""
-    document = json.loads(Path(path).read_text(encoding="utf-8"))
+    return outputs_in(json.loads(Path(path).read_text(encoding="utf-8")))
+
+
+def outputs_in(document: Mapping[str, Any]) -> dict[str, Array]:
+    """The arrays of an output document, by output name."""
     return {name: _array(value) for name, value in document["outputs"].items()}
 
 

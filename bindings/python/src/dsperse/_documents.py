@@ -9,12 +9,13 @@ docs/verification-report.md.
 from __future__ import annotations
 
 import html
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
-from ._arrays import Array, read_output
+from ._arrays import Array, outputs_in, read_output
 
 Json = dict[str, Any]
 
@@ -183,6 +184,36 @@ class RunResult(Document):
             complete=bool(d["complete"]),
             fidelity=Fidelity.from_json(d["results"].get("fidelity")),
             outputs=outputs,
+        )
+
+
+@dataclass(frozen=True)
+class Batch(Document):
+    """Runs on several inputs, as ``run_batch`` made them."""
+
+    #: The directory of the batch.
+    path: Path
+    #: Where each input comes from, and its run, in the order of the inputs.
+    sources: tuple[str, ...]
+    runs: tuple[RunResult, ...]
+    #: Wall-clock seconds of all.
+    seconds: float
+
+    @property
+    def complete(self) -> bool:
+        """Whether every run is."""
+        return all(run.complete for run in self.runs)
+
+    @classmethod
+    def from_json(cls, d: Json, outputs: Sequence[dict[str, Array]]) -> Batch:
+        """From the document of ``run`` on several inputs."""
+        each = zip(d["runs"], outputs)
+        return cls(
+            raw=d,
+            path=Path(d["path"]),
+            sources=tuple(str(r["source"]) for r in d["runs"]),
+            runs=tuple(RunResult.from_json(r, found) for r, found in each),
+            seconds=float(d["seconds"]),
         )
 
 
@@ -453,6 +484,11 @@ class Analysis(Document):
 def outputs_of(path: Path) -> dict[str, Array]:
     """The outputs that a command wrote; empty when it wrote none."""
     return read_output(path) if path.exists() else {}
+
+
+def lines_of(path: Path) -> list[dict[str, Array]]:
+    """The outputs of a batch, a line each."""
+    return [outputs_in(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def _size(n: int) -> str:

@@ -33,14 +33,16 @@ pub struct Compile {
 
 /// Arguments of `run`.
 #[derive(Debug, Clone, clap::Args)]
-#[command(after_help = "Example:\n  dsperse run -s models/lenet/slices -i models/lenet/input.json")]
+#[command(
+    after_help = "Examples:\n  dsperse run -s models/lenet/slices -i models/lenet/input.json\n  dsperse run -s models/lenet/slices -i inputs/"
+)]
 pub struct Run {
     #[command(flatten)]
     pub path: SlicesPath,
-    /// Model input (JSON, .npy or .npz) [default: <model_dir>/input.json]
-    #[arg(short, long = "input-file", visible_aliases = ["if", "input"], value_name = "FILE")]
-    pub input: Option<PathBuf>,
-    /// Also write the model's output here
+    /// Model input (JSON, .npy or .npz) [default: <model_dir>/input.json]. Several make a batch of runs: repeat the flag, or give a directory, JSON lines, or arrays of many inputs
+    #[arg(short, long = "input-file", visible_aliases = ["if", "input"], value_name = "PATH")]
+    pub input: Vec<PathBuf>,
+    /// Also write the model's output here; those of a batch as JSON lines (.jsonl)
     #[arg(short, long, value_name = "FILE")]
     pub output_file: Option<PathBuf>,
     /// Choose among the compiled backends; "onnx" skips circuits
@@ -67,7 +69,7 @@ pub struct Run {
 /// A run and the slices that it is of.
 #[derive(Debug, Clone, clap::Args)]
 pub struct RunOf {
-    /// Run directory, or a run/ directory from which the newest run is offered; "verify" also takes a .dsproof file
+    /// Run directory, a batch_* directory of runs, or a run/ directory from which the newest run is offered; "verify" also takes a .dsproof file
     #[arg(value_name = "RUN_DIR")]
     pub run: Option<PathBuf>,
     /// Slices directory, slice_* directory, .dslice or .dsperse [default: the slices that the run was made with]
@@ -221,9 +223,9 @@ pub struct FullRun {
     /// Directory that holds model.onnx, or an .onnx file
     #[arg(short, long = "model-dir", visible_aliases = ["mp", "model-path"], value_name = "PATH")]
     pub model: Option<PathBuf>,
-    /// Model input (JSON, .npy or .npz) [default: <model_dir>/input.json]
-    #[arg(short, long = "input-file", visible_aliases = ["if", "input"], value_name = "FILE")]
-    pub input: Option<PathBuf>,
+    /// Model input (JSON, .npy or .npz) [default: <model_dir>/input.json]. Several make a batch of runs: repeat the flag, or give a directory, JSON lines, or arrays of many inputs
+    #[arg(short, long = "input-file", visible_aliases = ["if", "input"], value_name = "PATH")]
+    pub input: Vec<PathBuf>,
     /// Use these slices and skip slicing
     #[arg(short, long = "slices-dir", visible_aliases = ["sd", "slices", "slices-path", "slices-directory"], value_name = "PATH")]
     pub slices: Option<PathBuf>,
@@ -235,7 +237,7 @@ pub struct FullRun {
     pub cutting: Cutting,
     #[command(flatten)]
     pub routing: Routing,
-    /// Also write the model's output here
+    /// Also write the model's output here; those of a batch as JSON lines (.jsonl)
     #[arg(short, long, value_name = "FILE")]
     pub output_file: Option<PathBuf>,
     /// What every slice must be for exit code 0

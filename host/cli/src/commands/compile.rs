@@ -26,7 +26,7 @@ pub fn execute(app: &App, args: &Compile) -> Result<Exit> {
                         dsperse_store::resolve(&path).map_err(dsperse_stages::Error::from)?;
                     let only_slice = !matches!(location.kind, dsperse_store::Kind::Model(_));
                     match paths::usual_input(&location.parent()) {
-                        Some(file) if !only_slice => Calibration::Offered(file),
+                        Some(file) if !only_slice => Calibration::Offered(vec![file]),
                         _ => Calibration::None,
                     }
                 }

@@ -1,30 +1,31 @@
 //! `full-run`: slice, compile, run, prove, verify.
 
-use super::{compile, paths, prove, run, slice as slice_command, summary, verify};
+use super::run::Runs;
+use super::{batch, compile, paths, prove, run, slice as slice_command, summary, verify};
 use crate::app::{App, shown};
 use crate::args::stages::FullRun;
 use crate::error::{Result, UserError};
 use crate::exit::Exit;
 use crate::output::SCHEMA;
-use dsperse_documents::{TensorInfo, VerificationReport};
 use dsperse_router::Spec;
 use dsperse_stages::Session;
+use dsperse_stages::batch::BatchRan;
 use dsperse_stages::compile::Calibration;
 use dsperse_stages::prove::ProveOptions;
 use dsperse_stages::report::StageReport;
 use dsperse_stages::run::{Ran, RunOptions, check_output_file};
 use dsperse_stages::slice::{self, SliceOptions, Wanted};
 use dsperse_stages::verify::VerifyOptions;
-use dsperse_store::{Access, Shape, read_inputs};
-use serde_json::json;
+use dsperse_store::{Sample, Shape};
+use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-struct All {
-    compiled: StageReport,
-    ran: Ran,
-    proven: StageReport,
-    verdict: VerificationReport,
+/// What there is to say at the end.
+struct Told {
+    text: String,
+    document: Value,
+    exit: Exit,
 }
 
 pub fn execute(app: &App, args: &FullRun) -> Result<Exit> {
@@ -39,8 +40,8 @@ pub fn execute(app: &App, args: &FullRun) -> Result<Exit> {
     if let Some(file) = &args.output_file {
         check_output_file(file)?;
     }
-    let input = paths::model_input(app, args.input.as_deref(), &dir)?;
-    let all = app.with_executor(
+    let input = paths::model_input(app, &args.input, &dir)?;
+    let told = app.with_executor(
         &args.fidelity.within(&args.limits),
         &args.engine,
         |session| {
@@ -50,44 +51,12 @@ pub fn execute(app: &App, args: &FullRun) -> Result<Exit> {
             }
             let slices = sliced(session, app, args, model.as_deref(), &dir, &input)?;
             // A wrong input would be found only after everything is compiled.
-            read_inputs(&input, &model_inputs(&slices)?).map_err(dsperse_stages::Error::from)?;
-            stages(session, args, &slices, &input, &dir)
+            let samples = run::samples(&slices, &input)?;
+            stages(session, args, &slices, &input, &samples, &dir)
         },
     )?;
-    let mut text = format!(
-        "{}\n{}\n{}\n{}",
-        summary::text(&all.compiled),
-        run::text(&all.ran),
-        summary::text(&all.proven),
-        verify::text(&all.verdict)
-    );
-    let left = all.compiled.failed().count();
-    if left > 0 {
-        let _ = writeln!(
-            text,
-            "but {left} of {} slices could not be compiled as asked: see the first table",
-            all.compiled.slices.len()
-        );
-    }
-    app.print(
-        &text,
-        &json!({
-            "schema": SCHEMA,
-            "command": "full-run",
-            "run": shown(&all.ran.path),
-            "compile": all.compiled,
-            "run_stage": all.ran.report,
-            "results": all.ran.results,
-            "prove": all.proven,
-            "verification": all.verdict,
-        }),
-    );
-    // A slice that could not be compiled or proven by a backend that was asked for is told
-    // in the tables; the verdict decides, because it is what the user wants to know.
-    if !all.compiled.complete() {
-        return Ok(Exit::Failed);
-    }
-    Ok(verify::exit(&all.verdict))
+    app.print(&told.text, &told.document);
+    Ok(told.exit)
 }
 
 /// The slices to work on: those given, or the model's own, sliced when they are not there.
@@ -97,7 +66,7 @@ fn sliced(
     args: &FullRun,
     model: Option<&Path>,
     dir: &Path,
-    input: &Path,
+    input: &[PathBuf],
 ) -> Result<PathBuf> {
     if let Some(path) = &args.slices {
         return Ok(path.clone());
@@ -119,7 +88,7 @@ fn sliced(
             policy: compile::policy(&args.routing.policy),
         },
         dims: paths::dims(&args.dims),
-        sample: Some(input.to_path_buf()),
+        sample: input.first().cloned(),
         shape: Shape::Dirs,
         output: dir.join("slices"),
         analysis: None,
@@ -131,86 +100,161 @@ fn sliced(
     Ok(sliced.path)
 }
 
-fn model_inputs(slices: &Path) -> Result<Vec<TensorInfo>> {
-    let store = dsperse_stages::slices::open(slices, Access::Read)?;
-    let model = store.require_model().map_err(dsperse_stages::Error::from)?;
-    Ok(model.inputs.clone())
-}
-
 fn stages(
     session: &Session<'_>,
     args: &FullRun,
     slices: &Path,
-    input: &Path,
+    input: &[PathBuf],
+    samples: &[Sample],
     dir: &Path,
-) -> Result<All> {
-    let calibration = Calibration::Offered(input.to_path_buf());
+) -> Result<Told> {
+    let calibration = Calibration::Offered(input.to_vec());
     let options = compile::options(&args.routing, args.layers.clone(), calibration, args.force);
     let compiled = compile::carry_out(session, slices, &options)?;
     if args.routing.strict && !compiled.complete() {
-        let failed = compiled.failed().next();
-        return Err(UserError {
-            exit: Exit::Failed,
-            message: failed
-                .and_then(|l| l.error.clone())
-                .unwrap_or_else(|| "a slice could not be compiled".to_owned()),
-            hint: failed.and_then(|l| l.hint.clone()),
-        });
+        return Err(incomplete(&compiled, "a slice could not be compiled"));
     }
-    let ran = run::carry_out(
-        session,
-        slices,
-        &RunOptions {
-            input: input.to_path_buf(),
-            runs: dir.join("run"),
-            backend: None,
-            layers: args.layers.clone(),
-            output_file: args.output_file.clone(),
-            views: false,
-        },
-    )?;
+    let options = RunOptions {
+        name: None,
+        runs: dir.join("run"),
+        backend: None,
+        layers: args.layers.clone(),
+        output_file: args.output_file.clone(),
+        views: false,
+    };
+    let ran = run::carry_out(session, slices, &options, samples)?;
+    let mut told = match &ran {
+        Runs::One(ran) => one(session, args, slices, &compiled, ran)?,
+        Runs::Many(ran) => many(session, args, slices, &compiled, ran)?,
+    };
+    let left = compiled.failed().count();
+    if left > 0 {
+        let _ = writeln!(
+            told.text,
+            "but {left} of {} slices could not be compiled as asked: see the first table",
+            compiled.slices.len()
+        );
+    }
+    // A slice that could not be compiled or proven by a backend that was asked for is told
+    // in the tables; the verdict decides, because it is what the user wants to know.
+    if !compiled.complete() {
+        told.exit = Exit::Failed;
+    }
+    Ok(told)
+}
+
+fn prove_options(args: &FullRun) -> ProveOptions {
+    ProveOptions {
+        layers: args.layers.clone(),
+        force: args.force,
+        proof_output: None,
+    }
+}
+
+fn verify_options(args: &FullRun) -> VerifyOptions {
+    VerifyOptions {
+        require: verify::require(args.require),
+        ..VerifyOptions::default()
+    }
+}
+
+fn one(
+    session: &Session<'_>,
+    args: &FullRun,
+    slices: &Path,
+    compiled: &StageReport,
+    ran: &Ran,
+) -> Result<Told> {
+    check(ran)?;
+    let proven = prove::carry_out(session, &ran.path, slices, &prove_options(args))?;
+    let verdict = verify::carry_out(session, &ran.path, slices, &verify_options(args), None)?;
+    Ok(Told {
+        text: format!(
+            "{}\n{}\n{}\n{}",
+            summary::text(compiled),
+            run::text(ran),
+            summary::text(&proven),
+            verify::text(&verdict)
+        ),
+        document: json!({
+            "schema": SCHEMA,
+            "command": "full-run",
+            "run": shown(&ran.path),
+            "compile": compiled,
+            "run_stage": ran.report,
+            "results": ran.results,
+            "prove": proven,
+            "verification": verdict,
+        }),
+        exit: verify::exit(&verdict),
+    })
+}
+
+fn many(
+    session: &Session<'_>,
+    args: &FullRun,
+    slices: &Path,
+    compiled: &StageReport,
+    ran: &BatchRan,
+) -> Result<Told> {
+    for (source, ran) in &ran.runs {
+        check(ran).map_err(|e| UserError {
+            message: format!("{source}: {}", e.message),
+            ..e
+        })?;
+    }
+    let members = dsperse_stages::batch::members(&ran.path)?;
+    let proven = batch::stage(&ran.path, &members, |member| {
+        prove::carry_out(session, &member.run, slices, &prove_options(args))
+    })?;
+    let verdicts = batch::verdicts(&ran.path, &members, |member| {
+        verify::carry_out(session, &member.run, slices, &verify_options(args), None)
+    })?;
+    Ok(Told {
+        text: format!(
+            "{}\n{}\n{}\n{}",
+            summary::text(compiled),
+            batch::ran_text(ran),
+            proven.text("prove"),
+            verdicts.text()
+        ),
+        document: json!({
+            "schema": SCHEMA,
+            "command": "full-run",
+            "batch": shown(&ran.path),
+            "compile": compiled,
+            "run_stage": batch::ran_document(ran),
+            "prove": proven.document("prove"),
+            "verification": verdicts.document(),
+        }),
+        exit: verdicts.exit(),
+    })
+}
+
+/// Whether a run is worth proving.
+fn check(ran: &Ran) -> Result<()> {
     if !ran.report.complete() {
-        let failed = ran.report.failed().next();
-        return Err(UserError {
-            exit: Exit::Failed,
-            message: failed
-                .and_then(|l| l.error.clone())
-                .unwrap_or_else(|| "a slice could not be run".to_owned()),
-            hint: failed.and_then(|l| l.hint.clone()),
-        });
+        return Err(incomplete(&ran.report, "a slice could not be run"));
     }
     // A proof of values that nobody should rely on is worth nothing.
-    if let Some(message) = run::missed(&ran) {
+    if let Some(message) = run::missed(ran) {
         return Err(UserError {
             exit: Exit::Failed,
             message: format!("{message} (run at {})", shown(&ran.path)),
             hint: Some(run::MISSED_HINT.to_owned()),
         });
     }
-    let proven = prove::carry_out(
-        session,
-        &ran.path,
-        slices,
-        &ProveOptions {
-            layers: args.layers.clone(),
-            force: args.force,
-            proof_output: None,
-        },
-    )?;
-    let verdict = verify::carry_out(
-        session,
-        &ran.path,
-        slices,
-        &VerifyOptions {
-            require: verify::require(args.require),
-            ..VerifyOptions::default()
-        },
-        None,
-    )?;
-    Ok(All {
-        compiled,
-        ran,
-        proven,
-        verdict,
-    })
+    Ok(())
+}
+
+/// The first slice that failed.
+fn incomplete(report: &StageReport, otherwise: &str) -> UserError {
+    let failed = report.failed().next();
+    UserError {
+        exit: Exit::Failed,
+        message: failed
+            .and_then(|l| l.error.clone())
+            .unwrap_or_else(|| otherwise.to_owned()),
+        hint: failed.and_then(|l| l.hint.clone()),
+    }
 }

@@ -2,6 +2,7 @@
 
 mod analyze;
 mod attestation;
+mod batch;
 mod compile;
 mod convert;
 mod export;

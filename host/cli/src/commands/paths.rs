@@ -10,17 +10,18 @@ use dsperse_slicer::DimOptions;
 use dsperse_store::Shape;
 use std::path::{Path, PathBuf};
 
-/// The model's input file: as given, or `input.json` in the model's directory.
-pub fn model_input(app: &App, given: Option<&Path>, model_dir: &Path) -> Result<PathBuf> {
-    if let Some(path) = given {
-        return Ok(path.to_path_buf());
+/// The model's input files: as given, or `input.json` in the model's directory.
+pub fn model_input(app: &App, given: &[PathBuf], model_dir: &Path) -> Result<Vec<PathBuf>> {
+    if !given.is_empty() {
+        return Ok(given.to_vec());
     }
     let usual = model_dir.join("input.json");
     if usual.is_file() {
-        return Ok(usual);
+        return Ok(vec![usual]);
     }
     app.prompt
         .path(None, "the model's input file", "-i FILE")
+        .map(|path| vec![path])
         .map_err(|e| UserError {
             message: format!(
                 "the model's input is missing: there is no \"{}\"",
@@ -77,18 +78,9 @@ pub fn newest_run(path: &Path) -> Result<Option<PathBuf>> {
 /// The run and its slices. A directory of runs means its newest, or the one that the user
 /// chooses; slices that are not given are those that the run was made with.
 pub fn run_and_slices(app: &App, args: &RunOf) -> Result<(PathBuf, PathBuf)> {
-    let (given, data) = match (&args.run_dir, &args.run, &args.data) {
-        (Some(run), data, None) => (Some(run), data),
-        (None, run, data) => (run.as_ref(), data),
-        (Some(_), _, Some(extra)) => {
-            return Err(UserError::usage(
-                format!("\"{}\" is one path too many", extra.display()),
-                "give the run with --run-dir or as the first path, not both",
-            ));
-        }
-    };
+    let (given, data) = split(args)?;
     let given = match given {
-        Some(path) => Some(path.clone()),
+        Some(path) => Some(path.to_owned()),
         None => run_here(app)?,
     };
     let path = app
@@ -96,9 +88,7 @@ pub fn run_and_slices(app: &App, args: &RunOf) -> Result<(PathBuf, PathBuf)> {
         .path(given, "the run", "RUN_DIR or --run-dir DIR")?;
     let runs = dsperse_store::find_runs(&path).map_err(dsperse_stages::Error::from)?;
     if runs.is_empty() {
-        let swapped = data
-            .as_deref()
-            .is_some_and(|d| matches!(newest_run(d), Ok(Some(_))));
+        let swapped = data.is_some_and(|d| matches!(newest_run(d), Ok(Some(_))));
         return Err(UserError {
             exit: Exit::BadInput,
             message: if path.exists() {
@@ -121,14 +111,26 @@ pub fn run_and_slices(app: &App, args: &RunOf) -> Result<(PathBuf, PathBuf)> {
     let names: Vec<String> = runs.iter().map(|r| shown(r)).collect();
     let run = runs[app.prompt.choose("Which run?", &names)].clone();
     let data = match data {
-        Some(data) => data.clone(),
+        Some(data) => data.to_owned(),
         None => dsperse_stages::run::slices_of(&run)?,
     };
     Ok((run, data))
 }
 
+/// The paths that were given for the run and for its slices.
+pub fn split(args: &RunOf) -> Result<(Option<&Path>, Option<&Path>)> {
+    match (&args.run_dir, &args.run, &args.data) {
+        (Some(run), data, None) => Ok((Some(run), data.as_deref())),
+        (None, run, data) => Ok((run.as_deref(), data.as_deref())),
+        (Some(_), _, Some(extra)) => Err(UserError::usage(
+            format!("\"{}\" is one path too many", extra.display()),
+            "give the run with --run-dir or as the first path, not both",
+        )),
+    }
+}
+
 /// The working directory, as a path.
-const HERE: &str = ".";
+pub const HERE: &str = ".";
 
 /// The slices in the working directory: those that the path "." means, or its only bundle.
 /// A model without slices counts too, so that the error can say what is missing.

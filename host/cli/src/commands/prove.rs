@@ -1,6 +1,6 @@
 //! `prove`.
 
-use super::{compile::exit, paths, summary};
+use super::{batch, compile::exit, paths, summary};
 use crate::app::App;
 use crate::args::stages::Prove;
 use crate::error::Result;
@@ -13,12 +13,29 @@ use dsperse_store::{Access, RunDir};
 use std::path::Path;
 
 pub fn execute(app: &App, args: &Prove) -> Result<Exit> {
-    let (run, data) = paths::run_and_slices(app, &args.of)?;
     let options = ProveOptions {
         layers: args.layers.clone(),
         force: args.force,
         proof_output: args.proof_output.clone(),
     };
+    if let Some(given) = batch::given(&args.of)? {
+        batch::refuse(
+            &[("--proof-output", args.proof_output.is_some())],
+            &given.path,
+        )?;
+        let stage = app.with_executor(&args.limits, &args.engine, |session| {
+            batch::stage(&given.path, &given.members, |member| {
+                carry_out(session, &member.run, &given.slices, &options)
+            })
+        })?;
+        let document = stage.document("prove");
+        if let Some(file) = &args.output_file {
+            output::file(file, &document)?;
+        }
+        app.print(&stage.text("prove"), &document);
+        return Ok(stage.exit());
+    }
+    let (run, data) = paths::run_and_slices(app, &args.of)?;
     let report = app.with_executor(&args.limits, &args.engine, |session| {
         carry_out(session, &run, &data, &options)
     })?;

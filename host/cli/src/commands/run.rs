@@ -1,6 +1,6 @@
 //! `run`.
 
-use super::{compile::exit, paths, summary};
+use super::{batch, compile::exit, paths, summary};
 use crate::app::{App, shown};
 use crate::args::stages::Run;
 use crate::console::numbers;
@@ -8,18 +8,20 @@ use crate::error::Result;
 use crate::exit::Exit;
 use crate::output::SCHEMA;
 use dsperse_documents::Fidelity;
+use dsperse_stages::batch::BatchRan;
 use dsperse_stages::run::{self, Ran, RunOptions};
 use dsperse_stages::{Session, slices};
-use dsperse_store::Access;
+use dsperse_store::{Access, Sample};
 use serde_json::json;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub fn execute(app: &App, args: &Run) -> Result<Exit> {
     let path = paths::slices(app, args.path.slices.clone())?;
     let dir = paths::model_dir_of(&path)?;
+    let input = paths::model_input(app, &args.input, &dir)?;
     let options = RunOptions {
-        input: paths::model_input(app, args.input.as_deref(), &dir)?,
+        name: None,
         runs: args.run_dir.clone().unwrap_or_else(|| dir.join("run")),
         backend: args.backend.clone(),
         layers: args.layers.clone(),
@@ -29,8 +31,22 @@ pub fn execute(app: &App, args: &Run) -> Result<Exit> {
     let ran = app.with_executor(
         &args.fidelity.within(&args.limits),
         &args.engine,
-        |session| carry_out(session, &path, &options),
+        |session| {
+            let samples = samples(&path, &input)?;
+            carry_out(session, &path, &options, &samples)
+        },
     )?;
+    let ran = match ran {
+        Runs::One(ran) => *ran,
+        Runs::Many(many) => {
+            app.print(&batch::ran_text(&many), &batch::ran_document(&many));
+            return Ok(if batch::faithful(&many) {
+                Exit::Done
+            } else {
+                Exit::Failed
+            });
+        }
+    };
     app.print(
         &text(&ran),
         &json!({
@@ -65,11 +81,44 @@ pub fn missed(ran: &Ran) -> Option<String> {
 pub const MISSED_HINT: &str =
     "compile with inputs like this one (-i), or allow more with --max-error";
 
-pub fn carry_out(session: &Session<'_>, path: &Path, options: &RunOptions) -> Result<Ran> {
+/// One run, or a batch of them.
+pub enum Runs {
+    /// A run on one input.
+    One(Box<Ran>),
+    /// Runs on several.
+    Many(BatchRan),
+}
+
+/// The inputs in files and directories, as the model of the slices wants them.
+pub fn samples(slices: &Path, input: &[PathBuf]) -> Result<Vec<Sample>> {
+    let store = slices::open(slices, Access::Read)?;
+    let model = store.require_model().map_err(dsperse_stages::Error::from)?;
+    Ok(dsperse_stages::compile::read_all(input, &model.inputs)?)
+}
+
+pub fn carry_out(
+    session: &Session<'_>,
+    path: &Path,
+    options: &RunOptions,
+    samples: &[Sample],
+) -> Result<Runs> {
     let store = slices::open(path, Access::Read)?;
-    let ran = run::run(session, &store, options)?;
+    let runs = if let [one] = samples {
+        Runs::One(Box::new(run::run(session, &store, options, &one.tensors)?))
+    } else {
+        let file = options.output_file.as_deref();
+        file.map(batch::check_outputs).transpose()?;
+        let options = RunOptions {
+            output_file: None,
+            ..options.clone()
+        };
+        let ran = dsperse_stages::batch::run(session, &store, &options, samples)?;
+        file.map(|file| batch::write_outputs(file, &ran))
+            .transpose()?;
+        Runs::Many(ran)
+    };
     session.check_cancelled()?;
-    Ok(ran)
+    Ok(runs)
 }
 
 /// Table, fidelity and place.

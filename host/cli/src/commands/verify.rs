@@ -1,6 +1,6 @@
 //! `verify`.
 
-use super::{attestation, paths, policy, run::fidelity};
+use super::{attestation, batch, paths, policy, run::fidelity};
 use crate::app::App;
 use crate::args::Isolation;
 use crate::args::common::ExecutorKind;
@@ -28,10 +28,6 @@ pub fn execute(app: &App, args: &Verify) -> Result<Exit> {
     }
     let args = &args;
     let packed = unpacked(&args.of)?;
-    let (run, data) = match &packed {
-        Some(unpacked) => (unpacked.run(), unpacked.slices()),
-        None => paths::run_and_slices(app, &args.of)?,
-    };
     if app.global.isolation == Isolation::None {
         return Err(UserError::usage(
             "verify does not run plugins inside its own process: one that ends the process would end it without a verdict",
@@ -39,6 +35,15 @@ pub fn execute(app: &App, args: &Verify) -> Result<Exit> {
         ));
     }
     let options = policy::options(args)?;
+    if packed.is_none()
+        && let Some(given) = batch::given(&args.of)?
+    {
+        return judge_all(app, args, &given, &options);
+    }
+    let (run, data) = match &packed {
+        Some(unpacked) => (unpacked.run(), unpacked.slices()),
+        None => paths::run_and_slices(app, &args.of)?,
+    };
     let signer = args
         .attest
         .as_deref()
@@ -71,6 +76,37 @@ pub fn execute(app: &App, args: &Verify) -> Result<Exit> {
     }
     app.print(&text(&report), &report);
     Ok(exit(&report))
+}
+
+/// Judges every run of a batch by the same demands.
+fn judge_all(
+    app: &App,
+    args: &Verify,
+    given: &batch::Given,
+    options: &VerifyOptions,
+) -> Result<Exit> {
+    batch::refuse(
+        &[
+            ("--input", args.input.is_some()),
+            ("--output", args.output.is_some()),
+            ("--expect-receipt", args.expect_receipt.is_some()),
+            ("--expect-attestation", args.expect_attestation.is_some()),
+            ("--attest", args.attest.is_some()),
+            ("--receipt", args.receipt.is_some()),
+        ],
+        &given.path,
+    )?;
+    let verdicts = app.with_session(Some(&args.limits), |session| {
+        batch::verdicts(&given.path, &given.members, |member| {
+            carry_out(session, &member.run, &given.slices, options, None)
+        })
+    })?;
+    let document = verdicts.document();
+    if let Some(file) = &args.output_file {
+        output::file(file, &document)?;
+    }
+    app.print(&verdicts.text(), &document);
+    Ok(verdicts.exit())
 }
 
 /// Where the attestation goes.

@@ -8,7 +8,7 @@ use crate::session::Session;
 use dsperse_documents::{SliceMetadata, digest::FieldHasher};
 use dsperse_plugin_api::TensorInfo;
 use dsperse_router::Routes;
-use dsperse_store::{SliceStore, Tensor, read_samples};
+use dsperse_store::{Sample, SliceStore, Tensor, read_samples};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ pub enum Calibration {
     None,
     /// Used for what must be compiled anyway. What is compiled stays up to date, so that
     /// the same keys serve many inputs.
-    Offered(PathBuf),
+    Offered(Vec<PathBuf>),
     /// The user asked for exactly this data: what was compiled with other data is stale.
     /// Each path is a file with one input or a batch of them, or a directory of files.
     Given(Vec<PathBuf>),
@@ -32,8 +32,7 @@ impl Calibration {
     fn paths(&self) -> &[PathBuf] {
         match self {
             Self::None => &[],
-            Self::Offered(p) => std::slice::from_ref(p),
-            Self::Given(p) => p,
+            Self::Offered(p) | Self::Given(p) => p,
         }
     }
 }
@@ -131,12 +130,21 @@ pub(crate) fn float_chains(
 ///
 /// # Errors
 /// When one can't be read as the model's inputs, or there is none.
-pub fn read_all(paths: &[PathBuf], wanted: &[TensorInfo]) -> Result<Vec<Vec<Tensor>>> {
+pub fn read_all(paths: &[PathBuf], wanted: &[TensorInfo]) -> Result<Vec<Sample>> {
     let mut samples = Vec::new();
     for path in paths {
         samples.extend(read_samples(path, wanted)?);
     }
     Ok(samples)
+}
+
+/// Their tensors alone.
+///
+/// # Errors
+/// As [`read_all`].
+pub(crate) fn read_tensors(paths: &[PathBuf], wanted: &[TensorInfo]) -> Result<Vec<Vec<Tensor>>> {
+    let samples = read_all(paths, wanted)?;
+    Ok(samples.into_iter().map(|s| s.tensors).collect())
 }
 
 /// Calibration tensors that are computed when the first slice needs them: a compile that
@@ -191,7 +199,7 @@ impl Lazy<'_> {
         let model = self.store.require_model()?;
         let inputs = match &self.given {
             Some(samples) => Cow::Borrowed(samples.as_slice()),
-            None => Cow::Owned(read_all(paths, &model.inputs)?),
+            None => Cow::Owned(read_tensors(paths, &model.inputs)?),
         };
         // An executor computes in floats and has nothing to calibrate.
         let calibrates = |index: usize| {

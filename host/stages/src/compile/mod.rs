@@ -25,6 +25,7 @@ use crate::slices;
 pub(crate) use attempt::falls_through;
 use attempt::{Decision, Work};
 pub use calibration::read_all;
+pub(crate) use calibration::read_tensors;
 pub(crate) use calibration::{add_samples, float_chains, samples_digest};
 use dsperse_documents::{Fallback, ReceiptFile, SliceMetadata, keys_digest};
 use dsperse_plugin_api::Role;
@@ -67,7 +68,7 @@ pub fn compile(
     // A wrong file would fail every slice in turn.
     let given = match (&options.calibration, store.model()) {
         (Calibration::Given(paths), Some(model)) => {
-            Some(calibration::read_all(paths, &model.inputs)?)
+            Some(calibration::read_tensors(paths, &model.inputs)?)
         }
         _ => None,
     };

@@ -26,8 +26,7 @@ use dsperse_documents::{
     SliceRun, TensorOrigin, TensorRecord,
 };
 use dsperse_store::{
-    Access, Direction, NewTensor, RunDir, SliceStore, Tensor, atomic, find_runs, read_inputs,
-    write_json,
+    Access, Direction, NewTensor, RunDir, Sample, SliceStore, Tensor, atomic, find_runs, write_json,
 };
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -40,10 +39,10 @@ const KEY: &str = "key";
 /// What to run and where to.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
-    /// The model's input file.
-    pub input: PathBuf,
     /// Directory that holds the runs.
     pub runs: PathBuf,
+    /// What the run is called there, after `run_`; by default the time.
+    pub name: Option<String>,
     /// Backend spec; `None` takes what `compile` settled on.
     pub backend: Option<String>,
     /// Slices to run with what compiled them; the executor carries all others, so that
@@ -68,27 +67,29 @@ pub struct Ran {
     pub outputs: Vec<Tensor>,
 }
 
-/// Runs the slices.
+/// Runs the slices on the model's inputs.
 ///
 /// # Errors
-/// Before any work: a wrong spec or input. A slice that failed is no error of this
-/// function: see [`StageReport::failed`].
-pub fn run(session: &Session<'_>, store: &SliceStore, options: &RunOptions) -> Result<Ran> {
+/// Before any work: a wrong spec, or payloads that are missing. A slice that failed is no
+/// error of this function: see [`StageReport::failed`].
+pub fn run(
+    session: &Session<'_>,
+    store: &SliceStore,
+    options: &RunOptions,
+    inputs: &[Tensor],
+) -> Result<Ran> {
     let began = Instant::now();
     let model = store.require_model()?;
     if let Some(file) = &options.output_file {
         check_output_file(file)?;
     }
     slices::check_payloads(store, &store.indices())?;
-    let inputs = read_inputs(&options.input, &model.inputs)?;
-    let selected = slices::select(store, options.layers.as_deref())?
-        .into_iter()
-        .collect();
+    let selected = selected(store, options)?;
     let choices = choice::choose(session, store, options.backend.as_deref(), &selected)?;
     if options.backend.is_none() {
         warn_of_uncompiled(session, store, &selected)?;
     }
-    let run = open(model, &inputs, &choices, &options.runs)?;
+    let run = open(model, inputs, &choices, options)?;
     write_run_metadata(store, model, &choices, &options.runs)?;
     session.emit(&Event::StageStarted {
         stage: "run",
@@ -105,7 +106,7 @@ pub fn run(session: &Session<'_>, store: &SliceStore, options: &RunOptions) -> R
         views: options.views,
         engine: Mutex::new(None),
     };
-    stage.warn_of_range(&inputs)?;
+    stage.warn_of_range(inputs)?;
     let lines = stage.chain();
     let complete = lines
         .iter()
@@ -130,6 +131,12 @@ pub fn run(session: &Session<'_>, store: &SliceStore, options: &RunOptions) -> R
         results: run.results(),
         outputs,
     })
+}
+
+/// The slices that circuits run.
+fn selected(store: &SliceStore, options: &RunOptions) -> Result<BTreeSet<usize>> {
+    let indices = slices::select(store, options.layers.as_deref())?;
+    Ok(indices.into_iter().collect())
 }
 
 /// Finds out before the work whether the output can be written where it was asked for.
@@ -416,21 +423,17 @@ fn open(
     model: &ModelMetadata,
     inputs: &[Tensor],
     choices: &[Choice],
-    runs: &Path,
+    options: &RunOptions,
 ) -> Result<RunDir> {
+    let runs = options.runs.as_path();
     let input_sha256 = digest_of(&records(inputs));
-    let mut hasher = FieldHasher::new("dsperse/run/1");
-    hasher.text(&model.identity).text(&input_sha256);
-    for choice in choices {
-        hasher.text(&choice.identity());
-    }
-    let key = hasher.finish();
-    let newest = if runs.is_dir() {
-        find_runs(runs)?.into_iter().next()
-    } else {
-        None
+    let key = key(model, &input_sha256, choices);
+    let earlier = match &options.name {
+        Some(name) => Some(runs.join(format!("run_{name}"))),
+        None if runs.is_dir() => find_runs(runs)?.into_iter().next(),
+        None => None,
     };
-    if let Some(path) = newest.filter(|p| *p != runs) {
+    if let Some(path) = earlier.filter(|p| *p != runs) {
         // A run that another command works on, or that is damaged, is left alone.
         if let Ok(run) = RunDir::open(&path, Access::Edit) {
             let results = run.results();
@@ -463,10 +466,46 @@ fn open(
         ..RunResults::default()
     };
     results.extra.insert(KEY.to_owned(), key.into());
-    let stamp = now.strftime("%Y%m%d_%H%M%S").to_string();
+    let stamp = options.name.clone().unwrap_or_else(|| stamp(&now));
     let run = RunDir::create(runs, &stamp, &results)?;
     store_inputs(&run, inputs)?;
     Ok(run)
+}
+
+/// What a run or a batch that begins now is called.
+pub(crate) fn stamp(now: &jiff::Zoned) -> String {
+    now.strftime("%Y%m%d_%H%M%S").to_string()
+}
+
+/// Tells which run this is, so that an interrupted one is found again.
+fn key(model: &ModelMetadata, input_sha256: &str, choices: &[Choice]) -> String {
+    let mut hasher = FieldHasher::new("dsperse/run/1");
+    hasher.text(&model.identity).text(input_sha256);
+    for choice in choices {
+        hasher.text(&choice.identity());
+    }
+    hasher.finish()
+}
+
+/// Tells which batch runs on these samples are, so that an interrupted one is found again.
+///
+/// # Errors
+/// A wrong backend spec.
+pub(crate) fn batch_key(
+    session: &Session<'_>,
+    store: &SliceStore,
+    options: &RunOptions,
+    samples: &[Sample],
+) -> Result<String> {
+    let model = store.require_model()?;
+    let selected = selected(store, options)?;
+    let choices = choice::choose(session, store, options.backend.as_deref(), &selected)?;
+    let mut hasher = FieldHasher::new("dsperse/batch/1");
+    for sample in samples {
+        let input_sha256 = digest_of(&records(&sample.tensors));
+        hasher.text(&key(model, &input_sha256, &choices));
+    }
+    Ok(hasher.finish())
 }
 
 fn store_inputs(run: &RunDir, inputs: &[Tensor]) -> Result<()> {

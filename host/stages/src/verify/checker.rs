@@ -5,7 +5,7 @@ use super::evidence::of_kernel;
 use crate::ask;
 use crate::attempt::Attempt;
 use crate::chain::{self, Tensors};
-use crate::compile::{add_samples, float_chains, read_all, samples_digest};
+use crate::compile::{add_samples, float_chains, read_tensors, samples_digest};
 use crate::error::{Error, Result};
 use crate::job::{FileRef, Files, Job, Operation};
 use crate::session::{FIDELITY_TARGET, Loaded, Session, takes_target};
@@ -62,7 +62,7 @@ impl<'a> Plugins<'a> {
     ) -> Result<&[Tensors]> {
         let made = self.floats.get_or_init(|| {
             let samples = match self.calibration {
-                Some(path) => read_all(&[path.to_owned()], &self.model.inputs)?,
+                Some(path) => read_tensors(&[path.to_owned()], &self.model.inputs)?,
                 None => vec![read(&claimed.map_err(Error::failed)?)?],
             };
             self.float_chains(&samples, "calibration")

@@ -1,5 +1,6 @@
 //! End-to-end tests of the real binary. One file per subject.
 
+mod batches;
 mod bundles;
 mod capability;
 mod disk;
