@@ -192,9 +192,14 @@ fn open_sizes_are_taken_from_the_input() {
     // Nobody said how long: no guess.
     let ran = place.call("slice -m model -o third").exits(3);
     assert!(ran.stderr.contains("--dim seq=N"), "{}", ran.stderr);
-    // A flag goes before the input, which then does not fit.
-    place
+    // A flag goes before the input, which is then two inputs, or does not fit.
+    let ran = place
         .call("full-run -m model -i in.json --batch 1")
+        .exits(0);
+    let runs = "verdict: accepted, 2 of 2 claims";
+    assert!(ran.stdout.contains(runs), "{}", ran.stdout);
+    place
+        .call("full-run -m model -i in.json --dim seq=4")
         .exits(3);
 }
 

@@ -214,7 +214,7 @@ fn from_a_folder_and_a_server_to_a_locked_set_on_another_machine() {
     // A folder of the project is named relative to the lock file.
     assert!(lock.contains("source = \"dist\""), "{lock}");
 
-    // A new minor version, from a server whose key is not known yet.
+    // A new patch, from a server whose key is not known yet.
     let second = life.publish("0.1.1");
     life.publish("0.2.0");
     let server = Server::of(life.path("dist"));
@@ -256,6 +256,14 @@ fn from_a_folder_and_a_server_to_a_locked_set_on_another_machine() {
     assert_eq!(life.use_it("mine"), "0.1.0");
     life.call("plugin rollback mine").exits(0);
     assert_eq!(life.active(), "0.1.1");
+    // A new minor version, once the project allows it; and back.
+    fs::write(life.path("dsperse.toml"), "[require]\nmine = \"<0.3\"\n").expect("a file");
+    let minor = life.call("plugin update --json").exits(0).json();
+    assert_eq!(minor["updated"][0]["version"], "0.2.0", "{minor}");
+    assert_eq!(life.use_it("mine"), "0.2.0");
+    life.call("plugin rollback mine").exits(0);
+    assert_eq!(life.use_it("mine"), "0.1.1");
+    life.call("plugin remove mine@0.2.0").exits(0);
     life.call("plugin remove mine@0.1.1").exits(0);
     assert_eq!(life.active(), "0.1.0");
     life.call("plugin remove mine").exits(0);
