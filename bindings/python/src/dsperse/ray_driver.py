@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import queue
 import subprocess
@@ -73,13 +74,13 @@ class Driver:
     def __init__(self, address: str, describe_argv: list[str], version: str) -> None:
         import ray
 
-        self.ray = ray
+        self.ray: Any = ray
         self.describe_argv = describe_argv
         self.version = version
         ray.init(
             address=address,
             log_to_driver=False,
-            logging_level="ERROR",
+            logging_level=logging.ERROR,
             namespace="dsperse",
         )
         # Ray's own retries would not tell; who is asked again decides the program.
