@@ -40,7 +40,7 @@ pub struct Limits {
 /// Who carries jobs out.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Engine {
-    /// Who carries out compilations, witnesses and proofs; settings are in [executor] of
+    /// Who carries out compilations, witnesses and proofs; settings are in "executor" of
     /// dsperse.toml [default: what stands there, or local]
     #[arg(long, value_enum, value_name = "WHO")]
     pub executor: Option<ExecutorKind>,
