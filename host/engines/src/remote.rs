@@ -123,6 +123,7 @@ impl<'h> RemoteExecutor<'h> {
             control,
             history: History::new(memory, most),
             node: None,
+            rejected: false,
             seen: HashSet::new(),
             read: HashMap::new(),
         };
@@ -229,6 +230,8 @@ struct Watch<'a, 'h> {
     history: History,
     /// Where the last try was.
     node: Option<String>,
+    /// Whether the last try's result was not believed.
+    rejected: bool,
     /// Attempts whose ends were looked at.
     seen: HashSet<String>,
     /// How far the events of each attempt were read.
@@ -241,6 +244,12 @@ impl Watch<'_, '_> {
         loop {
             if let Some(outcome) = self.taken()? {
                 return Ok(outcome);
+            }
+            // The try whose result was not believed is over, whatever its engine still says.
+            if std::mem::take(&mut self.rejected)
+                && let Some(over) = ticket.take()
+            {
+                self.engine.cancel(&over);
             }
             if self.control.cancel.is_cancelled() {
                 return Ok(self.cancelled(ticket.as_deref()));
@@ -292,6 +301,7 @@ impl Watch<'_, '_> {
             Err(why) => {
                 self.clear()?;
                 self.dir.reject()?;
+                self.rejected = true;
                 let next = self.history.rejected(self.node.clone().as_deref(), &why);
                 self.follow(next)
             }

@@ -121,6 +121,11 @@ fn a_corrupt_output_is_noticed() {
         "",
         &["is not believed", "is not what was declared", "node \"b\""],
     );
+    // A try that handed in a wrong result is one, not one more when its process ends.
+    let told = prove(place, &["a", "b", "c", "d"], &corrupt, "")
+        .exits(1)
+        .stdout;
+    assert!(!told.contains("exit code 0"), "{told}");
 }
 
 #[test]
