@@ -39,10 +39,7 @@ pub fn usual_input(model_dir: &Path) -> Option<PathBuf> {
 /// The slices that a flag means. In a terminal a model without slices is sliced when the
 /// user says so.
 pub fn slices(app: &App, given: Option<PathBuf>) -> Result<PathBuf> {
-    let given = match given {
-        None => slices_here(app)?,
-        given => given,
-    };
+    let given = or_here(given, || slices_here(app))?;
     let path = app
         .prompt
         .path(given, "the path of the slices", "-s PATH")?;
@@ -79,10 +76,7 @@ pub fn newest_run(path: &Path) -> Result<Option<PathBuf>> {
 /// chooses; slices that are not given are those that the run was made with.
 pub fn run_and_slices(app: &App, args: &RunOf) -> Result<(PathBuf, PathBuf)> {
     let (given, data) = split(args)?;
-    let given = match given {
-        Some(path) => Some(path.to_owned()),
-        None => run_here(app)?,
-    };
+    let given = or_here(given.map(Path::to_owned), || run_here(app))?;
     let path = app
         .prompt
         .path(given, "the run", "RUN_DIR or --run-dir DIR")?;
@@ -131,6 +125,14 @@ pub fn split(args: &RunOf) -> Result<(Option<&Path>, Option<&Path>)> {
 
 /// The working directory, as a path.
 pub const HERE: &str = ".";
+
+/// What was given, or else what lies in the working directory.
+fn or_here(
+    given: Option<PathBuf>,
+    here: impl FnOnce() -> Result<Option<PathBuf>>,
+) -> Result<Option<PathBuf>> {
+    given.map_or_else(here, |path| Ok(Some(path)))
+}
 
 /// The slices in the working directory: those that the path "." means, or its only bundle.
 /// A model without slices counts too, so that the error can say what is missing.
@@ -198,34 +200,21 @@ pub fn judged_here(app: &App) -> Result<Option<PathBuf>> {
 
 /// The model that a flag means.
 pub fn model(app: &App, given: Option<PathBuf>) -> Result<PathBuf> {
-    let given = match given {
-        None => model_here(app)?,
-        given => given,
-    };
+    let given = or_here(given, || model_here(app))?;
     app.prompt.path(given, "the model", "-m PATH")
 }
 
 /// The model or the slices that a flag means.
 pub fn model_or_slices(app: &App, given: Option<PathBuf>) -> Result<PathBuf> {
-    let given = match given {
-        None => match model_here(app)? {
-            None => slices_here(app)?,
-            model => model,
-        },
-        given => given,
-    };
+    let given = or_here(given, || model_here(app))?;
+    let given = or_here(given, || slices_here(app))?;
     app.prompt.path(given, "the model", "-m PATH")
 }
 
 /// The run, or the slices, that a page is about.
 pub fn run_or_slices(app: &App, given: Option<PathBuf>) -> Result<PathBuf> {
-    let given = match given {
-        None => match run_here(app)? {
-            None => slices_here(app)?,
-            run => run,
-        },
-        given => given,
-    };
+    let given = or_here(given, || run_here(app))?;
+    let given = or_here(given, || slices_here(app))?;
     app.prompt.path(given, "the run, model or slices", "PATH")
 }
 
