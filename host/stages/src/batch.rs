@@ -30,6 +30,18 @@ pub struct BatchRan {
     pub seconds: f64,
 }
 
+impl BatchRan {
+    /// Its runs, for what comes after.
+    #[must_use]
+    pub fn members(&self) -> Vec<Member> {
+        let member = |(source, ran): &(String, Ran)| Member {
+            source: source.clone(),
+            run: ran.path.clone(),
+        };
+        self.runs.iter().map(member).collect()
+    }
+}
+
 /// The runs of a batch, in the order of its inputs.
 ///
 /// # Errors

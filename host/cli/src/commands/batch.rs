@@ -2,7 +2,7 @@
 //! of it.
 
 use super::{paths, run, summary, verify};
-use crate::app::shown;
+use crate::app::{App, shown};
 use crate::args::stages::RunOf;
 use crate::console::numbers;
 use crate::console::table::Table;
@@ -29,11 +29,17 @@ pub struct Given {
 }
 
 /// The batch that the paths mean; `None` when they mean a single run.
-pub fn given(of: &RunOf) -> Result<Option<Given>> {
+pub fn given(app: &App, of: &RunOf) -> Result<Option<Given>> {
     let (run, data) = paths::split(of)?;
     let Some(path) = batch::find(run.unwrap_or(Path::new(paths::HERE)))? else {
         return Ok(None);
     };
+    if run.is_none() {
+        app.tell(format!(
+            "no path given, taking the batch \"{}\"",
+            shown(path.strip_prefix(paths::HERE).unwrap_or(&path))
+        ));
+    }
     let members = batch::members(&path)?;
     let Some(first) = members.first() else {
         return Ok(None);
@@ -60,63 +66,37 @@ pub fn given(of: &RunOf) -> Result<Option<Given>> {
     }))
 }
 
-/// What a stage made of each run of a batch.
-pub struct Stage {
+/// What became of each run of a batch.
+pub struct Each<R> {
     path: PathBuf,
     seconds: f64,
-    reports: Vec<(Member, StageReport)>,
+    reports: Vec<(Member, R)>,
 }
 
-/// What a verification says of each run of a batch.
-pub struct Verdicts {
-    path: PathBuf,
-    seconds: f64,
-    reports: Vec<(Member, VerificationReport)>,
-}
-
-/// Carries out a stage for each run; stops at the first that can't even begin.
-pub fn stage(
+/// Does the same with each run; stops at the first where it can't even begin.
+pub fn each<R>(
     path: &Path,
     members: &[Member],
-    mut each: impl FnMut(&Member) -> Result<StageReport>,
-) -> Result<Stage> {
+    mut work: impl FnMut(&Member) -> Result<R>,
+) -> Result<Each<R>> {
     let began = Instant::now();
-    let reports = members.iter().map(|m| Ok((m.clone(), each(m)?)));
-    Ok(Stage {
+    let reports = members.iter().map(|m| Ok((m.clone(), work(m)?)));
+    Ok(Each {
         path: path.to_owned(),
         reports: reports.collect::<Result<_>>()?,
         seconds: began.elapsed().as_secs_f64(),
     })
 }
 
-/// Judges each run.
-pub fn verdicts(
-    path: &Path,
-    members: &[Member],
-    mut each: impl FnMut(&Member) -> Result<VerificationReport>,
-) -> Result<Verdicts> {
-    let began = Instant::now();
-    let reports = members.iter().map(|m| Ok((m.clone(), each(m)?)));
-    Ok(Verdicts {
-        path: path.to_owned(),
-        reports: reports.collect::<Result<_>>()?,
-        seconds: began.elapsed().as_secs_f64(),
-    })
+/// 0 only when it is good.
+pub fn exit(good: bool) -> Exit {
+    if good { Exit::Done } else { Exit::Failed }
 }
 
-impl Stage {
+impl Each<StageReport> {
     /// Whether every slice of every run is done.
     pub fn complete(&self) -> bool {
         self.reports.iter().all(|(_, r)| r.complete())
-    }
-
-    /// 0 only when everything is done.
-    pub fn exit(&self) -> Exit {
-        if self.complete() {
-            Exit::Done
-        } else {
-            Exit::Failed
-        }
     }
 
     /// The document for programs.
@@ -160,19 +140,10 @@ impl Stage {
     }
 }
 
-impl Verdicts {
+impl Each<VerificationReport> {
     /// Whether every claim is accepted.
     pub fn accepted(&self) -> bool {
         self.reports.iter().all(|(_, r)| r.accepted)
-    }
-
-    /// 0 only when every claim is accepted.
-    pub fn exit(&self) -> Exit {
-        if self.accepted() {
-            Exit::Done
-        } else {
-            Exit::Failed
-        }
     }
 
     /// The document for programs.
@@ -207,12 +178,7 @@ impl Verdicts {
             table.row(vec![
                 member.source.clone(),
                 name(&member.run),
-                if report.accepted {
-                    "accepted"
-                } else {
-                    "NOT accepted"
-                }
-                .to_owned(),
+                verify::verdict(report.accepted).to_owned(),
                 report
                     .proven_by_macs
                     .map_or_else(String::new, numbers::percent),
@@ -223,11 +189,7 @@ impl Verdicts {
         let rate = throughput(self.reports.len(), self.seconds, cpu);
         let _ = writeln!(out, "verify: {rate}");
         let accepted = self.reports.iter().filter(|(_, r)| r.accepted).count();
-        let verdict = if self.accepted() {
-            "accepted"
-        } else {
-            "NOT accepted"
-        };
+        let verdict = verify::verdict(self.accepted());
         let _ = writeln!(
             out,
             "verdict: {verdict}, {accepted} of {} claims",

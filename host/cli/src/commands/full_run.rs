@@ -15,8 +15,9 @@ use dsperse_stages::prove::ProveOptions;
 use dsperse_stages::report::StageReport;
 use dsperse_stages::run::{Ran, RunOptions, check_output_file};
 use dsperse_stages::slice::{self, SliceOptions, Wanted};
+use dsperse_stages::slices::open;
 use dsperse_stages::verify::VerifyOptions;
-use dsperse_store::{Sample, Shape};
+use dsperse_store::{Access, Sample, Shape, SliceStore};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -51,7 +52,9 @@ pub fn execute(app: &App, args: &FullRun) -> Result<Exit> {
             }
             let slices = sliced(session, app, args, model.as_deref(), &dir, &input)?;
             // A wrong input would be found only after everything is compiled.
-            let samples = run::samples(&slices, &input)?;
+            let store = open(&slices, Access::Read)?;
+            let samples = run::samples(&store, &input, args.output_file.as_deref())?;
+            drop(store);
             stages(session, args, &slices, &input, &samples, &dir)
         },
     )?;
@@ -122,10 +125,11 @@ fn stages(
         output_file: args.output_file.clone(),
         views: false,
     };
-    let ran = run::carry_out(session, slices, &options, samples)?;
+    let store = open(slices, Access::Read)?;
+    let ran = run::carry_out(session, &store, &options, samples)?;
     let mut told = match &ran {
-        Runs::One(ran) => one(session, args, slices, &compiled, ran)?,
-        Runs::Many(ran) => many(session, args, slices, &compiled, ran)?,
+        Runs::One(ran) => one(session, args, &store, &compiled, ran)?,
+        Runs::Many(ran) => many(session, args, &store, &compiled, ran)?,
     };
     let left = compiled.failed().count();
     if left > 0 {
@@ -161,13 +165,13 @@ fn verify_options(args: &FullRun) -> VerifyOptions {
 fn one(
     session: &Session<'_>,
     args: &FullRun,
-    slices: &Path,
+    store: &SliceStore,
     compiled: &StageReport,
     ran: &Ran,
 ) -> Result<Told> {
     check(ran)?;
-    let proven = prove::carry_out(session, &ran.path, slices, &prove_options(args))?;
-    let verdict = verify::carry_out(session, &ran.path, slices, &verify_options(args), None)?;
+    let proven = prove::carry_out(session, &ran.path, store, &prove_options(args))?;
+    let verdict = verify::carry_out(session, &ran.path, store, &verify_options(args), None)?;
     Ok(Told {
         text: format!(
             "{}\n{}\n{}\n{}",
@@ -193,7 +197,7 @@ fn one(
 fn many(
     session: &Session<'_>,
     args: &FullRun,
-    slices: &Path,
+    store: &SliceStore,
     compiled: &StageReport,
     ran: &BatchRan,
 ) -> Result<Told> {
@@ -203,12 +207,12 @@ fn many(
             ..e
         })?;
     }
-    let members = dsperse_stages::batch::members(&ran.path)?;
-    let proven = batch::stage(&ran.path, &members, |member| {
-        prove::carry_out(session, &member.run, slices, &prove_options(args))
+    let members = ran.members();
+    let proven = batch::each(&ran.path, &members, |member| {
+        prove::carry_out(session, &member.run, store, &prove_options(args))
     })?;
-    let verdicts = batch::verdicts(&ran.path, &members, |member| {
-        verify::carry_out(session, &member.run, slices, &verify_options(args), None)
+    let verdicts = batch::each(&ran.path, &members, |member| {
+        verify::carry_out(session, &member.run, store, &verify_options(args), None)
     })?;
     Ok(Told {
         text: format!(
@@ -227,7 +231,7 @@ fn many(
             "prove": proven.document("prove"),
             "verification": verdicts.document(),
         }),
-        exit: verdicts.exit(),
+        exit: batch::exit(verdicts.accepted()),
     })
 }
 

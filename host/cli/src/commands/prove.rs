@@ -9,7 +9,7 @@ use crate::output;
 use dsperse_stages::prove::{self, ProveOptions};
 use dsperse_stages::report::StageReport;
 use dsperse_stages::{Session, slices};
-use dsperse_store::{Access, RunDir};
+use dsperse_store::{Access, RunDir, SliceStore};
 use std::path::Path;
 
 pub fn execute(app: &App, args: &Prove) -> Result<Exit> {
@@ -18,14 +18,15 @@ pub fn execute(app: &App, args: &Prove) -> Result<Exit> {
         force: args.force,
         proof_output: args.proof_output.clone(),
     };
-    if let Some(given) = batch::given(&args.of)? {
+    if let Some(given) = batch::given(app, &args.of)? {
         batch::refuse(
             &[("--proof-output", args.proof_output.is_some())],
             &given.path,
         )?;
         let stage = app.with_executor(&args.limits, &args.engine, |session| {
-            batch::stage(&given.path, &given.members, |member| {
-                carry_out(session, &member.run, &given.slices, &options)
+            let store = slices::open(&given.slices, Access::Read)?;
+            batch::each(&given.path, &given.members, |member| {
+                carry_out(session, &member.run, &store, &options)
             })
         })?;
         let document = stage.document("prove");
@@ -33,11 +34,11 @@ pub fn execute(app: &App, args: &Prove) -> Result<Exit> {
             output::file(file, &document)?;
         }
         app.print(&stage.text("prove"), &document);
-        return Ok(stage.exit());
+        return Ok(batch::exit(stage.complete()));
     }
     let (run, data) = paths::run_and_slices(app, &args.of)?;
     let report = app.with_executor(&args.limits, &args.engine, |session| {
-        carry_out(session, &run, &data, &options)
+        carry_out(session, &run, &slices::open(&data, Access::Read)?, &options)
     })?;
     if let Some(file) = &args.output_file {
         output::file(file, &summary::document(&report, "prove"))?;
@@ -49,12 +50,11 @@ pub fn execute(app: &App, args: &Prove) -> Result<Exit> {
 pub fn carry_out(
     session: &Session<'_>,
     run: &Path,
-    data: &Path,
+    store: &SliceStore,
     options: &ProveOptions,
 ) -> Result<StageReport> {
-    let store = slices::open(data, Access::Read)?;
     let run = RunDir::open(run, Access::Edit).map_err(dsperse_stages::Error::from)?;
-    let report = prove::prove(session, &store, &run, options)?;
+    let report = prove::prove(session, store, &run, options)?;
     session.check_cancelled()?;
     Ok(report)
 }

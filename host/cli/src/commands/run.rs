@@ -11,7 +11,7 @@ use dsperse_documents::Fidelity;
 use dsperse_stages::batch::BatchRan;
 use dsperse_stages::run::{self, Ran, RunOptions};
 use dsperse_stages::{Session, slices};
-use dsperse_store::{Access, Sample};
+use dsperse_store::{Access, Sample, SliceStore};
 use serde_json::json;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -32,19 +32,16 @@ pub fn execute(app: &App, args: &Run) -> Result<Exit> {
         &args.fidelity.within(&args.limits),
         &args.engine,
         |session| {
-            let samples = samples(&path, &input)?;
-            carry_out(session, &path, &options, &samples)
+            let store = slices::open(&path, Access::Read)?;
+            let samples = samples(&store, &input, args.output_file.as_deref())?;
+            carry_out(session, &store, &options, &samples)
         },
     )?;
     let ran = match ran {
         Runs::One(ran) => *ran,
         Runs::Many(many) => {
             app.print(&batch::ran_text(&many), &batch::ran_document(&many));
-            return Ok(if batch::faithful(&many) {
-                Exit::Done
-            } else {
-                Exit::Failed
-            });
+            return Ok(batch::exit(batch::faithful(&many)));
         }
     };
     app.print(
@@ -89,30 +86,36 @@ pub enum Runs {
     Many(BatchRan),
 }
 
-/// The inputs in files and directories, as the model of the slices wants them.
-pub fn samples(slices: &Path, input: &[PathBuf]) -> Result<Vec<Sample>> {
-    let store = slices::open(slices, Access::Read)?;
+/// The inputs in files and directories, as the model of the slices wants them. A file that
+/// can't take the outputs of so many is told before any work.
+pub fn samples(
+    store: &SliceStore,
+    input: &[PathBuf],
+    output_file: Option<&Path>,
+) -> Result<Vec<Sample>> {
     let model = store.require_model().map_err(dsperse_stages::Error::from)?;
-    Ok(dsperse_stages::compile::read_all(input, &model.inputs)?)
+    let samples = dsperse_stages::compile::read_all(input, &model.inputs)?;
+    if samples.len() > 1 {
+        output_file.map(batch::check_outputs).transpose()?;
+    }
+    Ok(samples)
 }
 
 pub fn carry_out(
     session: &Session<'_>,
-    path: &Path,
+    store: &SliceStore,
     options: &RunOptions,
     samples: &[Sample],
 ) -> Result<Runs> {
-    let store = slices::open(path, Access::Read)?;
     let runs = if let [one] = samples {
-        Runs::One(Box::new(run::run(session, &store, options, &one.tensors)?))
+        Runs::One(Box::new(run::run(session, store, options, &one.tensors)?))
     } else {
         let file = options.output_file.as_deref();
-        file.map(batch::check_outputs).transpose()?;
         let options = RunOptions {
             output_file: None,
             ..options.clone()
         };
-        let ran = dsperse_stages::batch::run(session, &store, &options, samples)?;
+        let ran = dsperse_stages::batch::run(session, store, &options, samples)?;
         file.map(|file| batch::write_outputs(file, &ran))
             .transpose()?;
         Runs::Many(ran)

@@ -17,7 +17,7 @@ use dsperse_documents::{
 use dsperse_stages::verify::{self, VerifyOptions};
 use dsperse_stages::{Session, slices};
 use dsperse_store::packed::{self, Unpacked};
-use dsperse_store::{Access, Limits, RunDir, atomic};
+use dsperse_store::{Access, Limits, RunDir, SliceStore, atomic};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -36,7 +36,7 @@ pub fn execute(app: &App, args: &Verify) -> Result<Exit> {
     }
     let options = policy::options(args)?;
     if packed.is_none()
-        && let Some(given) = batch::given(&args.of)?
+        && let Some(given) = batch::given(app, &args.of)?
     {
         return judge_all(app, args, &given, &options);
     }
@@ -54,7 +54,8 @@ pub fn execute(app: &App, args: &Verify) -> Result<Exit> {
             let message = "a verdict rests on what this machine checks itself: nothing of it is sent to others";
             session.warn(message.to_owned(), None);
         }
-        let report = judge(session, &run, &data, &options)?;
+        let store = slices::open(&data, Access::Read)?;
+        let report = judge(session, &run, &store, &options)?;
         // What was unpacked goes away; only a receipt that was asked for stays.
         if packed.is_none() || args.receipt.is_some() {
             write_receipt(&report, &run, args.receipt.as_deref())?;
@@ -97,8 +98,9 @@ fn judge_all(
         &given.path,
     )?;
     let verdicts = app.with_session(Some(&args.limits), |session| {
-        batch::verdicts(&given.path, &given.members, |member| {
-            carry_out(session, &member.run, &given.slices, options, None)
+        let store = slices::open(&given.slices, Access::Read)?;
+        batch::each(&given.path, &given.members, |member| {
+            carry_out(session, &member.run, &store, options, None)
         })
     })?;
     let document = verdicts.document();
@@ -106,7 +108,7 @@ fn judge_all(
         output::file(file, &document)?;
     }
     app.print(&verdicts.text(), &document);
-    Ok(verdicts.exit())
+    Ok(batch::exit(verdicts.accepted()))
 }
 
 /// Where the attestation goes.
@@ -144,23 +146,22 @@ fn unpacked(of: &RunOf) -> Result<Option<Unpacked>> {
 fn judge(
     session: &Session<'_>,
     run: &Path,
-    data: &Path,
+    store: &SliceStore,
     options: &VerifyOptions,
 ) -> Result<VerificationReport> {
-    let store = slices::open(data, Access::Read)?;
     let opened = RunDir::open(run, Access::Read).map_err(dsperse_stages::Error::from)?;
-    Ok(verify::verify(session, &store, &opened, options)?)
+    Ok(verify::verify(session, store, &opened, options)?)
 }
 
 /// Judges, writes the receipt, and notes the verdicts in the run.
 pub fn carry_out(
     session: &Session<'_>,
     run: &Path,
-    data: &Path,
+    store: &SliceStore,
     options: &VerifyOptions,
     receipt: Option<&Path>,
 ) -> Result<VerificationReport> {
-    let report = judge(session, run, data, options)?;
+    let report = judge(session, run, store, options)?;
     write_receipt(&report, run, receipt)?;
     keep(run, &report);
     note(run, &report);
@@ -225,11 +226,12 @@ pub fn require(level: Require) -> dsperse_documents::Require {
 
 /// 0 only when the demand is met.
 pub fn exit(report: &VerificationReport) -> Exit {
-    if report.accepted {
-        Exit::Done
-    } else {
-        Exit::Failed
-    }
+    batch::exit(report.accepted)
+}
+
+/// The word for a claim.
+pub fn verdict(accepted: bool) -> &'static str {
+    if accepted { "accepted" } else { "NOT accepted" }
 }
 
 /// Verdict per slice, what the proofs offer, and the whole.
@@ -307,14 +309,10 @@ pub fn text(report: &VerificationReport) -> String {
     if let Some(line) = little_proven(report) {
         let _ = writeln!(out, "{line}");
     }
-    let verdict = if report.accepted {
-        "accepted"
-    } else {
-        "NOT accepted"
-    };
     let _ = writeln!(
         out,
-        "verdict: {verdict} (--require {})",
+        "verdict: {} (--require {})",
+        verdict(report.accepted),
         report.require.as_str()
     );
     out

@@ -149,6 +149,18 @@ fn what_was_interrupted_goes_on() {
 }
 
 #[test]
+fn a_batch_in_the_working_directory_is_taken_and_said() {
+    let place = place(2);
+    place.call("slice -m model").exits(0);
+    place
+        .call("run -s model -i inputs.jsonl --run-dir run -b onnx")
+        .exits(0);
+    let verified = place.call("verify").exits(0);
+    let told = "no path given, taking the batch \"run/batch_";
+    assert!(verified.stderr.contains(told), "{verified:#?}");
+}
+
+#[test]
 fn what_is_about_one_claim_is_refused_for_many() {
     let place = place(2);
     place
