@@ -5,11 +5,12 @@
 //! is *true* is not decided here: whoever verifies does that.
 
 use crate::document::{Came, JobResult};
-use crate::store::{JobDir, copy_hashed};
+use crate::store::JobDir;
 use dsperse_documents::BackendError;
 use dsperse_jobs::job::{Control, Job, Operation, Output};
 use dsperse_plugin_api::{Artefact, Done, Role};
 use dsperse_plugin_host::{AnswerBounds, check_done, check_sizes};
+use dsperse_store::copy_hashing;
 use std::fs::{self, File};
 use std::path::Path;
 use std::time::Instant;
@@ -87,13 +88,12 @@ fn take(
         let source = dsperse_plugin_host::resolve(&from, declared)
             .map_err(|e| format!("the file \"{declared}\" {e}"))?;
         let target = to.join(declared);
-        let found = (|| {
-            if let Some(parent) = target.parent() {
-                fs::create_dir_all(parent)?;
-            }
-            copy_hashed(&mut File::open(&source)?, &mut File::create(&target)?)
-        })()
-        .map_err(|e: std::io::Error| format!("the file \"{declared}\" can't be taken over: {e}"))?;
+        let unread = |e: String| format!("the file \"{declared}\" can't be taken over: {e}");
+        if let Some(parent) = target.parent() {
+            fs::create_dir_all(parent).map_err(|e| unread(e.to_string()))?;
+        }
+        let mut copy = File::create(&target).map_err(|e| unread(e.to_string()))?;
+        let (_, found) = copy_hashing(&source, &mut copy).map_err(|e| unread(e.to_string()))?;
         if found != *sha256 {
             return Err(format!(
                 "the file \"{declared}\" is not what was declared: expected SHA-256 {sha256}, found {found}"

@@ -4,7 +4,7 @@
 
 use crate::document::VERSION;
 use crate::engine::{Command, Ended, Engine, Order, State};
-use crate::remote::lock;
+use dsperse_store::lock;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::HashMap;

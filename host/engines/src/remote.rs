@@ -15,12 +15,12 @@ use dsperse_jobs::job::{Control, Executor, FileRef, Files, Job, Operation, Outco
 use dsperse_jobs::local::LocalExecutor;
 use dsperse_plugin_api::{Done, Role, Stage, Verdict};
 use dsperse_plugin_host::{Event, PluginHost};
-use dsperse_store::atomic;
+use dsperse_store::{atomic, lock};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A node ends its own jobs when their time is over; after so much more it is taken for
@@ -564,10 +564,6 @@ impl Drop for Place<'_> {
         *lock(&self.0.free) += 1;
         self.0.changed.notify_one();
     }
-}
-
-pub(crate) fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
-    m.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

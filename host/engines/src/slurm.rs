@@ -6,8 +6,8 @@
 //! counts is the result in the store: Slurm runs a job twice when it loses a node that lives.
 
 use crate::engine::{Command, Ended, Engine, Order, State};
-use crate::remote::lock;
 use crate::store::Store;
+use dsperse_store::lock;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::PathBuf;

@@ -19,11 +19,10 @@ use dsperse_documents::Document;
 use dsperse_documents::digest::is_sha256_hex;
 use dsperse_jobs::error::{Error, Result};
 use dsperse_jobs::job::{Files, Job};
-use dsperse_store::{atomic, file_digest};
-use sha2::{Digest, Sha256};
+use dsperse_store::{atomic, copy_hashing, file_digest};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// A directory that coordinator and nodes see.
@@ -103,13 +102,13 @@ impl Store {
         }
         let dir = target.parent().unwrap_or(&self.root);
         fs::create_dir_all(dir).map_err(|e| Error::io("create", dir, &e))?;
-        let mut source = File::open(from).map_err(|e| Error::io("read", from, &e))?;
         let mut copy = tempfile::Builder::new()
             .prefix(".new-")
             .tempfile_in(dir)
             .map_err(|e| Error::io("create a file in", dir, &e))?;
-        let found = copy_hashed(&mut source, copy.as_file_mut())
-            .and_then(|found| copy.as_file().sync_all().map(|()| found))
+        let (_, found) = copy_hashing(from, copy.as_file_mut())?;
+        copy.as_file()
+            .sync_all()
             .map_err(|e| Error::io("write", &target, &e))?;
         if found != sha256 {
             return Err(Error::bad_input(format!(
@@ -141,20 +140,6 @@ impl Store {
                 let _ = fs::remove_dir(bucket);
             }
         }
-    }
-}
-
-/// Copies, and tells the digest of what was copied.
-pub(crate) fn copy_hashed(from: &mut impl Read, to: &mut impl Write) -> io::Result<String> {
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0u8; 1 << 20];
-    loop {
-        let n = from.read(&mut buffer)?;
-        let Some(read) = buffer.get(..n).filter(|r| !r.is_empty()) else {
-            return Ok(hex::encode(hash.finalize()));
-        };
-        hash.update(read);
-        to.write_all(read)?;
     }
 }
 

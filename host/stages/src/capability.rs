@@ -20,7 +20,6 @@
 //! told as warnings.
 
 use crate::ask;
-use crate::chain::lock;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::schedule::{self, Task};
@@ -31,6 +30,7 @@ use dsperse_documents::{BackendError, ErrorKind};
 use dsperse_plugin_api::{SliceInfo, Stage, Support};
 use dsperse_router::{Chain, Policy, Spec};
 use dsperse_slicer::{CapabilityClass, Plan, PlanNode, Prepared, Slice, Strategy};
+use dsperse_store::lock;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Mutex;

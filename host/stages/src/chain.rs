@@ -11,7 +11,7 @@ use dsperse_documents::{
     BackendError, ErrorKind, ModelMetadata, SliceMetadata, digest::sha256_hex,
 };
 use dsperse_plugin_api::{Role, TensorFile, TensorInfo, job::Done};
-use dsperse_store::{SliceStore, Tensor};
+use dsperse_store::{SliceStore, Tensor, lock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -310,8 +310,4 @@ fn closure(before: &[Vec<usize>], wanted: &[usize]) -> Vec<usize> {
         }
     }
     needed.into_iter().collect()
-}
-
-pub(crate) fn lock<T>(m: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    m.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,6 +6,7 @@
 
 use crate::atomic::{crash_point, document_bytes, parent_of, remove, sync_dir};
 use crate::create::{foreign_entries, prepare_target, staging, write_target};
+use crate::digest::copy_hashing;
 use crate::error::{BundleError, IoContext, Result};
 use crate::location::{Kind, Location, Shape, output_path};
 use crate::lock::{Lock, LockMode, canonical};
@@ -13,12 +14,10 @@ use crate::pack::Packer;
 use crate::paths;
 use crate::store::{Access, SliceStore, Source, lock};
 use crate::{Limits, atomic};
-use dsperse_archive::CHUNK;
 use dsperse_documents::SliceMetadata;
-use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// What to convert to.
@@ -393,7 +392,7 @@ fn copy_checked(store: &SliceStore, i: usize, f: &ExportFile, out: &mut dyn Writ
         (Source::Dir(dir), _) | (_, Some(dir)) => {
             let what = format!("a file of slice {i}");
             let path = paths::regular_file(dir, &f.from, dir, &what)?;
-            let found = copy_hashing(&path, out)?;
+            let (_, found) = copy_hashing(&path, out)?;
             (path, found)
         }
         (Source::Packed(archive), None) => {
@@ -411,21 +410,6 @@ fn copy_checked(store: &SliceStore, i: usize, f: &ExportFile, out: &mut dyn Writ
             found,
         }),
         _ => Ok(()),
-    }
-}
-
-fn copy_hashing(path: &Path, out: &mut dyn Write) -> Result<String> {
-    let mut file = File::open(path).at("read", path)?;
-    let mut hash = Sha256::new();
-    let mut buf = vec![0u8; CHUNK];
-    loop {
-        let n = file.read(&mut buf).at("read", path)?;
-        if n == 0 {
-            return Ok(hex::encode(hash.finalize()));
-        }
-        let chunk = buf.get(..n).unwrap_or_default();
-        hash.update(chunk);
-        out.write_all(chunk).at("write a copy of", path)?;
     }
 }
 

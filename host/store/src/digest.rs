@@ -5,7 +5,7 @@ use crate::store::lock;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::fs::{self, File, Metadata};
-use std::io::Read;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, SystemTime};
@@ -19,6 +19,15 @@ const SETTLED: Duration = Duration::from_secs(2);
 /// # Errors
 /// When the file can't be read.
 pub fn file_digest(path: &Path) -> Result<(u64, String)> {
+    copy_hashing(path, &mut io::sink())
+}
+
+/// Copies a file, in constant memory. Size and SHA-256 are those of the very bytes that were
+/// written.
+///
+/// # Errors
+/// When the file can't be read, or the copy not written.
+pub fn copy_hashing(path: &Path, out: &mut dyn Write) -> Result<(u64, String)> {
     let mut file = File::open(path).at("read", path)?;
     let mut hash = Sha256::new();
     let mut buf = vec![0u8; dsperse_archive::CHUNK];
@@ -26,12 +35,13 @@ pub fn file_digest(path: &Path) -> Result<(u64, String)> {
     loop {
         let n = file.read(&mut buf).at("read", path)?;
         if n == 0 {
-            break;
+            return Ok((size, hex::encode(hash.finalize())));
         }
         size += n as u64;
-        hash.update(buf.get(..n).unwrap_or_default());
+        let chunk = buf.get(..n).unwrap_or_default();
+        hash.update(chunk);
+        out.write_all(chunk).at("write a copy of", path)?;
     }
-    Ok((size, hex::encode(hash.finalize())))
 }
 
 /// As [`file_digest`], but a file that this process has read before is not read again when

@@ -52,7 +52,7 @@ mod store_tests;
 
 pub use convert::{ConvertOptions, Converted, convert, remove_slices};
 pub use create::{Created, NewSlices};
-pub use digest::{file_digest, known_digest};
+pub use digest::{copy_hashing, file_digest, known_digest};
 pub use dsperse_archive::Limits;
 pub use dsperse_tensor::{Number, Tensor};
 pub use error::{BundleError, Result};
@@ -61,5 +61,5 @@ pub use location::{Kind, Location, Shape, output_path, resolve};
 pub use lock::{Lock, LockMode};
 pub use output::{Direction, write_json, write_json_line};
 pub use run_dir::{RunDir, StageFiles, find_runs};
-pub use store::{Access, SliceStore};
+pub use store::{Access, SliceStore, lock};
 pub use tensors::{NewTensor, TensorData, TensorStore};

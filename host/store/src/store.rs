@@ -67,8 +67,9 @@ pub(crate) enum Source {
     Packed(Mutex<Archive>),
 }
 
-/// A poisoned mutex only means that another thread panicked between two whole steps.
-pub(crate) fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
+/// What a mutex holds. A poisoned one only means that another thread panicked between two whole
+/// steps.
+pub fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
     m.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -3,7 +3,6 @@
 use super::{Stage, stop};
 use crate::ask;
 use crate::attempt::Attempt;
-use crate::chain::lock;
 use crate::config::compile_options_digest;
 use crate::error::{Error, Result};
 use crate::event::Event;
@@ -14,6 +13,7 @@ use crate::slices;
 use dsperse_documents::{Compilation, ErrorKind, Fallback, SliceMetadata};
 use dsperse_plugin_api::{Stage as BackendStage, Support};
 use dsperse_router::{Chain, plan};
+use dsperse_store::lock;
 use serde_json::Value;
 
 /// Field of a fallback that remembers which job was turned down.

@@ -7,11 +7,12 @@
 //! one first that leads the chain furthest off when all others compute in floats.
 
 use super::Stage;
-use crate::chain::{self, lock};
+use crate::chain;
 use crate::error::Result;
 use crate::fidelity::{compare, told, worst};
 use crate::report::{Outcome, SliceLine};
 use dsperse_documents::{Fidelity, SliceMetadata};
+use dsperse_store::lock;
 use std::collections::BTreeSet;
 
 /// How often slices get a smaller target.

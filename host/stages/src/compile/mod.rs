@@ -15,7 +15,7 @@ mod gate;
 
 pub use calibration::Calibration;
 
-use crate::chain::{backend_error, lock};
+use crate::chain::backend_error;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::report::{Outcome, SliceLine, StageReport};
@@ -31,7 +31,7 @@ use dsperse_documents::{Fallback, ReceiptFile, SliceMetadata, keys_digest};
 use dsperse_plugin_api::Role;
 use dsperse_router::policy::verdict_counts_as_proof;
 use dsperse_router::{Policy, Routes};
-use dsperse_store::SliceStore;
+use dsperse_store::{SliceStore, lock};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Instant;

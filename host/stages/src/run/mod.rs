@@ -10,7 +10,7 @@ mod choice;
 mod reference;
 pub(crate) mod witness;
 
-use crate::chain::{Held, dependencies, lock};
+use crate::chain::{Held, dependencies};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::job::TensorRef;
@@ -26,7 +26,8 @@ use dsperse_documents::{
     SliceRun, TensorOrigin, TensorRecord,
 };
 use dsperse_store::{
-    Access, Direction, NewTensor, RunDir, Sample, SliceStore, Tensor, atomic, find_runs, write_json,
+    Access, Direction, NewTensor, RunDir, Sample, SliceStore, Tensor, atomic, find_runs, lock,
+    write_json,
 };
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

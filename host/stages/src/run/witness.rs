@@ -2,7 +2,7 @@
 
 use super::Stage;
 use crate::attempt::Attempt;
-use crate::chain::{ALL_ROLES, add_inputs, backend_error, lock};
+use crate::chain::{ALL_ROLES, add_inputs, backend_error};
 use crate::compile::falls_through;
 use crate::error::{Error, Result};
 use crate::event::Event;
@@ -13,7 +13,7 @@ use dsperse_documents::{
     BackendError, Claim, ErrorKind, Fallback, RunResults, SliceMetadata, StageOutcome, TensorOrigin,
 };
 use dsperse_plugin_api::Stage as BackendStage;
-use dsperse_store::{NewTensor, StageFiles};
+use dsperse_store::{NewTensor, StageFiles, lock};
 
 /// Tensors of a slice are also written as JSON up to so many elements.
 const VIEW_ELEMENTS: u64 = 4096;

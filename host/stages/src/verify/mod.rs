@@ -7,7 +7,7 @@
 mod checker;
 mod evidence;
 
-use crate::chain::{hold, lock};
+use crate::chain::hold;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::schedule::{self, Task};
@@ -16,7 +16,7 @@ use checker::Plugins;
 use dsperse_documents::{Receipt, Require, VerificationReport};
 use dsperse_router::Policy;
 use dsperse_store::atomic::read_document;
-use dsperse_store::{RunDir, SliceStore, Tensor, read_inputs, read_outputs};
+use dsperse_store::{RunDir, SliceStore, Tensor, lock, read_inputs, read_outputs};
 pub use dsperse_verify::AllowedBackend;
 use dsperse_verify::{Demands, Given, Held, Refused, Verification};
 use evidence::OnDisk;
