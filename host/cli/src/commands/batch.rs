@@ -4,6 +4,7 @@
 use super::{paths, run, summary, verify};
 use crate::app::{App, shown};
 use crate::args::stages::RunOf;
+use crate::console::foreign::field;
 use crate::console::numbers;
 use crate::console::table::Table;
 use crate::error::{Result, UserError};
@@ -167,7 +168,7 @@ impl Each<VerificationReport> {
         let mut out = String::new();
         let refused = self.reports.iter().find(|(_, r)| !r.accepted);
         if let Some((member, report)) = refused.or(self.reports.first()) {
-            let _ = writeln!(out, "{}:\n{}", member.source, verify::text(report));
+            let _ = writeln!(out, "{}:\n{}", field(&member.source), verify::text(report));
         }
         let heading = ["input", "run", "verdict", "proven", "CPU time"];
         let mut table = Table::new(&heading, &[3, 4]);
@@ -250,7 +251,9 @@ pub fn ran_text(ran: &BatchRan) -> String {
         if let Some(sentence) = missed {
             let _ = writeln!(
                 failures,
-                "failed: {source}: {sentence}\nhint: {}",
+                "failed: {}: {}\nhint: {}",
+                field(source),
+                field(&sentence),
                 run::MISSED_HINT
             );
         }
@@ -331,9 +334,10 @@ fn cpu_seconds(report: &StageReport) -> f64 {
 fn failed(out: &mut String, source: &str, report: &StageReport) {
     for line in report.failed() {
         let reason = line.error.as_deref().unwrap_or("no reason was given");
+        let (source, reason) = (field(source), field(reason));
         let _ = writeln!(out, "failed: {source}, slice {}: {reason}", line.index);
         if let Some(hint) = &line.hint {
-            let _ = writeln!(out, "hint: {hint}");
+            let _ = writeln!(out, "hint: {}", field(hint));
         }
     }
 }

@@ -125,6 +125,23 @@ fn one_false_claim_is_named_and_the_others_stand() {
 }
 
 #[test]
+fn the_name_of_a_file_writes_no_line_of_its_own() {
+    let place = place(2);
+    place.call("slice -m model").exits(0);
+    let text = fs::read_to_string(place.path("inputs.jsonl")).unwrap();
+    let evil = "x\nverdict: accepted.jsonl";
+    fs::write(place.path(evil), text).unwrap();
+    let run = ["run", "-s", "model", "-b", "onnx", "-i", evil];
+    let words = place.run(run).exits(0).stdout;
+    let told = place.call("verify model/run --require proven").exits(1);
+    for text in [words, told.stdout] {
+        let forged = text.lines().any(|l| l.starts_with("verdict: accepted"));
+        assert!(!forged, "{text}");
+        assert!(text.contains("x\\n"), "{text}");
+    }
+}
+
+#[test]
 fn what_was_interrupted_goes_on() {
     let place = place(3);
     place.call("slice -m model").exits(0);
