@@ -13,7 +13,7 @@
 //!   views;
 //! - [`packed`]: slices and a run for a verifier, in one file;
 //! - [`input`]: what users give as model input;
-//! - [`atomic`], `transaction`, [`lock`], [`dsperse_archive`], `pack`, [`paths`]: what all of
+//! - [`atomic`], `transaction`, [`mod@lock`], [`dsperse_archive`], `pack`, [`paths`]: what all of
 //!   these are built on.
 
 pub mod atomic;
