@@ -260,7 +260,8 @@ pub struct ProveJob {
 pub struct VerifyJob {
     /// The slice; its `model` is absent when the verifier has no payload.
     pub slice: SliceInfo,
-    /// Verifying artefacts of `compile`.
+    /// Verifying artefacts of `compile`. Empty where the host asks a backend of the stage
+    /// `recompute` to compute a slice again that it may never have compiled.
     pub circuit: Vec<ArtefactRef>,
     /// What `prove` made; empty for backends that recompute.
     #[serde(default)]
