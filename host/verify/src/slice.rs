@@ -386,35 +386,27 @@ impl<E: Evidence, C: Again<E::File>> Judge<'_, E, C> {
         let Checked { mut answer, usage } = again(self.demands.tolerance)?;
         verdict.usage.add(&usage);
         note_backend(verdict, &backend);
-        // Another engine's floats differ in their last bits, a circuit's by its rounding. So a
-        // difference says nothing yet of a claim that a circuit made; being further away than
-        // the circuit was made for does.
+        // Another engine's floats differ in their last bits, a circuit's by its rounding. So
+        // where the verifier sets no tolerance, a difference says nothing yet of a claim that
+        // a circuit made; being further away than the circuit was made for does.
         let near = circuit.filter(|name| *name != backend.name());
         let near = near.and_then(|name| slice.compilations.get(name));
-        let near = near.map(made_for).filter(|t| *t > self.demands.tolerance);
+        let near = near.map(|compilation| self.made_for(compilation));
+        let near = near.filter(|most| self.demands.tolerance == 0.0 && *most > 0.0);
         if let (Ok(Answer::Invalid { reason }), Some(tolerance)) = (&answer, near) {
             let differs = reason.clone();
-            let Checked {
-                answer: nearly,
-                usage,
-            } = again(tolerance)?;
-            verdict.usage.add(&usage);
-            if let Ok(Answer::Valid { .. }) = nearly {
+            let nearly = again(tolerance)?;
+            verdict.usage.add(&nearly.usage);
+            if let Ok(Answer::Valid { .. }) = nearly.answer {
                 verdict.reason = also(&format!(
-                    "computed again it is within {tolerance:e}, which the slice was compiled for, but not within {:e}, which is demanded: {differs}",
-                    self.demands.tolerance
+                    "computed again it is within {tolerance:e}, as close as a circuit has to be, but not the same bit for bit: {differs}"
                 ));
                 if verdict.hint.is_none() {
                     verdict.hint = self.checker.advice(Need::Tolerance);
                 }
                 return Ok(Ok(()));
             }
-            answer = nearly.map(|a| match a {
-                Answer::Invalid { reason } => {
-                    Answer::invalid(format!("{reason}; {why_not_proven}"))
-                }
-                valid => valid,
-            });
+            answer = nearly.answer;
         }
         Ok(match answer {
             Ok(Answer::Valid { facts, warnings }) => {
@@ -424,7 +416,7 @@ impl<E: Evidence, C: Again<E::File>> Judge<'_, E, C> {
                 verdict.warnings.extend(warnings);
                 Ok(())
             }
-            Ok(Answer::Invalid { reason }) => Err(reason),
+            Ok(Answer::Invalid { reason }) => Err(format!("{reason}; {why_not_proven}")),
             Err(e) if e.kind == ErrorKind::InvalidInput => Err(e.message),
             Err(e) => {
                 verdict.reason = also(&e.message);
@@ -436,13 +428,14 @@ impl<E: Evidence, C: Again<E::File>> Judge<'_, E, C> {
             }
         })
     }
-}
 
-/// The error that a slice was compiled for, by its compilation's own note; the default where
-/// it has none.
-fn made_for(compilation: &Compilation) -> f64 {
-    let noted = compilation.fidelity.as_ref().map(|f| f.target);
-    noted.filter(|t| t.is_finite()).unwrap_or(DEFAULT_MAX_ERROR)
+    /// How far from the float model a circuit may be: what it was compiled for, by its
+    /// compilation's own note. The note is the prover's word, so the verifier's bound caps it.
+    fn made_for(&self, compilation: &Compilation) -> f64 {
+        let noted = compilation.fidelity.as_ref().map(|f| f.target);
+        let most = self.demands.max_error.unwrap_or(DEFAULT_MAX_ERROR);
+        noted.unwrap_or(DEFAULT_MAX_ERROR).min(most)
+    }
 }
 
 /// How many input values the circuit saw clamped. A number that can't be read counts as one:
