@@ -16,7 +16,7 @@ use dsperse_stages::report::StageReport;
 use dsperse_stages::run::{Ran, RunOptions, check_output_file};
 use dsperse_stages::slice::{self, SliceOptions, Wanted};
 use dsperse_stages::slices::open;
-use dsperse_stages::verify::VerifyOptions;
+use dsperse_stages::verify::{Demands, VerifyOptions};
 use dsperse_store::{Access, Sample, Shape, SliceStore};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -156,10 +156,12 @@ fn prove_options(args: &FullRun) -> ProveOptions {
 }
 
 fn verify_options(args: &FullRun) -> VerifyOptions {
-    VerifyOptions {
-        require: verify::require(args.require),
-        ..VerifyOptions::default()
+    let require = verify::require(args.require);
+    Demands {
+        require,
+        ..Demands::default()
     }
+    .into()
 }
 
 fn one(

@@ -9,7 +9,7 @@ use crate::commands::{compile, verify};
 use crate::error::{Result, UserError};
 use crate::exit::Exit;
 use dsperse_router::Policy;
-use dsperse_stages::verify::{AllowedBackend, VerifyOptions};
+use dsperse_stages::verify::{AllowedBackend, Demands, VerifyOptions};
 use serde::Deserialize;
 use std::path::Path;
 
@@ -100,14 +100,11 @@ pub fn options(args: &Verify) -> Result<VerifyOptions> {
             ));
         }
     }
-    Ok(VerifyOptions {
-        input: args.input.clone(),
-        output: args.output.clone(),
+    let demands = Demands {
         require: stricter(file.require, args.require),
         expect_model: args.expect_model.clone().or(file.expect_model),
         expect_keys: args.expect_keys.clone().or(file.expect_keys),
-        expect_receipt: args.expect_receipt.clone(),
-        attested: attestation::expected(args)?,
+        expect_receipts: attestation::expected(args)?.into_iter().collect(),
         tolerance: args.tolerance.or(file.tolerance).unwrap_or(0.0),
         policy: Policy {
             proof: flags.proof || file.require_proof,
@@ -126,7 +123,13 @@ pub fn options(args: &Verify) -> Result<VerifyOptions> {
             (a, b) => a.or(b),
         },
         recompile: args.recompile || file.recompile,
+    };
+    Ok(VerifyOptions {
+        input: args.input.clone(),
+        output: args.output.clone(),
+        expect_receipt: args.expect_receipt.clone(),
         calibration: args.calibration.clone(),
+        demands,
     })
 }
 

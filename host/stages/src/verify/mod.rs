@@ -13,12 +13,11 @@ use crate::event::Event;
 use crate::schedule::{self, Task};
 use crate::session::Session;
 use checker::Plugins;
-use dsperse_documents::{Receipt, Require, VerificationReport};
-use dsperse_router::Policy;
+use dsperse_documents::VerificationReport;
 use dsperse_store::atomic::read_document;
 use dsperse_store::{RunDir, SliceStore, Tensor, lock, read_inputs, read_outputs};
-pub use dsperse_verify::AllowedBackend;
-use dsperse_verify::{Demands, Given, Held, Refused, Verification};
+pub use dsperse_verify::{AllowedBackend, Demands};
+use dsperse_verify::{Given, Held, Refused, Verification};
 use evidence::OnDisk;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -30,54 +29,33 @@ pub struct VerifyOptions {
     pub input: Option<PathBuf>,
     /// The claimed model output.
     pub output: Option<PathBuf>,
-    /// What every slice must be.
-    pub require: Require,
-    /// The model identity that the slices must have. Proofs then count only under keys
-    /// that are named too, or that the verifier can make from the model itself.
-    pub expect_model: Option<String>,
-    /// The digest that the verifying keys of the proven slices must have.
-    pub expect_keys: Option<String>,
-    /// A receipt of somebody whom the verifier trusts: pins model, keys, input and output,
-    /// and no verdict may be weaker.
+    /// A receipt of somebody whom the verifier trusts, for `expect_receipts` of the demands.
     pub expect_receipt: Option<PathBuf>,
-    /// The receipt of an attestation, whose signature holds: as `expect_receipt`.
-    pub attested: Option<Receipt>,
-    /// Relative tolerance of recomputations; 0 is bit for bit.
-    pub tolerance: f64,
-    /// Largest error of the output against the float model; `None` is what the slices were
-    /// compiled for. The session's limit is another demand, and the smaller counts.
-    pub max_error: Option<f64>,
-    /// What the backends of counting proofs must offer.
-    pub policy: Policy,
-    /// The backends whose word counts, for proofs and for recomputations; empty is all.
-    pub allowed: Vec<AllowedBackend>,
-    /// Count proofs of claims whose inputs the circuit saw only clamped to its range.
-    pub allow_saturation: bool,
-    /// Compile the slices again and compare verifying artefacts; a proof under a key that
-    /// can't be made again does not count.
-    pub recompile: bool,
     /// The model input that the slices were calibrated with, for compiling them again; the
     /// claim's own input when `None`.
     pub calibration: Option<PathBuf>,
+    /// What is demanded. The session's limit of the error is another demand, and the smaller
+    /// counts.
+    pub demands: Demands,
+}
+
+impl From<Demands> for VerifyOptions {
+    fn from(demands: Demands) -> Self {
+        Self {
+            demands,
+            ..Self::default()
+        }
+    }
 }
 
 impl VerifyOptions {
     fn demands(&self, session: &Session<'_>) -> Result<Demands> {
+        let mut demands = self.demands.clone();
         let receipt = self.expect_receipt.as_deref().map(read_document);
-        let receipts = [receipt.transpose()?, self.attested.clone()];
-        let errors = [self.max_error, session.limits.max_error];
-        Ok(Demands {
-            require: self.require,
-            expect_model: self.expect_model.clone(),
-            expect_keys: self.expect_keys.clone(),
-            expect_receipts: receipts.into_iter().flatten().collect(),
-            tolerance: self.tolerance,
-            max_error: errors.into_iter().flatten().reduce(f64::min),
-            policy: self.policy.clone(),
-            allowed: self.allowed.clone(),
-            allow_saturation: self.allow_saturation,
-            recompile: self.recompile,
-        })
+        demands.expect_receipts.extend(receipt.transpose()?);
+        let errors = [demands.max_error, session.limits.max_error];
+        demands.max_error = errors.into_iter().flatten().reduce(f64::min);
+        Ok(demands)
     }
 }
 

@@ -148,20 +148,20 @@ fn command_line(world: &World, options: &VerifyOptions) -> i32 {
         }
     }
     for (flag, digest) in [
-        ("--expect-model", &options.expect_model),
-        ("--expect-keys", &options.expect_keys),
+        ("--expect-model", &options.demands.expect_model),
+        ("--expect-keys", &options.demands.expect_keys),
     ] {
         if let Some(digest) = digest {
             command.arg(flag).arg(digest);
         }
     }
-    if let Some(most) = options.max_error {
+    if let Some(most) = options.demands.max_error {
         command.arg("--max-error").arg(most.to_string());
     }
-    if options.recompile {
+    if options.demands.recompile {
         command.arg("--recompile");
     }
-    if options.require == Require::Proven {
+    if options.demands.require == Require::Proven {
         command.args(["--require", "proven"]);
     }
     let output = command.output().expect("the binary can be started");

@@ -3,7 +3,7 @@
 use super::forge::forge;
 use super::world::{Lab, World, change_input, flip};
 use dsperse_documents::{Require, Role, StageOutcome, Verdict};
-use dsperse_stages::verify::VerifyOptions;
+use dsperse_stages::verify::{Demands, VerifyOptions};
 use serde_json::json;
 use std::fs;
 
@@ -62,45 +62,50 @@ fn plain(_: &World) -> VerifyOptions {
     VerifyOptions::default()
 }
 fn proven(_: &World) -> VerifyOptions {
-    VerifyOptions {
+    Demands {
         require: Require::Proven,
-        ..VerifyOptions::default()
+        ..Demands::default()
     }
+    .into()
 }
 /// An error that no output of these models exceeds: a verifier who looks at keys alone.
 const FAR: f64 = 1.0;
 
 fn any_error(_: &World) -> VerifyOptions {
-    VerifyOptions {
+    Demands {
         max_error: Some(FAR),
-        ..VerifyOptions::default()
+        ..Demands::default()
     }
+    .into()
 }
 /// Pins the model as it was before anybody touched it.
 fn pinned_model(w: &World) -> VerifyOptions {
-    VerifyOptions {
+    Demands {
         expect_model: Some(before(w).model().identity),
         max_error: Some(FAR),
-        ..VerifyOptions::default()
+        ..Demands::default()
     }
+    .into()
 }
 fn recompiled(_: &World) -> VerifyOptions {
-    VerifyOptions {
+    Demands {
         recompile: true,
         max_error: Some(FAR),
-        ..VerifyOptions::default()
+        ..Demands::default()
     }
+    .into()
 }
 fn pinned_keys(w: &World) -> VerifyOptions {
     let good = before(w);
     let report = Lab::of(w.backend)
         .verify(&good, &VerifyOptions::default())
         .report();
-    VerifyOptions {
+    Demands {
         expect_keys: report.keys_sha256,
         max_error: Some(FAR),
-        ..VerifyOptions::default()
+        ..Demands::default()
     }
+    .into()
 }
 fn own_input(w: &World) -> VerifyOptions {
     let path = w.root().join("own-input.json");
@@ -572,9 +577,12 @@ pub fn table() -> Vec<Row> {
             "another model than expected",
             ALL,
             |_, _| {},
-            |_| VerifyOptions {
-                expect_model: Some("0".repeat(64)),
-                ..VerifyOptions::default()
+            |_| {
+                Demands {
+                    expect_model: Some("0".repeat(64)),
+                    ..Demands::default()
+                }
+                .into()
             },
             Failed(&["slices of another model"]),
         ),

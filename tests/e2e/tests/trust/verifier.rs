@@ -4,7 +4,7 @@
 use super::world::{Lab, Outcome, World, read};
 use dsperse_documents::{KeyOrigin, Receipt, Require, SliceMetadata, Verdict};
 use dsperse_plugin_host::Isolation;
-use dsperse_stages::verify::VerifyOptions;
+use dsperse_stages::verify::{Demands, VerifyOptions};
 use dsperse_store::{ConvertOptions, Limits, atomic::write_document};
 use std::fs;
 use std::path::PathBuf;
@@ -41,12 +41,12 @@ fn a_bundle_without_weights_and_one_plugin_are_enough() {
         // The prover's folder is gone; the verifier has the bundle, the run, one plugin.
         fs::remove_dir_all(world.slices()).expect("gone");
         let lab = Lab::new(&[backend], Isolation::Process);
-        let options = VerifyOptions {
+        let mut options = VerifyOptions::from(Demands {
             require: Require::Proven,
             expect_model: Some(before.model_identity.clone()),
             expect_keys: before.keys_sha256.clone(),
-            ..VerifyOptions::default()
-        };
+            ..Demands::default()
+        });
         let report = accepts(lab.verify_paths(&world, &world.run(), &bundle, &options));
         assert!(
             report
@@ -57,10 +57,7 @@ fn a_bundle_without_weights_and_one_plugin_are_enough() {
         assert_eq!(report.keys_sha256, before.keys_sha256);
 
         // The model alone says nothing of keys, and without ONNX files they can't be made.
-        let options = VerifyOptions {
-            expect_keys: None,
-            ..options
-        };
+        options.demands.expect_keys = None;
         let outcome = lab.verify_paths(&world, &world.run(), &bundle, &options);
         assert!(!outcome.accepted());
         assert_eq!(outcome.verdicts(), [Verdict::Unchecked; 3]);
@@ -78,10 +75,10 @@ fn a_missing_plugin_is_named_for_every_slice() {
     let bundle = bundle(&world);
     let lab = Lab::new(&["onnx"], Isolation::Process);
     for require in [Require::Checked, Require::Proven] {
-        let options = VerifyOptions {
+        let options = VerifyOptions::from(Demands {
             require,
-            ..VerifyOptions::default()
-        };
+            ..Demands::default()
+        });
         let outcome = lab.verify_paths(&world, &world.run(), &bundle, &options);
         assert_eq!(outcome.exit(), 1);
         let report = outcome.report();
@@ -124,10 +121,10 @@ fn compiled_again_the_keys_are_the_same() {
         let Some(world) = World::of(backend) else {
             continue;
         };
-        let options = VerifyOptions {
+        let options = VerifyOptions::from(Demands {
             recompile: true,
-            ..VerifyOptions::default()
-        };
+            ..Demands::default()
+        });
         let report = accepts(Lab::of(backend).verify(&world, &options));
         assert!(
             report
@@ -148,9 +145,12 @@ fn keys_of_another_input_are_made_again_with_its_calibration() {
     let run = world.other_run();
     let verify = |calibration: Option<PathBuf>| {
         let options = VerifyOptions {
-            recompile: true,
             calibration,
-            ..VerifyOptions::default()
+            ..Demands {
+                recompile: true,
+                ..Demands::default()
+            }
+            .into()
         };
         lab.verify_paths(&world, &run, &world.slices(), &options)
     };
