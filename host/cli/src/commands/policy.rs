@@ -73,32 +73,18 @@ pub fn options(args: &Verify) -> Result<VerifyOptions> {
         AllowedBackend::parse(text)
             .map_err(|e| UserError::usage(e, "for example: sumcheck, or sumcheck@ and the SHA-256 that \"dsperse plugin list --json\" shows"))
     };
-    // A list of the command line is narrower or another one, never both together: what
-    // either leaves out does not count.
-    let mut backends = file
-        .allow_backends
-        .iter()
-        .map(allowed)
-        .collect::<Result<Vec<_>>>()?;
-    let given = args
-        .allow_backend
-        .iter()
-        .map(allowed)
-        .collect::<Result<Vec<_>>>()?;
-    if backends.is_empty() {
-        backends = given;
-    } else if !given.is_empty() {
-        backends.retain(|b| {
-            given
-                .iter()
-                .any(|g| g == b || (g.name == b.name && g.sha256.is_none()))
-        });
-        if backends.is_empty() {
-            return Err(UserError::usage(
-                "no backend is allowed by both the policy file and --allow-backend",
-                "leave --allow-backend out, or name backends that the file allows",
-            ));
-        }
+    let read = |list: &[String]| list.iter().map(allowed).collect::<Result<Vec<_>>>();
+    let (of_file, given) = (read(&file.allow_backends)?, read(&args.allow_backend)?);
+    let allowed = match (of_file.is_empty(), given.is_empty()) {
+        (true, _) => given,
+        (_, true) => of_file,
+        _ => in_both(&of_file, &given),
+    };
+    if allowed.is_empty() && !args.allow_backend.is_empty() {
+        return Err(UserError::usage(
+            "no backend is allowed by both the policy file and --allow-backend",
+            "leave --allow-backend out, or name backends that the file allows",
+        ));
     }
     let demands = Demands {
         require: stricter(file.require, args.require),
@@ -116,7 +102,7 @@ pub fn options(args: &Verify) -> Result<VerifyOptions> {
             transparent: flags.transparent || file.require_transparent,
             security_bits: flags.security_bits.max(file.require_security),
         },
-        allowed: backends,
+        allowed,
         allow_saturation: args.allow_saturation || file.allow_saturation,
         max_error: match (args.fidelity.max_error, file.max_error) {
             (Some(a), Some(b)) => Some(a.min(b)),
@@ -131,6 +117,18 @@ pub fn options(args: &Verify) -> Result<VerifyOptions> {
         calibration: args.calibration.clone(),
         demands,
     })
+}
+
+/// What two lists both allow. Of two that name one backend, the one with a digest is narrower.
+fn in_both(one: &[AllowedBackend], other: &[AllowedBackend]) -> Vec<AllowedBackend> {
+    let mut both = Vec::new();
+    for (a, b) in one.iter().flat_map(|a| other.iter().map(move |b| (a, b))) {
+        let digest = a.sha256.as_ref().or(b.sha256.as_ref());
+        if a.name == b.name && b.sha256.as_ref().or(digest) == digest {
+            both.push(if a.sha256.is_some() { a } else { b }.clone());
+        }
+    }
+    both
 }
 
 /// The stricter of the file's demand and the flag's.
@@ -159,6 +157,28 @@ mod tests {
         assert_eq!(stricter(Some(R::Proven), Some(Require::Any)), R::Proven);
         assert_eq!(stricter(Some(R::Any), Some(Require::Checked)), R::Checked);
         assert_eq!(stricter(Some(R::Any), None), R::Any);
+    }
+
+    #[test]
+    fn a_second_list_of_backends_only_narrows_the_first() {
+        let pinned = |digit: &str| format!("a@{}", digit.repeat(64));
+        let (one, two) = (&*pinned("1"), &*pinned("2"));
+        for (of_file, given, expected) in [
+            (["a", "b"], ["a", "c"], vec!["a"]),
+            (["a", "b"], [one, "c"], vec![one]),
+            ([one, "b"], ["a", "c"], vec![one]),
+            ([one, two], [two, "b"], vec![two]),
+            ([one, "b"], [two, "c"], vec![]),
+        ] {
+            let parsed = |list: [&str; 2]| list.map(|text| AllowedBackend::parse(text).unwrap());
+            for both in [
+                in_both(&parsed(of_file), &parsed(given)),
+                in_both(&parsed(given), &parsed(of_file)),
+            ] {
+                let found: Vec<_> = both.iter().map(ToString::to_string).collect();
+                assert_eq!(found, expected);
+            }
+        }
     }
 
     #[test]
