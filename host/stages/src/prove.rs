@@ -280,12 +280,10 @@ impl Stage<'_> {
         let Some(c) = slice.compilations.get(name) else {
             return Ok(());
         };
-        if !backend.takes_artefacts_of(&c.backend_version) {
-            return Err(Error::backend(format!(
-                "slice {index} was compiled by \"{name}\" {}, loaded is {}",
-                c.backend_version, backend.descriptor.version
-            ))
-            .with_hint("install that version of the backend, or compile and run again"));
+        if let Some(how) = slices::other_version(slice, backend) {
+            return Err(Error::backend(format!("slice {index} was {how}")).with_hint(
+                "type \"dsperse compile\" and \"dsperse run\" again, or install that version of the backend",
+            ));
         }
         if !backend.would_compile_as(&c.backend_version, &c.plugin_sha256) {
             self.other_library.call_once(|| {

@@ -166,6 +166,19 @@ pub fn operator_words(slice: &SliceMetadata) -> String {
     dsperse_documents::operator_words(&slice.operators)
 }
 
+/// What is to be said where a circuit is of a version that its backend does not take.
+pub(crate) fn other_version(slice: &SliceMetadata, backend: &Loaded<'_>) -> Option<String> {
+    let compilation = slice.compilations.get(backend.name())?;
+    let version = &compilation.backend_version;
+    (!backend.takes_artefacts_of(version)).then(|| {
+        format!(
+            "compiled by \"{}\" {version}, loaded is {}",
+            backend.name(),
+            backend.descriptor.version
+        )
+    })
+}
+
 /// Fails when slices come from a bundle without ONNX files.
 ///
 /// # Errors

@@ -364,11 +364,21 @@ fn proving_notices_another_library_and_another_version_of_the_backend() {
     assert_eq!(report.slices[0].outcome, Outcome::Failed);
     let error = report.slices[0].error.as_deref().unwrap();
     assert!(error.contains("\"a\" 1.0.0, loaded is 2.0.0"), "{error}");
+    // A run says it too, and goes on without the circuit.
+    let again = world.run(&fake);
+    let row = &again.report.slices[0];
+    assert_ne!(row.backend.as_deref(), Some("a"));
+    let reason = &row.fallbacks[0].reason;
+    assert!(reason.contains("\"a\" 1.0.0, loaded is 2.0.0"), "{reason}");
+    let told = |e: &Event| matches!(e, Event::Warning { message, hint } if message.contains("another version") && message.ends_with("slice 0, 1") && hint.as_ref().is_some_and(|h| h.contains("dsperse compile")));
+    assert!(world.events().iter().any(told));
 
     // Unless it says that it can use what the other version compiled.
     world.backends[0].compatible_artefacts = Some("1".into());
     let report = world.prove(&fake, &ran);
     assert_eq!(report.slices[0].outcome, Outcome::Done);
+    let again = world.run(&fake);
+    assert_eq!(again.report.slices[0].backend.as_deref(), Some("a"));
 }
 
 #[test]

@@ -77,10 +77,13 @@ fn choice(
     let mut hasher = dsperse_documents::digest::FieldHasher::new("dsperse/compiled/1");
     for name in wanted {
         let reason = match (session.loaded(&name), slice.compilations.get(&name)) {
-            (None, _) => Some("no plugin of this name is loaded"),
+            (None, _) => Some("no plugin of this name is loaded".to_owned()),
             // An executor needs no circuit.
             (Some(backend), None) if !backend.is_executor() => {
-                Some("the slice is not compiled with it")
+                Some("the slice is not compiled with it".to_owned())
+            }
+            (Some(backend), Some(_)) => {
+                slices::other_version(slice, &backend).map(|how| format!("the slice was {how}"))
             }
             _ => None,
         };

@@ -163,26 +163,36 @@ pub fn check_output_file(file: &Path) -> Result<()> {
     }
 }
 
-/// Slices that were never compiled run without circuits, and nothing of them is proven.
+/// Slices that were never compiled, or by a version of the backend whose circuits the loaded
+/// one does not take, run without circuits, and nothing of them is proven.
 fn warn_of_uncompiled(
     session: &Session<'_>,
     store: &SliceStore,
     selected: &BTreeSet<usize>,
 ) -> Result<()> {
-    let mut uncompiled = Vec::new();
+    let (mut uncompiled, mut other) = (Vec::new(), Vec::new());
     for &i in selected {
-        if store.slice(i)?.compilations.is_empty() {
+        let slice = store.slice(i)?;
+        let used = slice.backend.as_deref().and_then(|n| session.loaded(n));
+        if slice.compilations.is_empty() {
             uncompiled.push(i.to_string());
+        } else if used.is_some_and(|b| slices::other_version(&slice, &b).is_some()) {
+            other.push(i.to_string());
         }
     }
-    if !uncompiled.is_empty() {
-        session.warn(
-            format!(
-                "not compiled, so nothing of it will be proven: slice {}",
-                uncompiled.join(", ")
-            ),
-            Some("for proofs, type \"dsperse compile\" first".to_owned()),
-        );
+    for (how, which) in [
+        ("not compiled", uncompiled),
+        ("compiled by another version of the backend", other),
+    ] {
+        if !which.is_empty() {
+            session.warn(
+                format!(
+                    "{how}, so nothing of it will be proven: slice {}",
+                    which.join(", ")
+                ),
+                Some("for proofs, type \"dsperse compile\" first".to_owned()),
+            );
+        }
     }
     Ok(())
 }

@@ -158,7 +158,7 @@ impl Checker<PathBuf> for Plugins<'_> {
         Some(match need {
             Need::Backend => "see \"dsperse plugin list\"".to_owned(),
             Need::Version => {
-                "install that version of the backend, or compile, run and prove again".to_owned()
+                "type \"dsperse compile\", \"dsperse run\" and \"dsperse prove\" again, or install that version of the backend".to_owned()
             }
             Need::Saturation => "compile with calibration inputs like this one; or accept such proofs when you verify, with --allow-saturation".to_owned(),
             Need::Tolerance => "accept what is so close with --tolerance, or see why the proof could not be judged".to_owned(),

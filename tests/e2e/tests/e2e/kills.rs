@@ -8,7 +8,7 @@
 //! A failure names its seed: `DSPERSE_KILL_SEED=<seed>` draws the same moments again, as
 //! fractions of the length.
 
-use dsperse_e2e::{Place, Random};
+use dsperse_e2e::{Place, Random, copy};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -259,18 +259,6 @@ fn reset(place: &Place) {
         fs::remove_dir_all(&to).expect("the last result can be removed");
     }
     copy(&from, &to);
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir(to).expect("a directory");
-    for entry in fs::read_dir(from).expect("a directory").flatten() {
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).expect("a copy");
-        }
-    }
 }
 
 /// Files by name, times and figures left out.

@@ -4,6 +4,7 @@ mod batches;
 mod bundles;
 mod capability;
 mod disk;
+mod earlier;
 mod engines;
 mod errors;
 mod fallbacks;

@@ -8,6 +8,7 @@ use dsperse_documents::tensors::digest_of;
 use dsperse_documents::{
     Document, ModelMetadata, RunResults, SliceMetadata, TensorIndex, Verdict, VerificationReport,
 };
+pub use dsperse_e2e::copy;
 use dsperse_e2e::{Place, binary};
 use dsperse_plugin_api::ProbeJob;
 use dsperse_plugin_host::{
@@ -94,18 +95,6 @@ fn python_environment() -> Option<PathBuf> {
         .or_else(|| Some(dsperse_test_support::repository().join(".venv")))
         .filter(|p| p.is_dir())
         .and_then(|p| p.canonicalize().ok())
-}
-
-pub fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a directory");
-    for entry in fs::read_dir(from).expect("a directory").flatten() {
-        let target = to.join(entry.file_name());
-        if entry.file_type().expect("a type").is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).expect("a copy");
-        }
-    }
 }
 
 impl World {
