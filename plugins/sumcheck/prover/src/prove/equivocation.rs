@@ -7,6 +7,7 @@
 //! The anchor of the key ends that: see the verifier's `WeightsCommitment`.
 
 use super::*;
+use dsperse_sumcheck_verifier::commit::verify_opening;
 use dsperse_sumcheck_verifier::hash::{DIGEST_BYTES, ShortBlake3};
 use dsperse_sumcheck_verifier::layout::Layout;
 use dsperse_sumcheck_verifier::program::Op;
@@ -231,4 +232,25 @@ fn committed_weights_outside_their_bounds_are_rejected() {
             "weight {new}: {got:?}"
         );
     }
+}
+
+/// An opening carries a value that is bound to the root. That it is the one that was claimed,
+/// only a comparison says.
+#[test]
+fn an_opening_of_another_value_than_the_claimed_one_is_rejected() {
+    let (vars, rate) = (8, 5);
+    let values: Vec<F> = (0..1 << vars).map(|i| F::from_u64(i * 37 % 251)).collect();
+    let (committed, data) = Committed::new(values.clone(), vars, rate).expect("commits");
+    let point: Vec<EF> = (2..2 + vars as u64).map(EF::from_u64).collect();
+    let value = Weight::eq(&point).inner(&values);
+    let sponge = || Challenger::new(HashChallenger::new(vec![], Blake3));
+    let opening = committed.open(data, &point, &mut sponge()).expect("opens");
+    let judge = |value| {
+        let (scheme, commitment) = (&committed.scheme, &committed.commitment);
+        let mut sponge = sponge();
+        MultilinearPcs::<EF, Challenger>::observe_commitment(scheme, commitment, &mut sponge);
+        verify_opening(scheme, commitment, &point, value, &opening, &mut sponge)
+    };
+    assert_eq!(judge(value), Ok(()));
+    assert_eq!(judge(value + EF::ONE), Err(ProofFault::OpenedValue));
 }
