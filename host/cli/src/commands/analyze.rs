@@ -3,6 +3,7 @@
 use super::{compile, paths, slice};
 use crate::app::{App, shown};
 use crate::args::inspect::Analyze;
+use crate::console::foreign::field;
 use crate::console::numbers;
 use crate::console::table::Table;
 use crate::error::Result;
@@ -51,7 +52,7 @@ fn summary(analysis: &Analysis) -> String {
                 .map_or_else(|| "unknown".to_owned(), i64::to_string)
         );
         for warning in &m.warnings {
-            let _ = writeln!(out, "note: {warning}");
+            let _ = writeln!(out, "note: {}", field(warning));
         }
     }
     let names: Vec<&str> = analysis
@@ -87,11 +88,11 @@ fn summary(analysis: &Analysis) -> String {
         let _ = writeln!(
             out,
             "{backend} rewrites {} by simpler operators",
-            operators.join(", ")
+            field(&operators.join(", "))
         );
     }
     for (reason, slices) in &reasons {
-        let _ = writeln!(out, "{reason} (slice {})", slices.join(", "));
+        let _ = writeln!(out, "{} (slice {})", field(reason), slices.join(", "));
     }
     for name in names {
         let yes = |s: &&dsperse_stages::analyze::SliceAnalysis| {

@@ -3,6 +3,7 @@
 use super::{batch, compile::exit, paths, summary};
 use crate::app::{App, shown};
 use crate::args::stages::Run;
+use crate::console::foreign::field;
 use crate::console::numbers;
 use crate::error::Result;
 use crate::exit::Exit;
@@ -131,7 +132,7 @@ pub fn text(ran: &Ran) -> String {
         let _ = writeln!(out, "fidelity against the float model: {}", fidelity(f));
     }
     if let Some(sentence) = missed(ran) {
-        let _ = writeln!(out, "failed: {sentence}\nhint: {MISSED_HINT}");
+        let _ = writeln!(out, "failed: {}\nhint: {MISSED_HINT}", field(&sentence));
     }
     let _ = writeln!(out, "run at {}", shown(&ran.path));
     out

@@ -70,7 +70,7 @@ pub fn text(report: &StageReport) -> String {
     }
     let mut out = table.render();
     for (at, reason) in reasons.iter().enumerate() {
-        let _ = writeln!(out, "({}) {reason}", at + 1);
+        let _ = writeln!(out, "({}) {}", at + 1, field(reason));
     }
     let mut warnings: Vec<&String> = report.slices.iter().flat_map(|l| &l.warnings).collect();
     warnings.sort_unstable();

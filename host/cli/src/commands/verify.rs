@@ -283,7 +283,7 @@ pub fn text(report: &VerificationReport) -> String {
             Some(MeasuredBy::Verifier) => "as this verifier measured it",
             _ => "as the prover measured it",
         };
-        let _ = writeln!(out, "fidelity, {who}: {}", fidelity(f));
+        let _ = writeln!(out, "fidelity, {who}: {}", field(&fidelity(f)));
     }
     let _ = writeln!(out, "model identity {}", report.model_identity);
     if let Some(keys) = &report.keys_sha256 {

@@ -9,6 +9,7 @@ mod engines;
 mod errors;
 mod fallbacks;
 mod files;
+mod foreign;
 mod full_run;
 mod handover;
 mod here;

@@ -1,6 +1,7 @@
 //! `plugin doctor`.
 
 use crate::app::App;
+use crate::console::foreign::field;
 use crate::error::{Result, UserError};
 use crate::exit::Exit;
 use crate::output::SCHEMA;
@@ -46,9 +47,14 @@ pub fn execute(app: &App, reset: bool) -> Result<Exit> {
             }
             Ok(_) => {}
             Err(e) => {
-                let _ = writeln!(out, "{}: can't be probed: {}", p.descriptor.name, e.message);
+                let _ = writeln!(
+                    out,
+                    "{}: can't be probed: {}",
+                    p.descriptor.name,
+                    field(&e.message)
+                );
                 if let Some(hint) = &e.hint {
-                    let _ = writeln!(out, "  hint: {hint}");
+                    let _ = writeln!(out, "  hint: {}", field(hint));
                 }
                 documents.push(json!({"backend": p.descriptor.name, "error": e}));
             }
@@ -58,7 +64,7 @@ pub fn execute(app: &App, reset: bool) -> Result<Exit> {
         out.push_str("no backend could be loaded\n");
     }
     for s in host.skipped() {
-        let _ = writeln!(out, "skipped: {s}");
+        let _ = writeln!(out, "skipped: {}", field(&s.to_string()));
     }
     app.print(
         &out,
@@ -79,15 +85,17 @@ fn probed(d: &Descriptor, probe: &Probe) -> String {
         let mark = if t.ok { "ok" } else { "missing" };
         let _ = writeln!(
             out,
-            "  {mark:<8} {} (wanted {}, found {found})",
-            t.name, t.wanted
+            "  {mark:<8} {} (wanted {}, found {})",
+            field(&t.name),
+            field(&t.wanted),
+            field(found)
         );
         if let Some(hint) = t.hint.as_ref().filter(|_| !t.ok) {
-            let _ = writeln!(out, "           {hint}");
+            let _ = writeln!(out, "           {}", field(hint));
         }
     }
     for note in &probe.notes {
-        let _ = writeln!(out, "  note     {note}");
+        let _ = writeln!(out, "  note     {}", field(note));
     }
     out
 }

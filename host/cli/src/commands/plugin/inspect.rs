@@ -1,6 +1,7 @@
 //! `plugin inspect`.
 
 use crate::app::App;
+use crate::console::foreign::field;
 use crate::error::{Result, UserError};
 use crate::exit::Exit;
 use crate::output::SCHEMA;
@@ -28,7 +29,7 @@ pub fn execute(app: &App, name: &str) -> Result<Exit> {
 
 fn describe(d: &Descriptor, plugin: &Plugin) -> String {
     let c = &d.capabilities;
-    let mut out = format!("{} {}\n  {}\n", d.name, d.version, d.summary);
+    let mut out = format!("{} {}\n  {}\n", d.name, d.version, field(&d.summary));
     let stages: Vec<String> = c
         .stages
         .iter()
@@ -41,9 +42,9 @@ fn describe(d: &Descriptor, plugin: &Plugin) -> String {
         out,
         "  licence      {}",
         if d.licence.is_empty() {
-            "not stated"
+            "not stated".into()
         } else {
-            &d.licence
+            field(&d.licence)
         }
     );
     let _ = writeln!(out, "  stages       {}", stages.join(", "));
@@ -53,8 +54,8 @@ fn describe(d: &Descriptor, plugin: &Plugin) -> String {
     }
     if !c.operators.is_empty() {
         let name = |o: &OperatorSupport| match o.domain.as_str() {
-            "" => o.op.clone(),
-            domain => format!("{domain}.{}", o.op),
+            "" => field(&o.op).into_owned(),
+            domain => field(&format!("{domain}.{}", o.op)).into_owned(),
         };
         let (rewritten, own): (Vec<_>, Vec<_>) = c
             .operators
@@ -64,7 +65,7 @@ fn describe(d: &Descriptor, plugin: &Plugin) -> String {
             .into_iter()
             .map(|o| match o.limits.as_str() {
                 "" => name(o),
-                limits => format!("{} ({limits})", name(o)),
+                limits => format!("{} ({})", name(o), field(limits)),
             })
             .collect();
         let _ = writeln!(out, "  operators    {}", list.join(", "));
@@ -77,10 +78,12 @@ fn describe(d: &Descriptor, plugin: &Plugin) -> String {
         let _ = writeln!(
             out,
             "  tool         {} {}; {}",
-            t.name, t.version, t.install_hint
+            field(&t.name),
+            field(&t.version),
+            field(&t.install_hint)
         );
         if !t.licence_note.is_empty() {
-            let _ = writeln!(out, "               {}", t.licence_note);
+            let _ = writeln!(out, "               {}", field(&t.licence_note));
         }
     }
     for o in &d.options {
@@ -91,11 +94,13 @@ fn describe(d: &Descriptor, plugin: &Plugin) -> String {
         let _ = writeln!(
             out,
             "  option       {} ({}{default}): {}",
-            o.key, o.kind, o.help
+            field(&o.key),
+            o.kind,
+            field(&o.help)
         );
     }
     for (key, value) in &d.facts {
-        let _ = writeln!(out, "  {key:<12} {value}");
+        let _ = writeln!(out, "  {:<12} {}", field(key), field(&value.to_string()));
     }
     out
 }
@@ -145,6 +150,6 @@ fn proofs(out: &mut String, p: &ProofProperties) {
         let _ = writeln!(out, "  proofs       {key}: {value}");
     }
     for caveat in &p.caveats {
-        let _ = writeln!(out, "  note         {caveat}");
+        let _ = writeln!(out, "  note         {}", field(caveat));
     }
 }

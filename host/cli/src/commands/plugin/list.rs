@@ -1,6 +1,7 @@
 //! `plugin list`.
 
 use crate::app::App;
+use crate::console::foreign::field;
 use crate::console::table::Table;
 use crate::error::Result;
 use crate::exit::Exit;
@@ -45,7 +46,7 @@ pub fn execute(app: &App) -> Result<Exit> {
     if !host.skipped().is_empty() {
         out.push_str("skipped:\n");
         for s in host.skipped() {
-            let _ = writeln!(out, "  {s}");
+            let _ = writeln!(out, "  {}", field(&s.to_string()));
         }
     }
     let searched = &host.options().search;
