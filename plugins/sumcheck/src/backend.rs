@@ -21,7 +21,8 @@ fn on_threads<T: Send>(cx: &Cx, work: impl FnOnce() -> Result<T> + Send) -> Resu
         .install(work)
 }
 
-/// The sumcheck backend. It keeps no state.
+/// The sumcheck backend. All that outlives a call are proving keys, which a verdict never
+/// depends on.
 pub struct SumcheckBackend;
 
 impl Backend for SumcheckBackend {

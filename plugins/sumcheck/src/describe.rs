@@ -153,7 +153,7 @@ pub fn descriptor() -> Descriptor {
         operators: operators(),
         proof: Some(properties()),
         tools: Vec::new(),
-        reusable_worker: false,
+        reusable_worker: true,
         verify_needs_payload: false,
     };
     let settings = Settings::default();

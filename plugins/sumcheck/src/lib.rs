@@ -5,6 +5,7 @@
 //! integers), the prover and the verifier. The verdict on a claim, keys and the claim's
 //! integers are in [`dsperse_sumcheck_judge`], which needs no files. This crate connects
 //! them to the plugin API.
+//!
 //! The modules, in the order in which a slice meets them:
 //!
 //! - [`describe`]: name, capabilities, operators, facts;
@@ -12,12 +13,14 @@
 //! - [`compile`]: calibration, lowering, keys;
 //! - [`weights`]: the proving artefact: quantised weights;
 //! - [`prove`]: witness and proof;
+//! - [`kept`]: proving keys between jobs of one worker;
 //! - [`verify`]: the verdict;
 //! - [`backend`]: the [`Backend`](dsperse_plugin_api::Backend) itself.
 
 pub mod backend;
 pub mod compile;
 pub mod describe;
+pub mod kept;
 pub mod prove;
 pub mod slice;
 pub mod verify;

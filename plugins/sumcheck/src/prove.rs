@@ -1,7 +1,7 @@
 //! Witness and proof.
 
 use crate::compile::WEIGHTS;
-use crate::{verify, weights};
+use crate::{kept, verify, weights};
 use dsperse_plugin_api::job::SATURATED_INPUTS;
 use dsperse_plugin_api::job::artefact;
 use dsperse_plugin_api::{
@@ -15,29 +15,25 @@ use dsperse_sumcheck_verifier::eval;
 use dsperse_sumcheck_verifier::program::Tensor;
 use serde_json::{Map, Value};
 
-/// The artefacts of `compile`.
-struct Compiled {
-    key_bytes: Vec<u8>,
-    key: SliceKey,
-    weights: Vec<Tensor>,
+fn read(circuit: &[ArtefactRef], name: &str) -> Result<Vec<u8>> {
+    let file = artefact(circuit, name)?;
+    std::fs::read(&file.path)
+        .map_err(|e| Error::invalid_input(format!("artefact \"{name}\" at \"{}\": {e}", file.path)))
 }
 
-fn load(circuit: &[ArtefactRef]) -> Result<Compiled> {
-    let read = |name: &str| -> Result<Vec<u8>> {
-        let file = artefact(circuit, name)?;
-        std::fs::read(&file.path).map_err(|e| {
-            Error::invalid_input(format!("artefact \"{name}\" at \"{}\": {e}", file.path))
-        })
-    };
-    let wrong = |e: String| Error::invalid_input(e).with_hint("compile the slice again");
-    let key_bytes = read(VERIFYING_KEY)?;
-    let key = SliceKey::from_bytes(&key_bytes).map_err(wrong)?;
-    let weights = weights::from_bytes(&read(WEIGHTS)?).map_err(wrong)?;
-    Ok(Compiled {
-        key_bytes,
-        key,
-        weights,
-    })
+fn wrong(e: impl ToString) -> Error {
+    Error::invalid_input(e.to_string()).with_hint("compile the slice again")
+}
+
+/// The verifying key: its bytes, and what they say.
+fn verifying_key(circuit: &[ArtefactRef]) -> Result<(Vec<u8>, SliceKey)> {
+    let bytes = read(circuit, VERIFYING_KEY)?;
+    let key = SliceKey::from_bytes(&bytes).map_err(wrong)?;
+    Ok((bytes, key))
+}
+
+fn weights(circuit: &[ArtefactRef]) -> Result<Vec<Tensor>> {
+    weights::from_bytes(&read(circuit, WEIGHTS)?).map_err(wrong)
 }
 
 /// Evaluates the integer program on the job's inputs and writes the outputs.
@@ -45,17 +41,12 @@ fn load(circuit: &[ArtefactRef]) -> Result<Compiled> {
 /// # Errors
 /// `invalid_input` when inputs or artefacts do not fit.
 pub fn witness(job: &WitnessJob, cx: &Cx) -> Result<Done> {
-    let compiled = load(&job.circuit)?;
-    let key = &compiled.key;
-    let (inputs, saturated) = claim::inputs(key, &job.inputs).map_err(Error::invalid_input)?;
+    let (_, key) = verifying_key(&job.circuit)?;
+    let weights = weights(&job.circuit)?;
+    let (inputs, saturated) = claim::inputs(&key, &job.inputs).map_err(Error::invalid_input)?;
     cx.check_cancelled()?;
-    let all = eval::evaluate(
-        &key.key.program,
-        &key.key.checked,
-        &compiled.weights,
-        &inputs,
-    )
-    .map_err(|e| Error::unsupported(e.to_string()))?;
+    let all = eval::evaluate(&key.key.program, &key.key.checked, &weights, &inputs)
+        .map_err(|e| Error::unsupported(e.to_string()))?;
     let mut done = Done::default();
     if saturated > 0 {
         let total: usize = inputs.iter().map(|t| t.data.len()).sum();
@@ -96,17 +87,28 @@ pub fn witness(job: &WitnessJob, cx: &Cx) -> Result<Done> {
 /// # Errors
 /// `invalid_input` when the claim is not what the slice computes.
 pub fn prove(job: &ProveJob, cx: &Cx) -> Result<Done> {
-    let compiled = load(&job.circuit)?;
-    let context = claim::context(&job.slice, &compiled.key_bytes).map_err(Error::invalid_input)?;
-    let (inputs, _) = claim::inputs(&compiled.key, &job.inputs).map_err(Error::invalid_input)?;
-    let claimed = claim::outputs(&compiled.key, &job.outputs).map_err(Error::invalid_input)?;
-    cx.progress(0.1, "committing to weights");
-    let key = ProvingKey::from_key(&compiled.key.key.to_bytes(), compiled.weights)
-        .map_err(|e| Error::invalid_input(e.to_string()).with_hint("compile the slice again"))?;
+    let (key_bytes, key) = verifying_key(&job.circuit)?;
+    let context = claim::context(&job.slice, &key_bytes).map_err(Error::invalid_input)?;
+    let (inputs, _) = claim::inputs(&key, &job.inputs).map_err(Error::invalid_input)?;
+    let claimed = claim::outputs(&key, &job.outputs).map_err(Error::invalid_input)?;
+    let weights = weights(&job.circuit)?;
+    let proving = match kept::take(&key_bytes, &weights) {
+        Some(proving) => proving,
+        None => {
+            cx.progress(0.1, "committing to weights");
+            ProvingKey::from_key(&key.key.to_bytes(), weights).map_err(wrong)?
+        }
+    };
     cx.check_cancelled()?;
     cx.progress(0.3, "proving");
-    let (outputs, proof) =
-        prove_once(key, &context, &inputs).map_err(|e| Error::internal(e.to_string()))?;
+    let proven = if kept::is_worth(&proving) {
+        let proven = dsperse_sumcheck_prover::prove(&proving, &context, &inputs);
+        kept::put(key_bytes, proving);
+        proven
+    } else {
+        prove_once(proving, &context, &inputs)
+    };
+    let (outputs, proof) = proven.map_err(|e| Error::internal(e.to_string()))?;
     if outputs != claimed {
         return Err(Error::invalid_input(format!(
             "the claimed outputs of slice {} are not what it computes on the claimed inputs",

@@ -146,6 +146,16 @@ impl ProvingKey {
         &self.weights
     }
 
+    /// About how much memory it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        let integers = self.weights.iter().map(|t| t.data.len());
+        let integers: usize = integers.chain(self.columns.iter().map(Vec::len)).sum();
+        // The stack, its codeword, and the tree over the codeword's rows.
+        let stack = self.weight_stack.len();
+        let codeword = (stack << self.key.parameters.weight_rate) * 5 / 4;
+        (integers + stack + codeword) * size_of::<u64>()
+    }
+
     /// Claims another commitment to the weights than the real one.
     #[cfg(test)]
     pub(crate) fn pretend(&mut self, weights: Option<WeightsCommitment>) {

@@ -94,7 +94,12 @@ fn a_prover_does_not_prove_what_is_false() {
         options: bench.options.clone(),
     };
     let prove = |job: &ProveJob| bench.with("again", |b, cx| b.prove(job, cx));
-    prove(&good).expect("the true claim");
+    let proof = || {
+        prove(&good).expect("the true claim");
+        std::fs::read(bench.path().join("again/proof.bin")).expect("a proof")
+    };
+    // The second time with the key that was kept.
+    assert_eq!(proof(), proof());
     // The outputs of another input.
     let mut job = good.clone();
     job.inputs = bench.inputs("other", &images[2..3]);
