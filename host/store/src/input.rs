@@ -110,6 +110,94 @@ pub fn read_outputs(path: &Path, wanted: &[TensorInfo]) -> Result<Vec<Tensor>> {
     read(path, wanted, Direction::Output)
 }
 
+/// Refuses a file that gives another value to an input which slicing made constant: `fixed` has
+/// its value by name. A file that leaves such inputs out is right.
+///
+/// # Errors
+/// With the name of the input and both values; and when the file can't be read.
+pub fn check_fixed(path: &Path, fixed: &BTreeMap<String, String>) -> Result<()> {
+    if fixed.is_empty() {
+        return Ok(());
+    }
+    if path.is_dir() {
+        return files_in(path)?
+            .iter()
+            .try_for_each(|f| check_fixed(f, fixed));
+    }
+    let has_ending = |wanted: &str| {
+        let extension = path.extension();
+        extension.is_some_and(|e| e.eq_ignore_ascii_case(wanted))
+    };
+    let other = |name: &str, found: String, value: &str| InputError::Structure {
+        path: path.to_owned(),
+        reason: format!("\"{name}\" is {found}"),
+        expected: format!(
+            "{value}, which the model was sliced with (--fix {name}={value}); slice it again for another value"
+        ),
+    };
+    let same = |found: Option<f64>, value: &str| {
+        let value = match value {
+            "true" => Some(1.0),
+            "false" => Some(0.0),
+            number => number.parse().ok(),
+        };
+        found.is_some() && found == value
+    };
+    if has_ending("npy") {
+        return Ok(());
+    }
+    if has_ending("npz") {
+        let limits = Limits {
+            document_bytes: LARGE,
+            ..Limits::default()
+        };
+        let mut archive = Archive::open(path, limits).map_err(|e| Box::new(e.into()))?;
+        for (name, value) in fixed {
+            let entry = format!("{name}.npy");
+            if !archive.names().any(|n| n == entry) {
+                continue;
+            }
+            let bytes = archive.read_document(&entry);
+            let bytes = bytes.map_err(|e| Box::new(e.into()))?;
+            let array = Npy::parse(&bytes).map_err(|reason| InputError::Npy {
+                path: path.join(&entry),
+                reason,
+            })?;
+            if let Some(n) = array.numbers().find(|n| !same(Some(n.to_f64()), value)) {
+                return Err(other(name, n.to_string(), value));
+            }
+        }
+        return Ok(());
+    }
+    let bytes = read_bytes(path)?;
+    let lines: Vec<&[u8]> = match is_json_lines(path) {
+        true => bytes.split(|b| *b == b'\n').collect(),
+        false => vec![&bytes],
+    };
+    for line in lines {
+        // What is no JSON is told where the inputs are read.
+        let Ok(Value::Object(fields)) = serde_json::from_slice::<Value>(line) else {
+            continue;
+        };
+        let typed = fields.get(Direction::Input.typed_key());
+        for (name, value) in fixed {
+            let exact = typed.and_then(|t| t.get(name)).and_then(|t| t.get("data"));
+            for given in [fields.get(name), exact].into_iter().flatten() {
+                let mut open = vec![given];
+                while let Some(next) = open.pop() {
+                    match next {
+                        Value::Array(items) => open.extend(items),
+                        Value::Bool(b) if same(Some(f64::from(u8::from(*b))), value) => {}
+                        number if same(number.as_f64(), value) => {}
+                        wrong => return Err(other(name, wrong.to_string(), value)),
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The shapes that a file gives for inputs of these names, before the model's own are known:
 /// what a model leaves open can be taken from them. Values are not looked at. Of a directory and
 /// of JSON lines the first input counts.

@@ -95,7 +95,7 @@ pub fn samples(
     output_file: Option<&Path>,
 ) -> Result<Vec<Sample>> {
     let model = store.require_model().map_err(dsperse_stages::Error::from)?;
-    let samples = dsperse_stages::compile::read_all(input, &model.inputs)?;
+    let samples = dsperse_stages::compile::read_all(input, model)?;
     if samples.len() > 1 {
         output_file.map(batch::check_outputs).transpose()?;
     }

@@ -5,10 +5,10 @@ use crate::chain::{self, Tensors};
 use crate::error::{Error, Result};
 use crate::job::{Files, Job, TensorRef};
 use crate::session::Session;
-use dsperse_documents::{SliceMetadata, digest::FieldHasher};
+use dsperse_documents::{ModelMetadata, SliceMetadata, digest::FieldHasher};
 use dsperse_plugin_api::TensorInfo;
 use dsperse_router::Routes;
-use dsperse_store::{Sample, SliceStore, Tensor, read_samples};
+use dsperse_store::{Sample, SliceStore, Tensor, check_fixed, read_samples};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -129,11 +129,13 @@ pub(crate) fn float_chains(
 /// The samples in files and directories, in order.
 ///
 /// # Errors
-/// When one can't be read as the model's inputs, or there is none.
-pub fn read_all(paths: &[PathBuf], wanted: &[TensorInfo]) -> Result<Vec<Sample>> {
+/// When one can't be read as the model's inputs, or there is none; when one gives another value
+/// to an input that slicing made constant.
+pub fn read_all(paths: &[PathBuf], model: &ModelMetadata) -> Result<Vec<Sample>> {
     let mut samples = Vec::new();
     for path in paths {
-        samples.extend(read_samples(path, wanted)?);
+        check_fixed(path, &model.fixed)?;
+        samples.extend(read_samples(path, &model.inputs)?);
     }
     Ok(samples)
 }
@@ -142,8 +144,8 @@ pub fn read_all(paths: &[PathBuf], wanted: &[TensorInfo]) -> Result<Vec<Sample>>
 ///
 /// # Errors
 /// As [`read_all`].
-pub(crate) fn read_tensors(paths: &[PathBuf], wanted: &[TensorInfo]) -> Result<Vec<Vec<Tensor>>> {
-    let samples = read_all(paths, wanted)?;
+pub(crate) fn read_tensors(paths: &[PathBuf], model: &ModelMetadata) -> Result<Vec<Vec<Tensor>>> {
+    let samples = read_all(paths, model)?;
     Ok(samples.into_iter().map(|s| s.tensors).collect())
 }
 
@@ -199,7 +201,7 @@ impl Lazy<'_> {
         let model = self.store.require_model()?;
         let inputs = match &self.given {
             Some(samples) => Cow::Borrowed(samples.as_slice()),
-            None => Cow::Owned(read_tensors(paths, &model.inputs)?),
+            None => Cow::Owned(read_tensors(paths, model)?),
         };
         // An executor computes in floats and has nothing to calibrate.
         let calibrates = |index: usize| {

@@ -67,9 +67,7 @@ pub fn compile(
     let began = Instant::now();
     // A wrong file would fail every slice in turn.
     let given = match (&options.calibration, store.model()) {
-        (Calibration::Given(paths), Some(model)) => {
-            Some(calibration::read_tensors(paths, &model.inputs)?)
-        }
+        (Calibration::Given(paths), Some(model)) => Some(calibration::read_tensors(paths, model)?),
         _ => None,
     };
     let routes = slices::routes(

@@ -62,7 +62,7 @@ impl<'a> Plugins<'a> {
     ) -> Result<&[Tensors]> {
         let made = self.floats.get_or_init(|| {
             let samples = match self.calibration {
-                Some(path) => read_tensors(&[path.to_owned()], &self.model.inputs)?,
+                Some(path) => read_tensors(&[path.to_owned()], self.model)?,
                 None => vec![read(&claimed.map_err(Error::failed)?)?],
             };
             self.float_chains(&samples, "calibration")

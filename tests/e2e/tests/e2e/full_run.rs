@@ -256,4 +256,15 @@ fn an_if_is_decided_by_an_input_that_is_made_constant() {
     let model = place.json("model/slices/metadata.json");
     assert_eq!(model["fixed"], serde_json::json!({"rate": "8000"}));
     assert_eq!(model["inputs"].as_array().map(Vec::len), Some(1));
+    // An input file may name the constant, but not give it another value.
+    for (text, exit) in [
+        (r#"{"x": [1, 2], "rate": 8000}"#, 0),
+        (r#"{"x": [1, 2], "rate": 16000}"#, 3),
+        (r#"{"x": [1, 2], "rate": [16000]}"#, 3),
+    ] {
+        fs::write(place.path("named.json"), text).expect("a file");
+        let ran = place.call("run -s model -i named.json").exits(exit);
+        let told = ran.stderr.contains("\"rate\" is 16000");
+        assert_eq!(told, exit == 3, "{}", ran.stderr);
+    }
 }
