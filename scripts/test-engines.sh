@@ -90,19 +90,25 @@ for _ in $(seq 100); do
 done
 sinfo -h -o '%D %t' | grep -qx '2 idle' || { echo "error: the cluster does not come up" >&2; cat "$dir"/*.log "$dir"/*/log >&2; exit 1; }
 
+# A head that is gone is given up soon.
+export RAY_gcs_rpc_server_reconnect_timeout_s=10
 export RAY_USAGE_STATS_ENABLED=0 RAY_ADDRESS=127.0.0.1:6399 PYTHONPATH="$root/bindings/python/src"
 export DSPERSE_PYTHON="${ray%/*}/python"
 cat >"$dir/start-ray" <<START
 #!/bin/sh
-# Starts the node of that name.
-node="\$1"
+# Starts the node of that name; "n2" is the head.
+case "\$1" in
+n2) unset RAY_ADDRESS; set -- "\$1" --head --port=6399 --include-dashboard=false --temp-dir="$dir/ray" ;;
+*) set -- "\$1" --address="$RAY_ADDRESS" ;;
+esac
+RAY_NODE="\$1"
+export RAY_NODE
 shift
-RAY_NODE="\$node" exec "$ray" start "\$@" --node-ip-address=127.0.0.1 --num-cpus=2 \\
-    --memory=3000000000 --object-store-memory=80000000 --disable-usage-stats >"$dir/ray-\$node.log" 2>&1
+exec "$ray" start "\$@" --node-ip-address=127.0.0.1 --num-cpus=2 \\
+    --memory=3000000000 --object-store-memory=80000000 --disable-usage-stats >"$dir/ray-\$RAY_NODE.log" 2>&1
 START
 chmod +x "$dir/start-ray"
-env -u RAY_ADDRESS "$dir/start-ray" n2 --head --port=6399 --include-dashboard=false --temp-dir="$dir/ray"
-"$dir/start-ray" n1 --address="$RAY_ADDRESS"
+for node in n2 n1; do "$dir/start-ray" "$node"; done
 if [ $# -gt 0 ] && [ "$1" = -- ]; then
     shift
     exec "$@"

@@ -105,10 +105,21 @@ pub trait Engine: Send + Sync {
     /// Ends a try, wherever it is, and waits for that as long as is usual.
     fn cancel(&self, ticket: &str);
 
-    /// Whether a try that an earlier coordinator handed over can be asked about.
-    fn adopts(&self) -> bool {
+    /// Takes over a try that an earlier coordinator handed over, with all that has to be tidied
+    /// up after it. Whether it can be asked about.
+    fn adopt(&self, _ticket: &str) -> bool {
         false
     }
+}
+
+/// A program that Ctrl-C in a terminal does not reach: one that an engine is spoken to with must
+/// not end in the middle of it.
+#[must_use]
+pub fn program(name: &str) -> std::process::Command {
+    let mut command = std::process::Command::new(name);
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    command
 }
 
 /// The command that a node runs.

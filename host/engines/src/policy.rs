@@ -31,6 +31,8 @@ pub struct History {
     /// Why earlier tries came to nothing, for the message.
     pub reasons: Vec<String>,
     lost: usize,
+    /// Whether a node missed an input before.
+    missed: bool,
 }
 
 /// What to do next.
@@ -58,6 +60,7 @@ impl History {
             put_again: false,
             reasons: Vec::new(),
             lost: 0,
+            missed: false,
         }
     }
 
@@ -90,8 +93,10 @@ impl History {
             }
             Some(JobExit::Input) => {
                 self.put_again = true;
-                // The store is to blame as a rule, and then another node does no better.
-                self.lose(None)
+                // The store is to blame as a rule, and then another node does no better. Who does
+                // not see what was put there again, sees an old store.
+                let again = std::mem::replace(&mut self.missed, true);
+                self.lose(ended.node.clone().filter(|_| again))
             }
             // A node that says that there is a result, where there is none, is no better
             // than one that is gone.
@@ -205,10 +210,12 @@ mod tests {
     }
 
     #[test]
-    fn inputs_are_put_again_and_no_node_is_blamed() {
+    fn inputs_are_put_again_before_a_node_is_blamed() {
         let mut h = History::new(1, 1);
         assert_eq!(h.ended(&ended("a", Some(14)), None), Next::Again);
         assert!(h.put_again && h.exclude.is_empty());
+        assert_eq!(h.ended(&ended("a", Some(14)), None), Next::Again);
+        assert_eq!(h.exclude, ["a"]);
     }
 
     #[test]

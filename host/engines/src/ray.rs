@@ -3,7 +3,7 @@
 //! driver go its tasks.
 
 use crate::document::VERSION;
-use crate::engine::{Command, Ended, Engine, Order, State};
+use crate::engine::{Command, Ended, Engine, Order, State, program};
 use dsperse_store::lock;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -71,7 +71,7 @@ impl Ray {
     /// # Errors
     /// When there is none.
     pub fn new(command: Command, python: &str, address: &str) -> Result<Self, String> {
-        let mut driver = std::process::Command::new(python)
+        let mut driver = program(python)
             .args(["-m", "dsperse.ray_driver", address, VERSION])
             .args(command.describe())
             .stdin(Stdio::piped())

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 /// A node ends its own jobs when their time is over; after so much more it is taken for
 /// frozen.
 const GRACE: Duration = Duration::from_secs(60);
-/// How long a result may be on its way through a network file system.
+/// How long a result may be on its way through a network file system, or the store away.
 const LATE: Duration = Duration::from_secs(5);
 /// Most that is read of a node's events at once.
 const EVENTS: u64 = 1 << 20;
@@ -343,12 +343,9 @@ impl Watch<'_, '_> {
 
     /// The try of an earlier coordinator, when the engine still knows it.
     fn adopted(&self) -> Option<String> {
-        if !self.engine.adopts() {
-            return None;
-        }
         let ticket: Ticket = atomic::read_document(&self.dir.ticket()).ok()?;
         let same = ticket.engine == self.engine.name() && ticket.dsperse == VERSION;
-        same.then_some(ticket.ticket)
+        (same && self.engine.adopt(&ticket.ticket)).then_some(ticket.ticket)
     }
 
     fn submit(&mut self) -> Result<String> {
@@ -399,6 +396,7 @@ impl Watch<'_, '_> {
         let mut running: Option<Instant> = None;
         let mut waiting = Instant::now();
         let mut late: Option<Instant> = None;
+        let mut gone: Option<Instant> = None;
         loop {
             if self.control.cancel.is_cancelled() || self.dir.result_path().exists() {
                 // Whose result it is.
@@ -408,10 +406,15 @@ impl Watch<'_, '_> {
                 return Ok(None);
             }
             if !self.dir.document_path().exists() {
-                self.engine.cancel(ticket);
-                let place = self.sender.store.root().display();
-                return Err(self.failure(&format!("the store \"{place}\" is gone")));
+                if gone.get_or_insert_with(Instant::now).elapsed() > LATE {
+                    self.engine.cancel(ticket);
+                    let place = self.sender.store.root().display();
+                    return Err(self.failure(&format!("the store \"{place}\" is gone")));
+                }
+                std::thread::sleep(LATE / 20);
+                continue;
             }
+            gone = None;
             match self.engine.state(ticket) {
                 State::Pending(why) => {
                     running = None;

@@ -5,7 +5,7 @@
 //! No accounting is needed; what Slurm forgets (`MinJobAge`) was looked at long before. What
 //! counts is the result in the store: Slurm runs a job twice when it loses a node that lives.
 
-use crate::engine::{Command, Ended, Engine, Order, State};
+use crate::engine::{Command, Ended, Engine, Order, State, program};
 use crate::store::Store;
 use dsperse_store::lock;
 use std::collections::{BTreeMap, HashMap};
@@ -98,18 +98,18 @@ impl Slurm {
 }
 
 /// Calls a command of Slurm; its output, or what it says of its failure.
-fn call(program: &str, arguments: &[String]) -> Result<String, String> {
-    let output = std::process::Command::new(program)
+fn call(name: &str, arguments: &[String]) -> Result<String, String> {
+    let output = program(name)
         .args(arguments)
         .stdin(std::process::Stdio::null())
         .output()
-        .map_err(|e| format!("\"{program}\" can't be started: {e}"))?;
+        .map_err(|e| format!("\"{name}\" can't be started: {e}"))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let lines: Vec<&str> = said.lines().map(str::trim).collect();
-    Err(format!("{program}: {}", lines.join("; ")))
+    Err(format!("{name}: {}", lines.join("; ")))
 }
 
 /// Whether the controller is away, which it may come back from.
@@ -209,15 +209,16 @@ impl Shared {
         arguments.push(script.display().to_string());
         let deadline = Instant::now() + RESTART;
         loop {
-            match call("sbatch", &arguments) {
-                Ok(_) => break,
-                Err(e) if is_away(&e) && Instant::now() < deadline && self.pause(ASK) => {
-                    // It may have taken the array before it went away.
-                    if self.knows(&name) {
-                        break;
-                    }
-                }
-                Err(e) => return Err(e),
+            let Err(e) = call("sbatch", &arguments) else {
+                break;
+            };
+            let again = is_away(&e) && Instant::now() < deadline && self.pause(ASK);
+            // It may have taken the array before it went away.
+            if self.knows(&name) {
+                break;
+            }
+            if !again {
+                return Err(e);
             }
         }
         let _ = dir.keep();
@@ -356,9 +357,10 @@ impl Engine for Slurm {
             return State::Unknown;
         };
         let row = {
-            let mut batches = lock(&self.shared.batches);
-            // That of an earlier coordinator is asked about from now on.
-            let batch = batches.entry(name.to_owned()).or_insert_with(Batch::new);
+            let batches = lock(&self.shared.batches);
+            let Some(batch) = batches.get(name) else {
+                return State::Unknown;
+            };
             match batch.rows.get(index) {
                 Some(row) => row.clone(),
                 None if !batch.asked || batch.since.elapsed() < APPEARS => return State::Unknown,
@@ -416,7 +418,12 @@ impl Engine for Slurm {
         }
     }
 
-    fn adopts(&self) -> bool {
+    fn adopt(&self, ticket: &str) -> bool {
+        let Some((name, _)) = ticket.rsplit_once('_') else {
+            return false;
+        };
+        let mut batches = lock(&self.shared.batches);
+        batches.entry(name.to_owned()).or_insert_with(Batch::new);
         true
     }
 }

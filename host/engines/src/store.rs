@@ -101,7 +101,7 @@ impl Store {
             return Ok(());
         }
         let dir = target.parent().unwrap_or(&self.root);
-        fs::create_dir_all(dir).map_err(|e| Error::io("create", dir, &e))?;
+        make(dir)?;
         let mut copy = tempfile::Builder::new()
             .prefix(".new-")
             .tempfile_in(dir)
@@ -125,7 +125,10 @@ impl Store {
     /// command is about to make may lose one; it finds out and puts it there again.
     pub fn forget(&self, digests: &BTreeSet<String>) {
         let mut needed = BTreeSet::new();
-        for entry in fs::read_dir(self.root.join("jobs")).into_iter().flatten() {
+        let Ok(jobs) = fs::read_dir(self.root.join("jobs")) else {
+            return;
+        };
+        for entry in jobs {
             let Ok(entry) = entry else { return };
             let dir = JobDir { path: entry.path() };
             if let Ok(document) = dir.document() {
@@ -140,6 +143,19 @@ impl Store {
                 let _ = fs::remove_dir(bucket);
             }
         }
+    }
+}
+
+/// Makes a directory where there may be one. That it lies in is not made: a store that went away
+/// would be made anew, on the disk of this machine.
+fn make(dir: &Path) -> Result<()> {
+    match fs::create_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(Error::failed(format!(
+            "the store is gone: \"{}\" can't be made in it",
+            dir.display()
+        ))),
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(Error::io("create", dir, &e)),
+        _ => Ok(()),
     }
 }
 
@@ -210,8 +226,8 @@ impl JobDir {
     /// # Errors
     /// When the store can't be written to.
     pub fn create(&self, document: &JobDocument) -> Result<()> {
-        let dir = self.attempts();
-        fs::create_dir_all(&dir).map_err(|e| Error::io("create", &dir, &e))?;
+        make(&self.path)?;
+        make(&self.attempts())?;
         Ok(atomic::write_document(&self.document_path(), document)?)
     }
 

@@ -27,9 +27,9 @@ pub fn place(nodes: &[&str], script: &str) -> Place {
 pub fn configure(place: &Place, nodes: &[&str], script: &str, more: &str) {
     // One after the other where a test counts.
     let in_flight = if script.contains(">>") { 1 } else { 3 };
-    let plugins = ["onnx", "sumcheck"].map(dsperse_test_support::cdylib);
+    let plugins = &place.plugins;
     let mut honest = format!("\"{}\" --quiet", binary().display());
-    for plugin in &plugins {
+    for plugin in plugins {
         honest += &format!(" --plugins \"{}\"", plugin.display());
     }
     let run = format!("\"{}\" \"$@\"", binary().display());
@@ -42,7 +42,7 @@ pub fn configure(place: &Place, nodes: &[&str], script: &str, more: &str) {
     };
     let text = format!(
         "#!/bin/sh\nfor job; do :; done\nnode=${{SLURMD_NODENAME:-${{RAY_NODE:-$DSPERSE_NODE}}}}\n\
-         cd {:?}\n{asked}\n{script}\n",
+         cd {:?}\nexport TMPDIR=\"$PWD/tmp\"\n{asked}\n{script}\n",
         place.path("")
     );
     let path = place.path("node.sh");
@@ -85,10 +85,19 @@ pub fn prove(place: &Place, nodes: &[&str], script: &str, more: &str) -> Ran {
     place.run(["prove", &place.newest_run(), "--force"])
 }
 
-/// What a command left in the store.
+/// What a command left in the store: files, and directories of jobs.
+///
+/// # Panics
+/// When it can't be read.
 #[must_use]
 pub fn left(place: &Place) -> Vec<String> {
-    place.files("store")
+    let mut left = place.files("store");
+    for part in ["jobs", "batches"] {
+        let entries = fs::read_dir(place.path("store").join(part)).expect("a store");
+        let entries = entries.flatten().map(|e| e.path().display().to_string());
+        left.extend(entries);
+    }
+    left
 }
 
 /// Processes that have this place's path among their arguments.

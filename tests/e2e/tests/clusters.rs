@@ -5,11 +5,13 @@ use dsperse_e2e::nodes::{configure, left, processes, prove, ready, until};
 use dsperse_e2e::{Place, ran};
 use dsperse_onnx::{DataType, ValueInfoProto};
 use dsperse_onnx::{GraphProto, ModelProto, NodeProto, Tensor, Values};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 #[derive(Clone, Copy, PartialEq)]
 enum Engine {
@@ -54,22 +56,54 @@ impl Engine {
         }
     }
 
+    /// A command for a shell that freezes a node, with what it runs, until [`Engine::thaw`].
+    fn freeze_n1(self) -> String {
+        let daemon = match self {
+            Self::Slurm => format!("$(cat {})", cluster().join("n1/pid").display()),
+            Self::Ray => "$(ps -o ppid= -p $PPID)".to_owned(),
+        };
+        format!(
+            "pids=\"{daemon} $PPID $$\"; mkdir -p frozen; echo $pids > frozen/$$; kill -STOP $pids"
+        )
+    }
+
     /// Brings that node up again.
     fn start_n1(self) {
         match self {
             Self::Slurm => {
                 output("slurmd", &["-N", "n1"]);
-                until("n1 is back", || {
-                    output("sinfo", &["-h", "-o", "%D %t"]).trim() == "2 idle"
-                });
             }
-            Self::Ray => {
-                let start = cluster().join("start-ray");
-                let address = format!("--address={}", variable("RAY_ADDRESS"));
-                output(&start.to_string_lossy(), &["n1", &address]);
-            }
+            Self::Ray => start_ray("n1"),
         }
+        self.both_nodes();
     }
+
+    /// Waits until the cluster has two nodes, and no more.
+    fn both_nodes(self) {
+        until("two nodes are there", || match self {
+            Self::Slurm => output("sinfo", &["-h", "-o", "%D %t"]).trim() == "2 idle",
+            Self::Ray => {
+                let alive = "import ray; ray.init(log_to_driver=False); print(sum(n['Alive'] for n in ray.nodes()))";
+                let alive = output(&variable("DSPERSE_PYTHON"), &["-c", alive]);
+                alive.trim() == "2"
+            }
+        });
+    }
+}
+
+fn start_ray(node: &str) {
+    output(&cluster().join("start-ray").to_string_lossy(), &[node]);
+}
+
+/// Processes that have all these words on their command lines.
+fn running(words: &[&str]) -> Vec<Pid> {
+    let all = fs::read_dir("/proc").expect("a /proc").flatten();
+    all.filter(|p| {
+        let line = fs::read_to_string(p.path().join("cmdline")).unwrap_or_default();
+        words.iter().all(|w| line.contains(w))
+    })
+    .filter_map(|p| Pid::from_raw(p.file_name().to_str()?.parse().ok()?))
+    .collect()
 }
 
 fn variable(name: &str) -> String {
@@ -90,7 +124,16 @@ fn output(program: &str, arguments: &[&str]) -> String {
 /// Nothing of a command stays.
 fn nothing_left(engine: Engine, place: &Place) {
     assert_eq!(left(place), Vec::<String>::new());
+    assert_eq!(place.files("tmp"), Vec::<String>::new());
     until("no job is left", || engine.jobs(place).is_empty());
+}
+
+/// A script for two nodes of which `n1` is bad. The other does nothing before that one has work.
+fn on_n1(bad: &str) -> String {
+    format!(
+        "[ $node = n1 ] || {{ for i in $(seq 200); do [ -e bad ] && break; sleep 0.1; done; exec RUN; }}
+touch bad\n{bad}"
+    )
 }
 
 /// One node is bad: the verdict is that of an undisturbed run.
@@ -99,10 +142,10 @@ fn mended(engine: Engine, place: &Place, bad: &str) {
 }
 
 fn mended_with(engine: Engine, place: &Place, bad: &str, more: &str) {
-    let script = format!("[ $node = n1 ] || {{ sleep 1; exec RUN; }}\n{bad}");
-    prove(place, &[], &script, &(engine.settings() + more)).exits(0);
+    prove(place, &[], &on_n1(bad), &(engine.settings() + more)).exits(0);
     accepted(place);
     nothing_left(engine, place);
+    fs::remove_file(place.path("bad")).expect("n1 had work");
 }
 
 fn accepted(place: &Place) {
@@ -256,6 +299,27 @@ fn a_bad_node_costs_a_try(engine: Engine) {
             sed -i \"s/$old/$(sha256sum $f | cut -d' ' -f1)/\" $r",
         ),
     );
+    // Another version.
+    mended(
+        engine,
+        place,
+        &changed("").replace(
+            "HONEST",
+            "sed -i 's/\"dsperse\": \".*\"/\"dsperse\": \"0.0.0\"/' $k/job.json; HONEST",
+        ),
+    );
+    // A store that is old on one node: it does not see the inputs.
+    mended(
+        engine,
+        place,
+        "mkdir -p old/sha256; HONEST job run --store old $job",
+    );
+    // A job that runs twice at the same time.
+    mended(
+        engine,
+        place,
+        "HONEST job run $job & RUN; code=$?; wait; exit $code",
+    );
     // A full disk.
     let disk = cluster().join("disk");
     let disk = disk.display();
@@ -292,19 +356,112 @@ fn all_nodes_bad_is_named(engine: Engine) {
     accepted(place);
 }
 
+fn a_store_that_goes_and_comes_back(engine: Engine) {
+    let place = &ready();
+    let away = "mv store away; sleep 20";
+    let failed = prove(place, &[], away, &engine.settings()).exits(1);
+    let said = format!("{}{}", failed.stdout, failed.stderr);
+    assert!(said.contains("is gone"), "{said}");
+    until("no job is left", || engine.jobs(place).is_empty());
+    assert!(!place.path("store").exists(), "it is not made anew");
+    fs::rename(place.path("away"), place.path("store")).expect("it comes back");
+    prove(place, &[], "exec RUN", &engine.settings()).exits(0);
+    accepted(place);
+    nothing_left(engine, place);
+    // A short while is no matter.
+    let short = "mv store away && { sleep 2; mv away store; }; sleep 3; exec RUN";
+    prove(place, &[], short, &engine.settings()).exits(0);
+    accepted(place);
+    nothing_left(engine, place);
+}
+
+/// Its node lives, but the job does not go on.
+fn a_job_that_hangs_is_done_on_another_node(engine: Engine) {
+    let hangs = "kill -STOP $$; exec RUN";
+    mended_with(engine, &ready(), hangs, "[limits]\ntimeout = \"5s\"\n");
+}
+
+fn a_node_that_freezes_is_left_for_another(engine: Engine) {
+    let place = &ready();
+    let script = on_n1(&format!("{}; exec RUN", engine.freeze_n1()));
+    let limits = "[limits]\ntimeout = \"10s\"\n";
+    prove(place, &[], &script, &(engine.settings() + limits)).exits(0);
+    accepted(place);
+    // It wakes up, and nobody wants its results any more.
+    let frozen = place.files("frozen").into_iter().flat_map(|f| {
+        let pids = fs::read_to_string(place.path("frozen").join(f)).expect("a file");
+        let pids = pids.split_whitespace().filter_map(|p| p.parse().ok());
+        pids.collect::<Vec<i32>>()
+    });
+    let frozen: BTreeSet<i32> = frozen.collect();
+    assert!(!frozen.is_empty(), "n1 froze");
+    for pid in frozen.into_iter().filter_map(Pid::from_raw) {
+        // What the engine has ended is gone.
+        let _ = kill_process(pid, Signal::CONT);
+    }
+    nothing_left(engine, place);
+    match engine {
+        // Its slurmd goes on; a raylet that was taken for dead ends.
+        Engine::Slurm => engine.both_nodes(),
+        Engine::Ray => {
+            until("it ends", || running(&["raylet/raylet"]).len() == 1);
+            engine.start_n1();
+        }
+    }
+}
+
 fn start(place: &Place) -> Child {
     place
         .command()
         .args(["prove", &place.newest_run(), "--force"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+        .process_group(0)
         .spawn()
         .expect("it starts")
 }
 
+/// As a terminal does: to all that was started there.
 fn send(child: &Child, signal: Signal) {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    kill_process(pid.expect("a process"), signal).expect("it is there");
+    kill_process_group(pid.expect("a process"), signal).expect("it is there");
+}
+
+fn an_interrupt_may_come_at_any_time(engine: Engine) {
+    let place = &ready();
+    prove(place, &[], "exec RUN", &engine.settings()).exits(0);
+    accepted(place);
+    let files = place.files("model");
+    let results = || {
+        let left = left(place);
+        left.iter().filter(|f| f.ends_with("result.json")).count()
+    };
+    // From before the first job is handed over until after the last result is there.
+    let moments = [(0, 0), (0, 500), (1, 0), (1, 50), (3, 0), (3, 20), (3, 100)];
+    for (count, later) in moments {
+        let mut child = start(place);
+        until("there are results", || {
+            results() >= count || !matches!(child.try_wait(), Ok(None))
+        });
+        std::thread::sleep(Duration::from_millis(later));
+        if matches!(child.try_wait(), Ok(None)) {
+            send(&child, Signal::INT);
+        }
+        let ended = ran(&child.wait_with_output().expect("it ends"));
+        assert!(
+            [0, 130].contains(&ended.code),
+            "{count} {later}: {ended:#?}"
+        );
+        println!(
+            "{}: {count} results and {later} ms: {}",
+            engine.name(),
+            ended.code
+        );
+        nothing_left(engine, place);
+        place.run(["prove", &place.newest_run()]).exits(0);
+        accepted(place);
+        assert_eq!(place.files("model"), files);
+    }
 }
 
 fn an_interrupt_leaves_nothing(engine: Engine) {
@@ -362,8 +519,41 @@ mod slurm {
     }
     #[test]
     #[ignore = "needs a cluster: scripts/test-engines.sh"]
+    fn an_interrupt_at_any_time() {
+        an_interrupt_may_come_at_any_time(ENGINE);
+    }
+    #[test]
+    #[ignore = "needs a cluster: scripts/test-engines.sh"]
+    fn a_store_that_goes() {
+        a_store_that_goes_and_comes_back(ENGINE);
+    }
+    #[test]
+    #[ignore = "needs a cluster: scripts/test-engines.sh"]
+    fn a_job_that_hangs() {
+        a_job_that_hangs_is_done_on_another_node(ENGINE);
+    }
+    #[test]
+    #[ignore = "needs a cluster: scripts/test-engines.sh"]
+    fn a_frozen_node() {
+        a_node_that_freezes_is_left_for_another(ENGINE);
+    }
+    #[test]
+    #[ignore = "needs a cluster: scripts/test-engines.sh"]
     fn a_killed_coordinator_adopts_what_runs() {
         assert_eq!(killed_and_started_again(ENGINE), 3);
+    }
+
+    #[test]
+    #[ignore = "needs a cluster: scripts/test-engines.sh"]
+    fn a_killed_daemon_whose_job_goes_on() {
+        let place = &ready();
+        let pid = cluster().join("n1/pid");
+        mended(
+            ENGINE,
+            place,
+            &format!("kill -9 $(cat {}); sleep 2; exec RUN", pid.display()),
+        );
+        ENGINE.start_n1();
     }
 
     #[test]
@@ -442,8 +632,95 @@ mod ray {
     }
     #[test]
     #[ignore = "needs a cluster: scripts/test-engines.sh"]
+    fn an_interrupt_at_any_time() {
+        an_interrupt_may_come_at_any_time(ENGINE);
+    }
+    #[test]
+    #[ignore = "needs a cluster: scripts/test-engines.sh"]
+    fn a_store_that_goes() {
+        a_store_that_goes_and_comes_back(ENGINE);
+    }
+    #[test]
+    #[ignore = "needs a cluster: scripts/test-engines.sh"]
+    fn a_job_that_hangs() {
+        a_job_that_hangs_is_done_on_another_node(ENGINE);
+    }
+    #[test]
+    #[ignore = "needs a cluster: scripts/test-engines.sh"]
+    fn a_frozen_node() {
+        a_node_that_freezes_is_left_for_another(ENGINE);
+    }
+    #[test]
+    #[ignore = "needs a cluster: scripts/test-engines.sh"]
     fn a_killed_coordinator_takes_its_jobs_along() {
         // What ran when it was killed is done again.
         assert_eq!(killed_and_started_again(ENGINE), 4);
+    }
+
+    /// What ends while a job runs is named; the same command typed again goes on.
+    fn ends_and_goes_on(what: &[&str], again: impl FnOnce()) {
+        let place = &ready();
+        configure(place, &[], "touch started; sleep 600", &ENGINE.settings());
+        let child = start(place);
+        until("a node works", || place.path("started").exists());
+        for pid in running(what) {
+            kill_process(pid, Signal::KILL).expect("it is there");
+        }
+        let ended = ran(&child.wait_with_output().expect("it ends")).exits(1);
+        let said = format!("{}{}", ended.stdout, ended.stderr);
+        assert!(said.contains("on ray: "), "{said}");
+        println!("{said}");
+        nothing_left(ENGINE, place);
+        again();
+        prove(place, &[], "exec RUN", &ENGINE.settings()).exits(0);
+        accepted(place);
+        nothing_left(ENGINE, place);
+    }
+
+    #[test]
+    #[ignore = "needs a cluster: scripts/test-engines.sh"]
+    fn a_killed_driver() {
+        ends_and_goes_on(&["dsperse.ray_driver"], || {});
+    }
+
+    #[test]
+    #[ignore = "needs a cluster: scripts/test-engines.sh"]
+    fn a_killed_head() {
+        ends_and_goes_on(&["gcs/gcs_server"], || {
+            // What is left of the cluster ends by itself, but takes its time.
+            for pid in running(&[&cluster().join("ray/").to_string_lossy()]) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+            start_ray("n2");
+            start_ray("n1");
+            ENGINE.both_nodes();
+        });
+    }
+
+    #[test]
+    #[ignore = "needs a cluster: scripts/test-engines.sh"]
+    fn memory_and_waiting() {
+        let place = &ready();
+        // As the kernel ends what takes too much.
+        let hungry =
+            "cat $job/bounds.json >> bounds; [ -e fed ] || { touch fed; kill -9 $$; }; exec RUN";
+        prove(place, &[], hungry, &ENGINE.settings()).exits(0);
+        accepted(place);
+        let bounds = fs::read_to_string(place.path("bounds")).expect("bounds");
+        let memory = bounds.lines().filter_map(|l| {
+            let number = l.trim().strip_prefix("\"memory\": ")?;
+            number.trim_end_matches(',').parse::<u64>().ok()
+        });
+        let memory: Vec<u64> = memory.collect();
+        assert_eq!(memory[1], memory[0] * 2, "{memory:?}");
+        nothing_left(ENGINE, place);
+        let beyond = "cpus = 64\npending = \"20s\"\n";
+        named(
+            ENGINE,
+            place,
+            "exec RUN",
+            beyond,
+            &["no node took it within 20 s", "waiting for resources"],
+        );
     }
 }

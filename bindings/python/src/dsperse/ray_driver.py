@@ -27,6 +27,8 @@ from typing import Any
 
 #: How often nodes that came are looked at, in seconds.
 LOOK = 2.0
+#: How long a node's answer is waited for before others get its jobs, in seconds.
+ANSWERS = 10.0
 
 _out = sys.stdout
 _lock = threading.Lock()
@@ -86,27 +88,42 @@ class Driver:
         # Ray's own retries would not tell; who is asked again decides the program.
         self.remote = ray.remote(max_retries=0, num_returns="streaming")(carry_out)
         self.probe = ray.remote(max_retries=0, num_cpus=0)(describe)
-        self.running: dict[str, Any] = {}
-        self.cancelled: set[str] = set()
+        #: What was submitted and has not ended: its order and its stream.
+        self.running: dict[str, tuple[dict[str, Any], Any]] = {}
+        #: Those that a node has begun with.
+        self.begun: set[str] = set()
+        #: Nodes that were there, and those of them that went.
+        self.seen: set[str] = set()
+        self.gone: set[str] = set()
         #: What each node that was looked at has.
         self.known: dict[str, dict[str, Any]] = {}
-        self.asked: dict[str, Any] = {}
+        #: Those that have not answered, and since when.
+        self.asked: dict[str, tuple[Any, float]] = {}
         self.waiting: list[dict[str, Any]] = []
 
     def alive(self) -> list[str]:
         return [n["NodeID"] for n in self.ray.nodes() if n["Alive"]]
 
     def look(self) -> None:
-        """Asks nodes that came what they have."""
+        """Asks nodes that came what they have, and takes back what may wait for one that went."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         alive = self.alive()
+        gone = self.seen.difference(alive)
+        if gone - self.gone:
+            # Ray may have asked the node for a place, and then waits for its answer for ever.
+            for job, (order, _) in list(self.running.items()):
+                if job not in self.begun:
+                    self.cancel(job)
+                    self.waiting.append(order)
+        self.gone = gone
+        self.seen.update(alive)
         for node in alive:
             if node not in self.known and node not in self.asked:
                 only = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
                 task = self.probe.options(scheduling_strategy=only)
-                self.asked[node] = task.remote(self.describe_argv)
-        for node, answer in list(self.asked.items()):
+                self.asked[node] = (task.remote(self.describe_argv), time.monotonic())
+        for node, (answer, _) in list(self.asked.items()):
             ready, _ = self.ray.wait([answer], timeout=0)
             if ready:
                 del self.asked[node]
@@ -134,6 +151,10 @@ class Driver:
 
     def start(self) -> None:
         """Submits what waits for a node that fits."""
+        # A job does not go to a node that answers later.
+        now = time.monotonic()
+        if any(now - since < ANSWERS for _, since in self.asked.values()):
+            return
         left: list[dict[str, Any]] = []
         for order in self.waiting:
             job = order["submit"]
@@ -144,13 +165,13 @@ class Driver:
                     "num_cpus": order["cpus"],
                     "memory": order["memory"],
                 }
-                if unfit:
+                # Those that went are named too: Ray takes what asks for the same for one.
+                but = sorted(self.gone.union(unfit))
+                if but:
                     # Labels of Ray's own; so the choice among the rest stays with Ray.
-                    options["label_selector"] = {
-                        "ray.io/node-id": f"!in({','.join(sorted(unfit))})"
-                    }
+                    options["label_selector"] = {"ray.io/node-id": f"!in({','.join(but)})"}
                 stream = self.remote.options(**options).remote(order["argv"])
-                self.running[job] = stream
+                self.running[job] = (order, stream)
                 say(id=job, state="pending", reason="waiting for resources")
                 threading.Thread(target=self.follow, args=(job, stream), daemon=True).start()
             elif any(r == "it has not said what it has" for r in unfit.values()) or not alive:
@@ -161,28 +182,38 @@ class Driver:
         self.waiting = left
 
     def follow(self, job: str, stream: Any) -> None:
-        """Tells where a job is until it ends."""
+        """Tells where a job is until it ends, unless it is taken back."""
         node: str | None = None
+        code: int | None = None
+        reason = "it ended without an exit code"
+
+        def wanted() -> bool:
+            return self.running.get(job, (None, None))[1] is stream
+
         try:
             for n, item in enumerate(stream):
                 value = self.ray.get(item)
                 if n == 0:
                     node = value
-                    say(id=job, state="running", node=node)
+                    if wanted():
+                        self.begun.add(job)
+                        say(id=job, state="running", node=node)
                 else:
                     code, said = value
-                    lines = said.splitlines()
-                    say(id=job, ended=code, node=node, reason=lines[-1] if lines else "")
-                    return
-            say(id=job, ended=None, node=node, reason="it ended without an exit code")
+                    reason = (said.splitlines() or [""])[-1]
+                    break
         except Exception as e:  # noqa: BLE001 - whatever Ray says of a lost task
             lines = str(e).strip().splitlines()
-            reason = f"{type(e).__name__}: {lines[0] if lines else ''}"
-            say(id=job, ended=None, node=node, reason=reason[:500])
+            reason = f"{type(e).__name__}: {lines[0] if lines else ''}"[:500]
+            # A node that died before it said its name.
+            node = node or next((n for n in self.seen if n in str(e)), None)
+        if wanted():
+            self.running.pop(job, None)
+            say(id=job, ended=code, node=node, reason=reason)
 
     def cancel(self, job: str) -> None:
         self.waiting = [o for o in self.waiting if o["submit"] != job]
-        stream = self.running.pop(job, None)
+        _, stream = self.running.pop(job, (None, None))
         if stream is not None:
             with contextlib.suppress(Exception):
                 self.ray.cancel(stream, force=True)

@@ -212,6 +212,27 @@ fn a_node_with_another_plugin_gets_no_more_jobs() {
 }
 
 #[test]
+fn a_job_that_fails_is_tried_once() {
+    let fault = "fault = \"error-internal\"\nat = \"prove\"\n";
+    let place = Place::of_faulty(fault);
+    place
+        .call("slice -m model --strategy layer --output-type dirs")
+        .exits(0);
+    // With samples its circuits would be measured, and are bad ones.
+    fs::remove_file(place.path("model/input.json")).expect("a file");
+    place.add_model("digits-mlp", "given");
+    place.call("compile -s model -b faulty --strict").exits(0);
+    place.call("run -s model -i given/input.json").exits(1);
+    let backend = format!("[backend.faulty]\n{fault}");
+    let script = "echo $job >> ran; exec RUN";
+    let failed = prove(&place, &["a", "b"], script, &backend).exits(1);
+    assert!(failed.stdout.contains("the fault"), "{failed:#?}");
+    let jobs = fs::read_to_string(place.path("ran")).expect("jobs ran");
+    assert_eq!(jobs.lines().count(), 3, "one try for each slice: {jobs}");
+    assert_eq!(left(&place), Vec::<String>::new());
+}
+
+#[test]
 fn memory_is_doubled_up_to_a_cap() {
     let place = &ready();
     let counting = "cat $job/bounds.json >> bounds; exec RUN";
