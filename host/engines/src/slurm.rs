@@ -208,10 +208,7 @@ impl Shared {
         arguments.extend(self.options.iter().cloned());
         arguments.push(script.display().to_string());
         let deadline = Instant::now() + RESTART;
-        loop {
-            let Err(e) = call("sbatch", &arguments) else {
-                break;
-            };
+        while let Err(e) = call("sbatch", &arguments) {
             let again = is_away(&e) && Instant::now() < deadline && self.pause(ASK);
             // It may have taken the array before it went away.
             if self.knows(&name) {
