@@ -124,6 +124,7 @@ impl<'h> RemoteExecutor<'h> {
             history: History::new(memory, most),
             node: None,
             rejected: false,
+            away: false,
             seen: HashSet::new(),
             read: HashMap::new(),
         };
@@ -232,6 +233,8 @@ struct Watch<'a, 'h> {
     node: Option<String>,
     /// Whether the last try's result was not believed.
     rejected: bool,
+    /// Whether the store was away during the last try, which then is no node's fault.
+    away: bool,
     /// Attempts whose ends were looked at.
     seen: HashSet<String>,
     /// How far the events of each attempt were read.
@@ -264,9 +267,10 @@ impl Watch<'_, '_> {
                 continue;
             };
             let end = self.ends();
+            let node = ended.node.or_else(|| self.node.clone());
             let ended = Ended {
                 code: ended.code.or(end.as_ref().map(|e| i32::from(e.code))),
-                node: ended.node.or_else(|| self.node.clone()),
+                node: node.filter(|_| !self.away),
                 ..ended
             };
             let next = self.history.ended(&ended, end.map(|e| e.error));
@@ -379,6 +383,7 @@ impl Watch<'_, '_> {
             exclude,
         };
         self.node = None;
+        self.away = false;
         self.engine.submit(&order).map_err(|e| self.refused(&e))
     }
 
@@ -411,6 +416,7 @@ impl Watch<'_, '_> {
                     let place = self.sender.store.root().display();
                     return Err(self.failure(&format!("the store \"{place}\" is gone")));
                 }
+                self.away = true;
                 std::thread::sleep(LATE / 20);
                 continue;
             }

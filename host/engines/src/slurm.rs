@@ -381,6 +381,10 @@ impl Engine for Slurm {
                     ..Ended::default()
                 })
             }
+            // All nodes that would do are left out, or none ever would.
+            _ if row.reason == "BadConstraints" => {
+                State::Refused(format!("no node has what it asks for: {words}"))
+            }
             "PENDING" | "REQUEUED" | "REQUEUE_HOLD" | "SPECIAL_EXIT" => State::Pending(row.reason),
             "RUNNING" | "COMPLETING" | "CONFIGURING" | "SUSPENDED" | "STOPPED" | "SIGNALING"
             | "STAGE_OUT" | "RESIZING" => State::Running(row.node),

@@ -586,13 +586,7 @@ mod slurm {
         prove(place, &[], hungry, &ENGINE.settings()).exits(0);
         accepted(place);
         let beyond = "options = [\"--mem=1T\"]\n";
-        named(
-            ENGINE,
-            place,
-            "exec RUN",
-            beyond,
-            &["it is not taken", "sbatch"],
-        );
+        named(ENGINE, place, "exec RUN", beyond, &["it is not taken"]);
         let later = "options = [\"--begin=now+1hour\"]\npending = \"3s\"\n";
         named(
             ENGINE,
