@@ -6,6 +6,7 @@
 A check that could go without a test noticing is no check. Three places are looked at: the trust
 kernel (`host/verify`), what the host believes of a job (`plugin-host`, `stages`), and the proof
 system (`plugins/sumcheck`). The sources are put back at the end, also after an interruption.
+(Ended while cargo compiles, it can leave a mutation in `target/debug/incremental`: remove that then.)
 `cargo mutants -p dsperse-verify -p dsperse-sumcheck-verifier` is the long form of this, over every
 expression; this is the short one, over what docs/trust.md promises.
 """
