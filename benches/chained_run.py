@@ -44,8 +44,10 @@ MODELS = {
 }
 
 
-def residual(graph):
-    """ResNet's stem, four stages of residual blocks and classifier, without normalisation."""
+def residual(graph, stages, expand):
+    """ResNet's stem, stages of residual blocks and classifier, with normalisation folded in.
+
+    A block is two 3 × 3 convolutions, or a bottleneck that widens `expand` times."""
     def conv(x, channels, kernel, stride=1):
         name = f"conv{len(graph.nodes)}"
         weight = graph.weight(name, (channels, graph.shape(x)[1], kernel, kernel))
@@ -62,15 +64,20 @@ def residual(graph):
     x = graph.node(
         "MaxPool", [x], (1, 64, 56, 56), kernel_shape=[3, 3], pads=[1] * 4, strides=[2, 2]
     )
-    for channels, blocks in [(64, 5), (128, 6), (256, 8), (512, 5)]:
+    for channels, blocks in stages:
+        out = channels * expand
         for block in range(blocks):
             stride = 2 if block == 0 and channels > 64 else 1
-            short = conv(x, channels, 1, stride) if stride == 2 else x
-            y = conv(relu(conv(x, channels, 3, stride)), channels, 3)
+            short = x if graph.shape(x)[1] == out and stride == 1 else conv(x, out, 1, stride)
+            if expand == 1:
+                y = conv(relu(conv(x, channels, 3, stride)), out, 3)
+            else:
+                y = relu(conv(relu(conv(x, channels, 1)), channels, 3, stride))
+                y = conv(y, out, 1)
             x = relu(graph.node("Add", [y, short], graph.shape(y)))
-    x = graph.node("GlobalAveragePool", [x], (1, 512, 1, 1))
-    x = graph.node("Flatten", [x], (1, 512))
-    weights = [graph.weight("fc", (512, 1000)), graph.weight("fc_b", (1000,))]
+    x = graph.node("GlobalAveragePool", [x], (1, out, 1, 1))
+    x = graph.node("Flatten", [x], (1, out))
+    weights = [graph.weight("fc", (out, 1000)), graph.weight("fc_b", (1000,))]
     return graph.node("Gemm", [x, *weights], (1, 1000))
 
 
@@ -137,7 +144,9 @@ def make(name, directory):
     """A child process: what measures memory must stay small itself."""
     graph = Graph()
     output = {
-        "resnet": lambda: residual(graph),
+        "resnet": lambda: residual(graph, [(64, 5), (128, 6), (256, 8), (512, 5)], 1),
+        # ResNet-50 itself, for other benchmarks.
+        "resnet50": lambda: residual(graph, [(64, 3), (128, 4), (256, 6), (512, 3)], 4),
         "mlp": lambda: dense(graph, 1024, 256),
         "small": lambda: dense(graph, 64, 1),
     }[name]()

@@ -11,6 +11,7 @@ mod lookup;
 #[cfg(test)]
 mod malicious;
 mod prove;
+mod runs;
 mod sender;
 mod stack;
 mod sumcheck;

@@ -2,8 +2,9 @@
 //! each layer. See the verifier's `lookup` module for the equations.
 //!
 //! Only a prefix of each layer is stored; the rest are fractions 0/1, whose
-//! part of every sum is known from the weights' total of 1. The leaves are
-//! never stored: they are affine forms in base-field values that are there
+//! part of every sum is known from the weights' total of 1. Runs of padding
+//! within it are equal fractions 0/c, and no sum over them needs a product of its
+//! own (`runs`). The leaves are never stored: they are affine forms in base-field values that are there
 //! anyway. The layer above them is as large as all others together, so it is
 //! computed twice instead of being kept.
 
@@ -20,8 +21,9 @@ use dsperse_sumcheck_verifier::wide::WideSum;
 use p3_field::{Field, PrimeCharacteristicRing};
 use rayon::prelude::*;
 
+use crate::runs::{Run, Runs};
 use crate::sender::Sender;
-use crate::sumcheck::{PARALLEL, fold_in_place};
+use crate::sumcheck::{PARALLEL, fold_chunks};
 use crate::weight::{Split, Weight};
 
 /// Padded values of atoms.
@@ -81,6 +83,8 @@ struct Leaves<'a> {
     blocks: Vec<Block<'a>>,
     gamma: EF,
     len: usize,
+    /// Of padding.
+    runs: Runs,
 }
 
 impl<'a> Leaves<'a> {
@@ -123,10 +127,13 @@ impl<'a> Leaves<'a> {
         });
         let mut blocks: Vec<Block<'a>> = lookups.chain(tables).collect();
         blocks.sort_by_key(|b| b.offset);
+        let gamma = fingerprint.gamma;
+        let runs = blocks.iter().flat_map(|b| b.padding(gamma)).collect();
         Self {
             blocks,
-            gamma: fingerprint.gamma,
+            gamma,
             len: layout.leaves,
+            runs: Runs::new(runs),
         }
     }
 
@@ -152,6 +159,46 @@ impl<'a> Leaves<'a> {
 }
 
 impl Block<'_> {
+    /// The runs of leaves that are padding of the looked-up tensors and zero in all of them.
+    fn padding(&self, gamma: EF) -> Vec<Run> {
+        let Numerators::Mask(shape) = self.numerators else {
+            return vec![];
+        };
+        let (mut den, mut power) = (self.base, EF::ONE);
+        let mut columns: Vec<&[F]> = vec![];
+        for arg in &self.args {
+            power *= gamma;
+            match arg {
+                Arg::Values(values) => columns.push(values),
+                Arg::Form(constant, terms) => {
+                    den -= power * *constant;
+                    columns.extend(terms.iter().map(|t| t.0));
+                }
+            }
+        }
+        let row_len = shape.last().copied().unwrap_or(1);
+        let row_bits = bits(row_len);
+        let mut runs: Vec<Run> = vec![];
+        for row in 0..self.len >> row_bits {
+            let real = if is_row(row, shape) { row_len } else { 0 };
+            let (start, end) = ((row << row_bits) + real, (row + 1) << row_bits);
+            match runs.last_mut() {
+                _ if start == end => {}
+                Some(last) if last.end == start => last.end = end,
+                _ => runs.push(Run { start, end, den }),
+            }
+        }
+        runs.retain(|r| {
+            let zero = |c: &&[F]| c[r.start..r.end].iter().all(|&v| v == F::ZERO);
+            r.is_worth() && columns.iter().all(zero)
+        });
+        for run in &mut runs {
+            run.start += self.offset;
+            run.end += self.offset;
+        }
+        runs
+    }
+
     fn write(&self, at: std::ops::Range<usize>, gamma: EF, scale: EF, out: &mut [EF]) {
         out.chunks_exact_mut(2).for_each(|slot| slot[1] = self.base);
         let mut power = EF::ONE;
@@ -233,38 +280,75 @@ fn add_pairs(children: &[EF], out: &mut [EF]) {
     }
 }
 
-fn parent(child: &[EF]) -> Fractions {
-    let mut out = EF::zero_vec(2 * (child.len() / 2).div_ceil(2));
+/// A layer of the circuit.
+struct Stored {
+    fractions: Fractions,
+    runs: Runs,
+}
+
+fn parent(child: &Stored) -> Stored {
+    let runs = child.runs.halved(|den| den.square());
+    let mut out = EF::zero_vec(2 * (child.fractions.len() / 2).div_ceil(2));
     out.par_chunks_mut(2 * PIECE)
-        .zip(child.par_chunks(4 * PIECE))
-        .for_each(|(out, child)| add_pairs(child, out));
-    out
+        .zip(child.fractions.par_chunks(4 * PIECE))
+        .enumerate()
+        .for_each(|(i, (out, child))| {
+            let from = i * PIECE;
+            for (at, den) in runs.segments(from..from + out.len() / 2) {
+                let (start, end) = (at.start - from, at.end - from);
+                let out = &mut out[2 * start..2 * end];
+                match den {
+                    Some(den) => out.chunks_exact_mut(2).for_each(|f| f[1] = den),
+                    None => add_pairs(&child[4 * start..child.len().min(4 * end)], out),
+                }
+            }
+        });
+    Stored {
+        fractions: out,
+        runs,
+    }
 }
 
 /// The layer above the leaves.
-fn parent_of_leaves(leaves: &Leaves<'_>) -> Fractions {
+fn parent_of_leaves(leaves: &Leaves<'_>) -> Stored {
+    let runs = leaves.runs.halved(|den| den.square());
     let mut out = EF::zero_vec(2 * leaves.len.div_ceil(2));
     out.par_chunks_mut(2 * PIECE).enumerate().for_each_init(
         || vec![EF::ZERO; 4 * PIECE],
         |scratch, (i, out)| {
-            let children = &mut scratch[..2 * out.len()];
-            leaves.write(2 * i * PIECE, EF::ONE, children);
-            add_pairs(children, out);
+            let from = i * PIECE;
+            for (at, den) in runs.segments(from..from + out.len() / 2) {
+                let out = &mut out[2 * (at.start - from)..2 * (at.end - from)];
+                match den {
+                    Some(den) => out.chunks_exact_mut(2).for_each(|f| f[1] = den),
+                    None => {
+                        let children = &mut scratch[..2 * out.len()];
+                        leaves.write(2 * at.start, EF::ONE, children);
+                        add_pairs(children, out);
+                    }
+                }
+            }
         },
     );
-    out
+    Stored {
+        fractions: out,
+        runs,
+    }
 }
 
 /// (L2) The whole circuit, from its root to its leaves.
 fn prove_fractions(sender: &mut Sender<'_>, leaves: &Leaves<'_>, vars: usize) -> (Vec<EF>, EF, EF) {
     // Layer k has up to 2^(vars - k) fractions; the first two are made when
     // their turn comes.
-    let mut layers: Vec<Fractions> = vec![];
+    let mut layers: Vec<Stored> = vec![];
     let mut top = match vars {
         0 | 1 => {
-            let mut all = vec![EF::ZERO; 4];
-            leaves.write(0, EF::ONE, &mut all);
-            all
+            let mut fractions = vec![EF::ZERO; 4];
+            leaves.write(0, EF::ONE, &mut fractions);
+            Stored {
+                fractions,
+                runs: Runs::default(),
+            }
         }
         _ => parent_of_leaves(leaves),
     };
@@ -275,7 +359,7 @@ fn prove_fractions(sender: &mut Sender<'_>, leaves: &Leaves<'_>, vars: usize) ->
             layers.push(below);
         }
     }
-    let get = |i: usize, pad: EF| top.get(i).copied().unwrap_or(pad);
+    let get = |i: usize, pad: EF| top.fractions.get(i).copied().unwrap_or(pad);
     let p0 = sender.send(get(0, EF::ZERO));
     let p1 = sender.send(get(2, EF::ZERO));
     let q0 = sender.send(get(1, EF::ONE));
@@ -288,7 +372,11 @@ fn prove_fractions(sender: &mut Sender<'_>, leaves: &Leaves<'_>, vars: usize) ->
         let layer = match vars - k {
             1 => Layer::Leaves(leaves),
             2 => Layer::Stored(parent_of_leaves(leaves)),
-            _ => Layer::Stored(layers.pop().unwrap_or_default()),
+            _ => match layers.pop() {
+                Some(layer) => Layer::Stored(layer),
+                // As many were pushed.
+                None => break,
+            },
         };
         let lambda = sender.transcript.challenge();
         let (mut next, ends) = prove_layer(sender, layer, &point, lambda, lambda * p + q);
@@ -304,15 +392,16 @@ fn prove_fractions(sender: &mut Sender<'_>, leaves: &Leaves<'_>, vars: usize) ->
 /// Where the fractions of a layer come from.
 enum Layer<'a> {
     Leaves(&'a Leaves<'a>),
-    Stored(Fractions),
+    Stored(Stored),
 }
 
 /// The sum of the summand and of its quadratic coefficient over pieces of
 /// pairs: `piece` is called with the number of the first pair and a buffer for
-/// four fractions of each.
+/// four fractions of each. `runs` are those of pairs.
 fn round_sums<'a>(
     point: &[EF],
     pairs: usize,
+    runs: &Runs,
     fractions: impl Fn(usize, usize, &mut Vec<EF>) -> Option<&'a [EF]> + Sync,
 ) -> (EF, EF) {
     let Split { high, low } = Weight::eq(point).split();
@@ -328,9 +417,19 @@ fn round_sums<'a>(
             |(mut scratch, sum), task| {
                 let (h, at) = (high[task / pieces], task % pieces * piece);
                 let from = task * piece;
-                let n = piece.min(pairs - from);
-                let four = fractions(from, n, &mut scratch).map(|f| sums_of(f, &low[at..at + n]));
-                let four = four.unwrap_or_else(|| sums_of(&scratch, &low[at..at + n]));
+                let mut four = zero();
+                for (pairs, den) in runs.segments(from..pairs.min(from + piece)) {
+                    let eq = &low[at + pairs.start - from..at + pairs.end - from];
+                    let part = match den {
+                        // Four fractions 0/c: the summand is c c, and constant.
+                        Some(den) => (den.square() * eq.iter().copied().sum::<EF>(), EF::ZERO),
+                        None => match fractions(pairs.start, pairs.len(), &mut scratch) {
+                            Some(f) => sums_of(f, eq),
+                            None => sums_of(&scratch, eq),
+                        },
+                    };
+                    four = add(four, part);
+                }
                 (scratch, add(sum, (four.0 * h, four.1 * h)))
             },
         )
@@ -364,16 +463,22 @@ fn prove_layer(
     lambda: EF,
     mut claim: EF,
 ) -> (Vec<EF>, [EF; 4]) {
-    let (mut fractions, leaves) = match layer {
-        Layer::Leaves(leaves) => (vec![], Some(leaves)),
-        Layer::Stored(mut fractions) => {
+    let (mut fractions, runs, leaves) = match layer {
+        Layer::Leaves(leaves) => (vec![], leaves.runs.clone(), Some(leaves)),
+        Layer::Stored(Stored {
+            mut fractions,
+            runs,
+        }) => {
             fractions
                 .par_chunks_mut(2)
                 .with_min_len(PARALLEL)
                 .for_each(|f| f[0] *= lambda);
-            (fractions, None)
+            (fractions, runs, None)
         }
     };
+    // Of pairs of pairs of fractions.
+    let same = |den| den;
+    let mut runs = runs.halved(same).halved(same);
     let mut challenges = Vec::with_capacity(point.len() + 1);
     for (round, &z) in point.iter().rev().enumerate() {
         // Variables that are bound already have left the factor eq.
@@ -390,12 +495,12 @@ fn prove_layer(
             }
         };
         let (mut at_zero, quadratic) = match leaves {
-            Some(leaves) => round_sums(rest, pairs, |from, n, scratch| {
+            Some(leaves) => round_sums(rest, pairs, &runs, |from, n, scratch| {
                 scratch.resize(8 * n, EF::ZERO);
                 leaves.write(4 * from, lambda, scratch);
                 None
             }),
-            None => round_sums(rest, pairs, |from, n, _| {
+            None => round_sums(rest, pairs, &runs, |from, n, _| {
                 Some(&fractions[8 * from..8 * (from + n)])
             }),
         };
@@ -412,9 +517,10 @@ fn prove_layer(
         let r = sender.transcript.challenge();
         claim = claim - z * (linear + quadratic) + r * (linear + r * quadratic);
         match leaves {
-            Some(leaves) => fractions = fold_leaves(leaves, lambda, r),
-            None => fold_in_place(&mut fractions, 4, r),
+            Some(leaves) => fractions = fold_leaves(leaves, &runs, lambda, r),
+            None => fold_fractions(&mut fractions, &runs, r),
         }
+        runs = runs.halved(same);
         challenges.push(r);
     }
     challenges.reverse();
@@ -429,17 +535,48 @@ fn prove_layer(
     (challenges, ends)
 }
 
-/// The leaves with their first variable bound.
-fn fold_leaves(leaves: &Leaves<'_>, lambda: EF, r: EF) -> Fractions {
+/// Two neighbours of two fractions each with a variable bound.
+fn fold_four(f: &[EF], r: EF) -> [EF; 4] {
+    std::array::from_fn(|k| f[k] + r * (f[k + 4] - f[k]))
+}
+
+fn of_run(den: EF) -> [EF; 4] {
+    [EF::ZERO, den, EF::ZERO, den]
+}
+
+/// Binds the last variable of stored fractions; `runs` are those of pairs.
+fn fold_fractions(fractions: &mut Fractions, runs: &Runs, r: EF) {
+    fold_chunks(fractions, 4, |from, chunk| {
+        for (at, den) in runs.segments(from..from + chunk.len() / 8) {
+            for j in at.start - from..at.end - from {
+                let folded = match den {
+                    Some(den) => of_run(den),
+                    None => fold_four(&chunk[8 * j..8 * j + 8], r),
+                };
+                chunk[4 * j..4 * j + 4].copy_from_slice(&folded);
+            }
+        }
+    });
+}
+
+/// The leaves with their last variable bound.
+fn fold_leaves(leaves: &Leaves<'_>, runs: &Runs, lambda: EF, r: EF) -> Fractions {
     let mut out = EF::zero_vec(4 * leaves.len.div_ceil(4));
     out.par_chunks_mut(4 * PIECE).enumerate().for_each_init(
         || vec![EF::ZERO; 8 * PIECE],
         |scratch, (i, out)| {
-            let four = &mut scratch[..2 * out.len()];
-            leaves.write(4 * i * PIECE, lambda, four);
-            for (f, out) in four.chunks_exact(8).zip(out.chunks_exact_mut(4)) {
-                for k in 0..4 {
-                    out[k] = f[k] + r * (f[k + 4] - f[k]);
+            let from = i * PIECE;
+            for (at, den) in runs.segments(from..from + out.len() / 4) {
+                let out = &mut out[4 * (at.start - from)..4 * (at.end - from)];
+                let four = &mut scratch[..2 * out.len()];
+                if den.is_none() {
+                    leaves.write(4 * at.start, lambda, four);
+                }
+                for (out, f) in out.chunks_exact_mut(4).zip(four.chunks_exact(8)) {
+                    out.copy_from_slice(&match den {
+                        Some(den) => of_run(den),
+                        None => fold_four(f, r),
+                    });
                 }
             }
         },

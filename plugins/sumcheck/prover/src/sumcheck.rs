@@ -149,8 +149,7 @@ pub fn fold(v: &[F], r: EF) -> Vec<EF> {
 /// Binds the last variable of values that are `width` elements each. The first
 /// half of the vector is what is left; no other memory is touched.
 pub fn fold_in_place(v: &mut Vec<EF>, width: usize, r: EF) {
-    let piece = 2 * width * PARALLEL;
-    v.par_chunks_mut(piece).for_each(|chunk| {
+    fold_chunks(v, width, |_, chunk| {
         for j in 0..chunk.len() / (2 * width) {
             for k in 0..width {
                 let (a, b) = (chunk[2 * width * j + k], chunk[2 * width * j + width + k]);
@@ -158,6 +157,15 @@ pub fn fold_in_place(v: &mut Vec<EF>, width: usize, r: EF) {
             }
         }
     });
+}
+
+/// Halves a vector of pairs of `width` elements each: `fold` gets the number of the first pair
+/// of a chunk, and leaves what becomes of each in the chunk's first half.
+pub fn fold_chunks(v: &mut Vec<EF>, width: usize, fold: impl Fn(usize, &mut [EF]) + Sync) {
+    let piece = 2 * width * PARALLEL;
+    v.par_chunks_mut(piece)
+        .enumerate()
+        .for_each(|(i, chunk)| fold(i * PARALLEL, chunk));
     let len = v.len();
     let mut to = piece / 2;
     for from in (piece..len).step_by(piece) {
