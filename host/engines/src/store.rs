@@ -125,10 +125,13 @@ impl Store {
     /// command is about to make may lose one; it finds out and puts it there again.
     pub fn forget(&self, digests: &BTreeSet<String>) {
         let mut needed = BTreeSet::new();
-        let Ok(jobs) = fs::read_dir(self.root.join("jobs")) else {
-            return;
+        let jobs = match fs::read_dir(self.root.join("jobs")) {
+            Ok(jobs) => Some(jobs),
+            // Where no job is, none needs them.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            Err(_) => return,
         };
-        for entry in jobs {
+        for entry in jobs.into_iter().flatten() {
             let Ok(entry) = entry else { return };
             let dir = JobDir { path: entry.path() };
             if let Ok(document) = dir.document() {
