@@ -245,7 +245,7 @@ impl Watch<'_, '_> {
     fn run(&mut self) -> Result<Outcome> {
         let mut ticket = self.adopted();
         loop {
-            if let Some(outcome) = self.taken()? {
+            if let Some(outcome) = self.taken(ticket.as_deref())? {
                 return Ok(outcome);
             }
             // The try whose result was not believed is over, whatever its engine still says.
@@ -281,7 +281,7 @@ impl Watch<'_, '_> {
     }
 
     /// The result, when there is one that is believed.
-    fn taken(&mut self) -> Result<Option<Outcome>> {
+    fn taken(&mut self, ticket: Option<&str>) -> Result<Option<Outcome>> {
         let found = match self.dir.result() {
             Ok(None) => return Ok(None),
             Ok(Some(found)) => Ok(found),
@@ -306,8 +306,23 @@ impl Watch<'_, '_> {
                 self.clear()?;
                 self.dir.reject()?;
                 self.rejected = true;
-                let next = self.history.rejected(self.node.clone().as_deref(), &why);
+                let node = self.node.clone().or_else(|| self.whose(ticket?));
+                let next = self.history.rejected(node.as_deref(), &why);
                 self.follow(next)
+            }
+        }
+    }
+
+    /// The node of a try, which may have been quicker than its engine tells.
+    fn whose(&self, ticket: &str) -> Option<String> {
+        let began = Instant::now();
+        loop {
+            match self.engine.state(ticket) {
+                State::Running(node) => return Some(node),
+                State::Ended(ended) => return ended.node,
+                State::Refused(_) => return None,
+                _ if began.elapsed() > LATE => return None,
+                State::Pending(_) | State::Unknown => std::thread::sleep(LATE / 50),
             }
         }
     }
