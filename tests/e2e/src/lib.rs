@@ -125,7 +125,7 @@ impl Place {
             .map(|b| dsperse_test_support::cdylib(b))
             .collect();
         let dir = tempfile::tempdir().expect("a temporary directory");
-        for part in ["home", "tmp"] {
+        for part in ["home", "temporary"] {
             fs::create_dir(dir.path().join(part)).expect("a directory");
         }
         // Descriptions are the same in every test, so they are cached for all of them; but
@@ -202,7 +202,7 @@ impl Place {
         }
         command.env("HOME", self.path("home"));
         command.env("XDG_CACHE_HOME", &self.cache);
-        command.env("TMPDIR", self.path("tmp"));
+        command.env("TMPDIR", self.path("temporary"));
         command.env("NO_COLOR", "1");
         command.stdin(Stdio::null());
         for plugin in &self.plugins {

@@ -42,7 +42,7 @@ pub fn configure(place: &Place, nodes: &[&str], script: &str, more: &str) {
     };
     let text = format!(
         "#!/bin/sh\nfor job; do :; done\nnode=${{SLURMD_NODENAME:-${{RAY_NODE:-$DSPERSE_NODE}}}}\n\
-         cd {:?}\nexport TMPDIR=\"$PWD/tmp\"\n{asked}\n{script}\n",
+         cd {:?}\nexport TMPDIR=\"$PWD/temporary\"\n{asked}\n{script}\n",
         place.path("")
     );
     let path = place.path("node.sh");

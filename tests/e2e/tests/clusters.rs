@@ -124,7 +124,7 @@ fn output(program: &str, arguments: &[&str]) -> String {
 /// Nothing of a command stays.
 fn nothing_left(engine: Engine, place: &Place) {
     assert_eq!(left(place), Vec::<String>::new());
-    assert_eq!(place.files("tmp"), Vec::<String>::new());
+    assert_eq!(place.files("temporary"), Vec::<String>::new());
     until("no job is left", || engine.jobs(place).is_empty());
 }
 
