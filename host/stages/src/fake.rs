@@ -23,7 +23,7 @@ use dsperse_plugin_api::{
     Stage, Support, TensorFile, TensorInfo, Verdict,
 };
 use dsperse_plugin_host::CancelToken;
-use dsperse_store::{Access, NewSlices, RunDir, Shape, SliceStore, read_inputs};
+use dsperse_store::{Access, Fixed, NewSlices, RunDir, Shape, SliceStore, read_inputs};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -302,7 +302,7 @@ impl World {
             output_file: None,
         };
         let inputs = &store.require_model().unwrap().inputs;
-        let inputs = read_inputs(&self.path("input.json"), inputs).unwrap();
+        let inputs = read_inputs(&self.path("input.json"), inputs, &Fixed::new()).unwrap();
         run(&self.session(fake), &store, &options, &inputs)
     }
 

@@ -93,12 +93,22 @@ pub enum InputError {
 
 type Result<T, E = InputError> = std::result::Result<T, E>;
 
+/// The values of inputs that slicing made constants, by name. A file may leave them out, but not
+/// give them another value.
+pub type Fixed = BTreeMap<String, String>;
+
+/// For what has no such inputs.
+static NONE_FIXED: Fixed = Fixed::new();
+
 /// Reads a model's inputs, in the order of `wanted`.
 ///
 /// # Errors
-/// With the name of the input, the expected shape and what was found.
-pub fn read_inputs(path: &Path, wanted: &[TensorInfo]) -> Result<Vec<Tensor>> {
-    read(path, wanted, Direction::Input)
+/// With the name of the input, the expected shape and what was found; when the file gives
+/// another value to one of `fixed`.
+pub fn read_inputs(path: &Path, wanted: &[TensorInfo], fixed: &Fixed) -> Result<Vec<Tensor>> {
+    let mut reader = Reader::new(path, wanted, Direction::Input);
+    reader.fixed = fixed;
+    reader.file()
 }
 
 /// Reads a model's claimed outputs, in the order of `wanted`. A tensor that stands there
@@ -107,95 +117,7 @@ pub fn read_inputs(path: &Path, wanted: &[TensorInfo]) -> Result<Vec<Tensor>> {
 /// # Errors
 /// As [`read_inputs`].
 pub fn read_outputs(path: &Path, wanted: &[TensorInfo]) -> Result<Vec<Tensor>> {
-    read(path, wanted, Direction::Output)
-}
-
-/// Refuses a file that gives another value to an input which slicing made constant: `fixed` has
-/// its value by name. A file that leaves such inputs out is right.
-///
-/// # Errors
-/// With the name of the input and both values; and when the file can't be read.
-pub fn check_fixed(path: &Path, fixed: &BTreeMap<String, String>) -> Result<()> {
-    if fixed.is_empty() {
-        return Ok(());
-    }
-    if path.is_dir() {
-        return files_in(path)?
-            .iter()
-            .try_for_each(|f| check_fixed(f, fixed));
-    }
-    let has_ending = |wanted: &str| {
-        let extension = path.extension();
-        extension.is_some_and(|e| e.eq_ignore_ascii_case(wanted))
-    };
-    let other = |name: &str, found: String, value: &str| InputError::Structure {
-        path: path.to_owned(),
-        reason: format!("\"{name}\" is {found}"),
-        expected: format!(
-            "{value}, which the model was sliced with (--fix {name}={value}); slice it again for another value"
-        ),
-    };
-    let same = |found: Option<f64>, value: &str| {
-        let value = match value {
-            "true" => Some(1.0),
-            "false" => Some(0.0),
-            number => number.parse().ok(),
-        };
-        found.is_some() && found == value
-    };
-    if has_ending("npy") {
-        return Ok(());
-    }
-    if has_ending("npz") {
-        let limits = Limits {
-            document_bytes: LARGE,
-            ..Limits::default()
-        };
-        let mut archive = Archive::open(path, limits).map_err(|e| Box::new(e.into()))?;
-        for (name, value) in fixed {
-            let entry = format!("{name}.npy");
-            if !archive.names().any(|n| n == entry) {
-                continue;
-            }
-            let bytes = archive.read_document(&entry);
-            let bytes = bytes.map_err(|e| Box::new(e.into()))?;
-            let array = Npy::parse(&bytes).map_err(|reason| InputError::Npy {
-                path: path.join(&entry),
-                reason,
-            })?;
-            if let Some(n) = array.numbers().find(|n| !same(Some(n.to_f64()), value)) {
-                return Err(other(name, n.to_string(), value));
-            }
-        }
-        return Ok(());
-    }
-    let bytes = read_bytes(path)?;
-    let lines: Vec<&[u8]> = match is_json_lines(path) {
-        true => bytes.split(|b| *b == b'\n').collect(),
-        false => vec![&bytes],
-    };
-    for line in lines {
-        // What is no JSON is told where the inputs are read.
-        let Ok(Value::Object(fields)) = serde_json::from_slice::<Value>(line) else {
-            continue;
-        };
-        let typed = fields.get(Direction::Input.typed_key());
-        for (name, value) in fixed {
-            let exact = typed.and_then(|t| t.get(name)).and_then(|t| t.get("data"));
-            for given in [fields.get(name), exact].into_iter().flatten() {
-                let mut open = vec![given];
-                while let Some(next) = open.pop() {
-                    match next {
-                        Value::Array(items) => open.extend(items),
-                        Value::Bool(b) if same(Some(f64::from(u8::from(*b))), value) => {}
-                        number if same(number.as_f64(), value) => {}
-                        wrong => return Err(other(name, wrong.to_string(), value)),
-                    }
-                }
-            }
-        }
-    }
-    Ok(())
+    Reader::new(path, wanted, Direction::Output).file()
 }
 
 /// The shapes that a file gives for inputs of these names, before the model's own are known:
@@ -252,22 +174,23 @@ const ENDINGS: [&str; 5] = ["json", "npy", "npz", "jsonl", "ndjson"];
 ///
 /// # Errors
 /// As [`read_inputs`]; and when a directory or a file holds none.
-pub fn read_samples(path: &Path, wanted: &[TensorInfo]) -> Result<Vec<Sample>> {
+pub fn read_samples(path: &Path, wanted: &[TensorInfo], fixed: &Fixed) -> Result<Vec<Sample>> {
     if path.is_dir() {
         let files = files_in(path)?;
         let samples: Vec<Vec<Sample>> = files
             .iter()
-            .map(|file| read_samples(file, wanted))
+            .map(|file| read_samples(file, wanted, fixed))
             .collect::<Result<_>>()?;
         return Ok(samples.into_iter().flatten().collect());
     }
     if is_json_lines(path) {
-        return json_lines(path, wanted);
+        return json_lines(path, wanted, fixed);
     }
     let file = path.file_name().unwrap_or(path.as_os_str());
     let file = file.to_string_lossy().into_owned();
     let mut reader = Reader::new(path, wanted, Direction::Input);
     reader.large = true;
+    reader.fixed = fixed;
     let error = match reader.file() {
         Ok(tensors) => {
             return Ok(vec![Sample {
@@ -347,7 +270,7 @@ fn is_json_lines(path: &Path) -> bool {
 }
 
 /// One sample a line; empty lines do not count.
-fn json_lines(path: &Path, wanted: &[TensorInfo]) -> Result<Vec<Sample>> {
+fn json_lines(path: &Path, wanted: &[TensorInfo], fixed: &Fixed) -> Result<Vec<Sample>> {
     let bytes = read_bytes(path)?;
     let mut samples = Vec::new();
     for (at, line) in bytes.split(|b| *b == b'\n').enumerate() {
@@ -356,9 +279,11 @@ fn json_lines(path: &Path, wanted: &[TensorInfo]) -> Result<Vec<Sample>> {
         }
         let place = |path: &std::ffi::OsStr| format!("{}, line {}", path.to_string_lossy(), at + 1);
         let whole = PathBuf::from(place(path.as_os_str()));
+        let mut reader = Reader::new(&whole, wanted, Direction::Input);
+        reader.fixed = fixed;
         samples.push(Sample {
             source: place(path.file_name().unwrap_or(path.as_os_str())),
-            tensors: Reader::new(&whole, wanted, Direction::Input).json(line)?,
+            tensors: reader.json(line)?,
         });
     }
     if samples.is_empty() {
@@ -397,10 +322,6 @@ fn times(info: &TensorInfo, size: u64, joined: bool) -> Option<TensorInfo> {
         shape,
         ..info.clone()
     })
-}
-
-fn read(path: &Path, wanted: &[TensorInfo], direction: Direction) -> Result<Vec<Tensor>> {
-    Reader::new(path, wanted, direction).file()
 }
 
 impl Reader<'_> {
@@ -462,6 +383,8 @@ struct Reader<'a> {
     path: &'a Path,
     wanted: &'a [TensorInfo],
     direction: Direction,
+    /// What the file may not contradict.
+    fixed: &'a Fixed,
     /// Whether arrays of an archive may be much larger than the model's inputs.
     large: bool,
     /// The first array that has another shape: of which tensor, and the shape.
@@ -476,6 +399,7 @@ impl<'a> Reader<'a> {
             path,
             wanted,
             direction,
+            fixed: &NONE_FIXED,
             large: false,
             found: RefCell::default(),
             measured: None,
@@ -514,6 +438,7 @@ impl Reader<'_> {
         let Value::Object(fields) = &root else {
             return self.list(&root, "a bare array");
         };
+        self.json_fixed(fields)?;
         if let Some(Value::Object(typed)) = fields.get(self.direction.typed_key())
             && self.wanted.iter().all(|w| typed.contains_key(&w.name))
         {
@@ -541,6 +466,53 @@ impl Reader<'_> {
             }
         }
         Err(self.structure(format!("it has the keys {}", keys(fields))))
+    }
+
+    /// Refuses a document that gives a constant another value, in either of its forms.
+    fn json_fixed(&self, fields: &Map<String, Value>) -> Result<()> {
+        let typed = fields.get(self.direction.typed_key());
+        for (name, value) in self.fixed {
+            let exact = typed.and_then(|t| t.get(name)).and_then(|t| t.get("data"));
+            for given in [fields.get(name), exact].into_iter().flatten() {
+                let mut open = vec![given];
+                while let Some(next) = open.pop() {
+                    let number = match next {
+                        Value::Array(items) => {
+                            open.extend(items);
+                            continue;
+                        }
+                        Value::Bool(b) => Some(f64::from(u8::from(*b))),
+                        other => other.as_f64(),
+                    };
+                    self.same_as_fixed(name, value, number, next)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn same_as_fixed(
+        &self,
+        name: &str,
+        value: &str,
+        number: Option<f64>,
+        found: impl std::fmt::Display,
+    ) -> Result<()> {
+        let fixed = match value {
+            "true" => Some(1.0),
+            "false" => Some(0.0),
+            number => number.parse().ok(),
+        };
+        if number.is_some() && number == fixed {
+            return Ok(());
+        }
+        Err(InputError::Structure {
+            path: self.path.to_owned(),
+            reason: format!("\"{name}\" is {found}"),
+            expected: format!(
+                "{value}, which the model was sliced with (--fix {name}={value}); slice it again for another value"
+            ),
+        })
     }
 
     /// The document has its values twice: once for people, once exactly. Who reads the one
@@ -707,15 +679,19 @@ impl Reader<'_> {
         }
     }
 
-    fn npy_array(&self, w: &TensorInfo, bytes: &[u8], entry: &str) -> Result<Tensor> {
-        let array = Npy::parse(bytes).map_err(|reason| InputError::Npy {
+    fn npy_parsed<'b>(&self, bytes: &'b [u8], entry: &str) -> Result<Npy<'b>> {
+        Npy::parse(bytes).map_err(|reason| InputError::Npy {
             path: if entry.is_empty() {
                 self.path.to_path_buf()
             } else {
                 self.path.join(entry)
             },
             reason,
-        })?;
+        })
+    }
+
+    fn npy_array(&self, w: &TensorInfo, bytes: &[u8], entry: &str) -> Result<Tensor> {
+        let array = self.npy_parsed(bytes, entry)?;
         if let Some(done) = self.measure(w, &array.shape) {
             return Ok(done);
         }
@@ -744,7 +720,12 @@ impl Reader<'_> {
             .saturating_mul(8)
             .saturating_add(1 << 16);
         let limits = Limits {
-            document_bytes: if self.large { LARGE } else { most },
+            // How many elements a constant has is not known here.
+            document_bytes: if self.large || !self.fixed.is_empty() {
+                LARGE
+            } else {
+                most
+            },
             ..Limits::default()
         };
         let mut archive = Archive::open(self.path, limits).map_err(|e| Box::new(e.into()))?;
@@ -754,6 +735,19 @@ impl Reader<'_> {
             .map(str::to_owned)
             .collect();
         let has = |n: &str| names.iter().any(|x| x == n);
+        let mut read = |name: &str| {
+            let entry = format!("{name}.npy");
+            let bytes = archive.read_document(&entry);
+            bytes
+                .map(|bytes| (entry, bytes))
+                .map_err(|e| Box::new(e.into()))
+        };
+        for (name, value) in self.fixed.iter().filter(|(name, _)| has(name)) {
+            let (entry, bytes) = read(name)?;
+            for n in self.npy_parsed(&bytes, &entry)?.numbers() {
+                self.same_as_fixed(name, value, Some(n.to_f64()), n)?;
+            }
+        }
         let chosen: Vec<String> = if self.wanted.iter().all(|w| has(&w.name)) {
             self.wanted.iter().map(|w| w.name.clone()).collect()
         } else if let ([_], [one]) = (self.wanted, names.as_slice()) {
@@ -769,10 +763,7 @@ impl Reader<'_> {
             .iter()
             .zip(chosen)
             .map(|(w, name)| {
-                let entry = format!("{name}.npy");
-                let bytes = archive
-                    .read_document(&entry)
-                    .map_err(|e| Box::new(e.into()))?;
+                let (entry, bytes) = read(&name)?;
                 self.npy_array(w, &bytes, &entry)
             })
             .collect()

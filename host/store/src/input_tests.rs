@@ -1,7 +1,9 @@
 //! What users give as input: every accepted form, and the messages for the others.
 
 use crate::fixture::info;
-use crate::input::{Sample, input_shapes, parse_json, read_inputs, read_outputs, read_samples};
+use crate::input::{
+    Fixed, Sample, input_shapes, parse_json, read_inputs, read_outputs, read_samples,
+};
 use crate::output::{Direction, write_json};
 use dsperse_plugin_api::{Encoding, TensorInfo};
 use dsperse_tensor::Tensor;
@@ -207,7 +209,7 @@ fn wrong_input_is_named_with_what_was_expected_and_found() {
     json("\u{feff}[[1, 2, 3], [4, 5, 6]]", &x).expect("a mark at the beginning is no error");
     let deep = "[".repeat(100_000);
     assert!(json(&deep, &x).unwrap_err().contains("recursion limit"));
-    let e = read_inputs(Path::new("/nonexistent/input.json"), &x).unwrap_err();
+    let e = read_inputs(Path::new("/nonexistent/input.json"), &x, &Fixed::new()).unwrap_err();
     assert!(
         e.to_string()
             .starts_with("can't read \"/nonexistent/input.json\""),
@@ -240,7 +242,7 @@ fn numpy_files_are_read() {
     let path = dir.path().join("x.npy");
     let x = [info("x", &[2, 3])];
     let read = |path: &Path, wanted: &[TensorInfo]| {
-        read_inputs(path, wanted)
+        read_inputs(path, wanted, &Fixed::new())
             .map(|ts| ts.iter().map(Tensor::to_f64).collect::<Vec<_>>())
             .map_err(|e| e.to_string())
     };
@@ -359,7 +361,9 @@ fn outputs_are_written_for_people_and_read_back_exactly() {
     // Only outputs may be fixed point.
     let input = dir.path().join("input.json");
     write_json(&input, Direction::Input, &tensors).unwrap();
-    let e = read_inputs(&input, &wanted).unwrap_err().to_string();
+    let e = read_inputs(&input, &wanted, &Fixed::new())
+        .unwrap_err()
+        .to_string();
     assert!(e.contains("has dtype \"fixed\""), "{e}");
     let e = read_outputs(&path, &[info("y", &[2])])
         .unwrap_err()
@@ -437,10 +441,70 @@ proptest! {
 }
 
 #[test]
+fn a_constant_may_be_named_but_not_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixed = Fixed::from([("rate".into(), "8000".into()), ("on".into(), "true".into())]);
+    let x = [info("x", &[2])];
+    let told = |file: &str, content: &[u8]| {
+        let path = dir.path().join(file);
+        if !content.is_empty() {
+            std::fs::write(&path, content).unwrap();
+        }
+        let samples = read_samples(&path, &x, &fixed).map_err(|e| e.to_string());
+        if !file.ends_with("jsonl") {
+            let one = read_inputs(&path, &x, &fixed).map_err(|e| e.to_string());
+            assert_eq!(one.err(), samples.clone().err());
+        }
+        samples.err().unwrap_or_default()
+    };
+    let right = r#"{"x": [1, 2], "rate": [[8000.0]], "on": true}"#;
+    let wrong = r#"{"x": [1, 2], "rate": [8000, 16000]}"#;
+    for (file, content, found) in [
+        ("a.json", right.to_owned(), ""),
+        ("b.json", wrong.to_owned(), "\"rate\" is 16000"),
+        // As editors of Windows begin a file.
+        ("c.json", format!("\u{feff}{wrong}"), "\"rate\" is 16000"),
+        (
+            "d.json",
+            r#"{"x": [1, 2], "on": false}"#.into(),
+            "\"on\" is false",
+        ),
+        (
+            "e.json",
+            r#"{"x": [1, 2], "rate": "8000"}"#.into(),
+            "\"rate\" is \"8000\"",
+        ),
+        ("f.jsonl", format!("{right}\n\n{right}\n"), ""),
+        (
+            "g.jsonl",
+            format!("{right}\n{wrong}\n"),
+            "line 2\": \"rate\" is 16000",
+        ),
+    ] {
+        let told = told(file, content.as_bytes());
+        assert!(told.contains(found), "{file}: {told}");
+        assert_eq!(told.is_empty(), found.is_empty(), "{file}: {told}");
+    }
+    for (file, rate) in [("h.npz", 8000.0), ("i.npz", 16000.0)] {
+        let array =
+            |values: &[f32]| npy("<f4", false, &format!("({},)", values.len()), &le(values));
+        let arrays = [("x", array(&[1.0, 2.0])), ("rate", array(&[rate]))];
+        npz(&dir.path().join(file), &arrays, false);
+        let told = told(file, &[]);
+        assert_eq!(
+            told.contains("\"rate\" is 16000"),
+            rate == 16000.0,
+            "{told}"
+        );
+        assert_eq!(told.is_empty(), rate == 8000.0, "{told}");
+    }
+}
+
+#[test]
 fn samples_come_one_by_one_in_batches_and_in_folders() {
     let dir = tempfile::tempdir().unwrap();
     let read = |path: &Path, wanted: &[TensorInfo]| {
-        read_samples(path, wanted)
+        read_samples(path, wanted, &Fixed::new())
             .map(|samples| {
                 let values = |s: &Sample| s.tensors.iter().map(Tensor::to_f64).collect();
                 samples.iter().map(values).collect::<Vec<Vec<_>>>()

@@ -56,9 +56,7 @@ pub use digest::{copy_hashing, file_digest, known_digest};
 pub use dsperse_archive::Limits;
 pub use dsperse_tensor::{Number, Tensor};
 pub use error::{BundleError, Result};
-pub use input::{
-    InputError, Sample, check_fixed, input_shapes, read_inputs, read_outputs, read_samples,
-};
+pub use input::{Fixed, InputError, Sample, input_shapes, read_inputs, read_outputs, read_samples};
 pub use location::{Kind, Location, Shape, output_path, resolve};
 pub use lock::{Lock, LockMode};
 pub use output::{Direction, write_json, write_json_line};

@@ -85,7 +85,12 @@ fn stages_lie_where_the_format_says_and_come_back() {
     }
     assert_eq!(run.tensors().read("a").unwrap().to_f64(), [2.0; 4]);
     // The view can be read as an input again.
-    let view = crate::read_inputs(&at.join("slice_0/input.json"), &[info("a", &[1, 4])]).unwrap();
+    let view = crate::read_inputs(
+        &at.join("slice_0/input.json"),
+        &[info("a", &[1, 4])],
+        &crate::Fixed::new(),
+    )
+    .unwrap();
     assert_eq!(view[0], run.tensors().read("a").unwrap());
     assert!(run.update(|_| {}).is_err(), "opened for reading");
     // A changed file is noticed.

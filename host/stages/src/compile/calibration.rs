@@ -8,7 +8,7 @@ use crate::session::Session;
 use dsperse_documents::{ModelMetadata, SliceMetadata, digest::FieldHasher};
 use dsperse_plugin_api::TensorInfo;
 use dsperse_router::Routes;
-use dsperse_store::{Sample, SliceStore, Tensor, check_fixed, read_samples};
+use dsperse_store::{Sample, SliceStore, Tensor, read_samples};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -134,8 +134,7 @@ pub(crate) fn float_chains(
 pub fn read_all(paths: &[PathBuf], model: &ModelMetadata) -> Result<Vec<Sample>> {
     let mut samples = Vec::new();
     for path in paths {
-        check_fixed(path, &model.fixed)?;
-        samples.extend(read_samples(path, &model.inputs)?);
+        samples.extend(read_samples(path, &model.inputs, &model.fixed)?);
     }
     Ok(samples)
 }

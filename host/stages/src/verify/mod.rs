@@ -15,7 +15,7 @@ use crate::session::Session;
 use checker::Plugins;
 use dsperse_documents::VerificationReport;
 use dsperse_store::atomic::read_document;
-use dsperse_store::{RunDir, SliceStore, Tensor, check_fixed, lock, read_inputs, read_outputs};
+use dsperse_store::{RunDir, SliceStore, Tensor, lock, read_inputs, read_outputs};
 pub use dsperse_verify::{AllowedBackend, Demands};
 use dsperse_verify::{Given, Held, Refused, Verification};
 use evidence::OnDisk;
@@ -92,8 +92,8 @@ pub fn verify(
     let given = Given {
         input: match &options.input {
             Some(path) => {
-                check_fixed(path, &model.fixed)?;
-                Some(own("own-input", read_inputs(path, &model.inputs)?)?)
+                let tensors = read_inputs(path, &model.inputs, &model.fixed)?;
+                Some(own("own-input", tensors)?)
             }
             None => None,
         },
