@@ -286,50 +286,54 @@ struct Stored {
     runs: Runs,
 }
 
-fn parent(child: &Stored) -> Stored {
-    let runs = child.runs.halved(|den| den.square());
-    let mut out = EF::zero_vec(2 * (child.fractions.len() / 2).div_ceil(2));
-    out.par_chunks_mut(2 * PIECE)
-        .zip(child.fractions.par_chunks(4 * PIECE))
-        .enumerate()
-        .for_each(|(i, (out, child))| {
-            let from = i * PIECE;
-            for (at, den) in runs.segments(from..from + out.len() / 2) {
-                let (start, end) = (at.start - from, at.end - from);
-                let out = &mut out[2 * start..2 * end];
-                match den {
-                    Some(den) => out.chunks_exact_mut(2).for_each(|f| f[1] = den),
-                    None => add_pairs(&child[4 * start..child.len().min(4 * end)], out),
+/// Where fractions are read.
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    /// Leaves, with numerators times this.
+    Leaves(&'a Leaves<'a>, EF),
+    Stored(&'a [EF]),
+}
+
+impl Source<'_> {
+    /// Fractions.
+    fn len(self) -> usize {
+        match self {
+            Self::Leaves(leaves, _) => leaves.len,
+            Self::Stored(fractions) => fractions.len() / 2,
+        }
+    }
+
+    /// `n` fractions from number `from`; fewer where fewer are stored.
+    fn read<'s>(&'s self, from: usize, n: usize, scratch: &'s mut Vec<EF>) -> &'s [EF] {
+        match self {
+            Self::Leaves(leaves, scale) => {
+                if scratch.len() < 2 * n {
+                    scratch.resize(2 * n, EF::ZERO);
                 }
+                leaves.write(from, *scale, &mut scratch[..2 * n]);
+                &scratch[..2 * n]
             }
-        });
-    Stored {
-        fractions: out,
-        runs,
+            Self::Stored(fractions) => &fractions[2 * from..fractions.len().min(2 * (from + n))],
+        }
     }
 }
 
-/// The layer above the leaves.
-fn parent_of_leaves(leaves: &Leaves<'_>) -> Stored {
-    let runs = leaves.runs.halved(|den| den.square());
-    let mut out = EF::zero_vec(2 * leaves.len.div_ceil(2));
-    out.par_chunks_mut(2 * PIECE).enumerate().for_each_init(
-        || vec![EF::ZERO; 4 * PIECE],
-        |scratch, (i, out)| {
+/// The layer above one with these runs.
+fn parent(child: Source<'_>, runs: &Runs) -> Stored {
+    let runs = runs.halved(|den| den.square());
+    let mut out = EF::zero_vec(2 * child.len().div_ceil(2));
+    out.par_chunks_mut(2 * PIECE)
+        .enumerate()
+        .for_each_init(Vec::new, |scratch, (i, out)| {
             let from = i * PIECE;
             for (at, den) in runs.segments(from..from + out.len() / 2) {
                 let out = &mut out[2 * (at.start - from)..2 * (at.end - from)];
                 match den {
                     Some(den) => out.chunks_exact_mut(2).for_each(|f| f[1] = den),
-                    None => {
-                        let children = &mut scratch[..2 * out.len()];
-                        leaves.write(2 * at.start, EF::ONE, children);
-                        add_pairs(children, out);
-                    }
+                    None => add_pairs(child.read(2 * at.start, 2 * at.len(), scratch), out),
                 }
             }
-        },
-    );
+        });
     Stored {
         fractions: out,
         runs,
@@ -350,10 +354,10 @@ fn prove_fractions(sender: &mut Sender<'_>, leaves: &Leaves<'_>, vars: usize) ->
                 runs: Runs::default(),
             }
         }
-        _ => parent_of_leaves(leaves),
+        _ => parent(Source::Leaves(leaves, EF::ONE), &leaves.runs),
     };
     for k in 2..vars {
-        let next = parent(&top);
+        let next = parent(Source::Stored(&top.fractions), &top.runs);
         let below = std::mem::replace(&mut top, next);
         if k > 2 {
             layers.push(below);
@@ -371,7 +375,7 @@ fn prove_fractions(sender: &mut Sender<'_>, leaves: &Leaves<'_>, vars: usize) ->
     for k in 1..vars {
         let layer = match vars - k {
             1 => Layer::Leaves(leaves),
-            2 => Layer::Stored(parent_of_leaves(leaves)),
+            2 => Layer::Stored(parent(Source::Leaves(leaves, EF::ONE), &leaves.runs)),
             _ => match layers.pop() {
                 Some(layer) => Layer::Stored(layer),
                 // As many were pushed.
@@ -395,15 +399,9 @@ enum Layer<'a> {
     Stored(Stored),
 }
 
-/// The sum of the summand and of its quadratic coefficient over pieces of
-/// pairs: `piece` is called with the number of the first pair and a buffer for
-/// four fractions of each. `runs` are those of pairs.
-fn round_sums<'a>(
-    point: &[EF],
-    pairs: usize,
-    runs: &Runs,
-    fractions: impl Fn(usize, usize, &mut Vec<EF>) -> Option<&'a [EF]> + Sync,
-) -> (EF, EF) {
+/// The sum of the summand and of its quadratic coefficient over pairs of four
+/// fractions. `runs` are those of pairs.
+fn round_sums(point: &[EF], pairs: usize, runs: &Runs, source: Source<'_>) -> (EF, EF) {
     let Split { high, low } = Weight::eq(point).split();
     let piece = low.len().min(PIECE);
     let pieces = low.len() / piece;
@@ -423,10 +421,10 @@ fn round_sums<'a>(
                     let part = match den {
                         // Four fractions 0/c: the summand is c c, and constant.
                         Some(den) => (den.square() * eq.iter().copied().sum::<EF>(), EF::ZERO),
-                        None => match fractions(pairs.start, pairs.len(), &mut scratch) {
-                            Some(f) => sums_of(f, eq),
-                            None => sums_of(&scratch, eq),
-                        },
+                        None => {
+                            let (first, count) = (4 * pairs.start, 4 * pairs.len());
+                            sums_of(source.read(first, count, &mut scratch), eq)
+                        }
                     };
                     four = add(four, part);
                 }
@@ -494,16 +492,11 @@ fn prove_layer(
                 pairs
             }
         };
-        let (mut at_zero, quadratic) = match leaves {
-            Some(leaves) => round_sums(rest, pairs, &runs, |from, n, scratch| {
-                scratch.resize(8 * n, EF::ZERO);
-                leaves.write(4 * from, lambda, scratch);
-                None
-            }),
-            None => round_sums(rest, pairs, &runs, |from, n, _| {
-                Some(&fractions[8 * from..8 * (from + n)])
-            }),
+        let source = match leaves {
+            Some(leaves) => Source::Leaves(leaves, lambda),
+            None => Source::Stored(&fractions),
         };
+        let (mut at_zero, quadratic) = round_sums(rest, pairs, &runs, source);
         // Every pair beyond the prefix is 0/1 twice, so the summand is 1.
         at_zero += EF::ONE - below(rest, pairs);
         let linear = match z.try_inverse() {
@@ -562,24 +555,23 @@ fn fold_fractions(fractions: &mut Fractions, runs: &Runs, r: EF) {
 /// The leaves with their last variable bound.
 fn fold_leaves(leaves: &Leaves<'_>, runs: &Runs, lambda: EF, r: EF) -> Fractions {
     let mut out = EF::zero_vec(4 * leaves.len.div_ceil(4));
-    out.par_chunks_mut(4 * PIECE).enumerate().for_each_init(
-        || vec![EF::ZERO; 8 * PIECE],
-        |scratch, (i, out)| {
+    let source = Source::Leaves(leaves, lambda);
+    out.par_chunks_mut(4 * PIECE)
+        .enumerate()
+        .for_each_init(Vec::new, |scratch, (i, out)| {
             let from = i * PIECE;
             for (at, den) in runs.segments(from..from + out.len() / 4) {
-                let out = &mut out[4 * (at.start - from)..4 * (at.end - from)];
-                let four = &mut scratch[..2 * out.len()];
-                if den.is_none() {
-                    leaves.write(4 * at.start, lambda, four);
-                }
-                for (out, f) in out.chunks_exact_mut(4).zip(four.chunks_exact(8)) {
-                    out.copy_from_slice(&match den {
-                        Some(den) => of_run(den),
-                        None => fold_four(f, r),
-                    });
+                let out = out[4 * (at.start - from)..4 * (at.end - from)].chunks_exact_mut(4);
+                match den {
+                    Some(den) => out.for_each(|out| out.copy_from_slice(&of_run(den))),
+                    None => {
+                        let four = source.read(4 * at.start, 4 * at.len(), scratch);
+                        for (out, f) in out.zip(four.chunks_exact(8)) {
+                            out.copy_from_slice(&fold_four(f, r));
+                        }
+                    }
                 }
             }
-        },
-    );
+        });
     out
 }
