@@ -491,52 +491,66 @@ fn killed_and_started_again(engine: Engine) -> usize {
     jobs.lines().count()
 }
 
+/// The tests that every engine has to pass.
+macro_rules! tests_of_every_engine {
+    () => {
+        #[test]
+        #[ignore = "needs a cluster: scripts/test-engines.sh"]
+        fn a_long_chain() {
+            a_long_chain_is_proven_as_on_this_machine(ENGINE);
+        }
+
+        #[test]
+        #[ignore = "needs a cluster: scripts/test-engines.sh"]
+        fn a_killed_node() {
+            a_node_that_is_killed_is_left_for_another(ENGINE);
+        }
+
+        #[test]
+        #[ignore = "needs a cluster: scripts/test-engines.sh"]
+        fn bad_nodes() {
+            a_bad_node_costs_a_try(ENGINE);
+            all_nodes_bad_is_named(ENGINE);
+        }
+
+        #[test]
+        #[ignore = "needs a cluster: scripts/test-engines.sh"]
+        fn an_interrupt() {
+            an_interrupt_leaves_nothing(ENGINE);
+        }
+
+        #[test]
+        #[ignore = "needs a cluster: scripts/test-engines.sh"]
+        fn an_interrupt_at_any_time() {
+            an_interrupt_may_come_at_any_time(ENGINE);
+        }
+
+        #[test]
+        #[ignore = "needs a cluster: scripts/test-engines.sh"]
+        fn a_store_that_goes() {
+            a_store_that_goes_and_comes_back(ENGINE);
+        }
+
+        #[test]
+        #[ignore = "needs a cluster: scripts/test-engines.sh"]
+        fn a_job_that_hangs() {
+            a_job_that_hangs_is_done_on_another_node(ENGINE);
+        }
+
+        #[test]
+        #[ignore = "needs a cluster: scripts/test-engines.sh"]
+        fn a_frozen_node() {
+            a_node_that_freezes_is_left_for_another(ENGINE);
+        }
+    };
+}
+
 mod slurm {
     use super::*;
 
     const ENGINE: Engine = Engine::Slurm;
+    tests_of_every_engine!();
 
-    #[test]
-    #[ignore = "needs a cluster: scripts/test-engines.sh"]
-    fn a_long_chain() {
-        a_long_chain_is_proven_as_on_this_machine(ENGINE);
-    }
-    #[test]
-    #[ignore = "needs a cluster: scripts/test-engines.sh"]
-    fn a_killed_node() {
-        a_node_that_is_killed_is_left_for_another(ENGINE);
-    }
-    #[test]
-    #[ignore = "needs a cluster: scripts/test-engines.sh"]
-    fn bad_nodes() {
-        a_bad_node_costs_a_try(ENGINE);
-        all_nodes_bad_is_named(ENGINE);
-    }
-    #[test]
-    #[ignore = "needs a cluster: scripts/test-engines.sh"]
-    fn an_interrupt() {
-        an_interrupt_leaves_nothing(ENGINE);
-    }
-    #[test]
-    #[ignore = "needs a cluster: scripts/test-engines.sh"]
-    fn an_interrupt_at_any_time() {
-        an_interrupt_may_come_at_any_time(ENGINE);
-    }
-    #[test]
-    #[ignore = "needs a cluster: scripts/test-engines.sh"]
-    fn a_store_that_goes() {
-        a_store_that_goes_and_comes_back(ENGINE);
-    }
-    #[test]
-    #[ignore = "needs a cluster: scripts/test-engines.sh"]
-    fn a_job_that_hangs() {
-        a_job_that_hangs_is_done_on_another_node(ENGINE);
-    }
-    #[test]
-    #[ignore = "needs a cluster: scripts/test-engines.sh"]
-    fn a_frozen_node() {
-        a_node_that_freezes_is_left_for_another(ENGINE);
-    }
     #[test]
     #[ignore = "needs a cluster: scripts/test-engines.sh"]
     fn a_killed_coordinator_adopts_what_runs() {
@@ -602,48 +616,8 @@ mod ray {
     use super::*;
 
     const ENGINE: Engine = Engine::Ray;
+    tests_of_every_engine!();
 
-    #[test]
-    #[ignore = "needs a cluster: scripts/test-engines.sh"]
-    fn a_long_chain() {
-        a_long_chain_is_proven_as_on_this_machine(ENGINE);
-    }
-    #[test]
-    #[ignore = "needs a cluster: scripts/test-engines.sh"]
-    fn a_killed_node() {
-        a_node_that_is_killed_is_left_for_another(ENGINE);
-    }
-    #[test]
-    #[ignore = "needs a cluster: scripts/test-engines.sh"]
-    fn bad_nodes() {
-        a_bad_node_costs_a_try(ENGINE);
-        all_nodes_bad_is_named(ENGINE);
-    }
-    #[test]
-    #[ignore = "needs a cluster: scripts/test-engines.sh"]
-    fn an_interrupt() {
-        an_interrupt_leaves_nothing(ENGINE);
-    }
-    #[test]
-    #[ignore = "needs a cluster: scripts/test-engines.sh"]
-    fn an_interrupt_at_any_time() {
-        an_interrupt_may_come_at_any_time(ENGINE);
-    }
-    #[test]
-    #[ignore = "needs a cluster: scripts/test-engines.sh"]
-    fn a_store_that_goes() {
-        a_store_that_goes_and_comes_back(ENGINE);
-    }
-    #[test]
-    #[ignore = "needs a cluster: scripts/test-engines.sh"]
-    fn a_job_that_hangs() {
-        a_job_that_hangs_is_done_on_another_node(ENGINE);
-    }
-    #[test]
-    #[ignore = "needs a cluster: scripts/test-engines.sh"]
-    fn a_frozen_node() {
-        a_node_that_freezes_is_left_for_another(ENGINE);
-    }
     #[test]
     #[ignore = "needs a cluster: scripts/test-engines.sh"]
     fn a_killed_coordinator_takes_its_jobs_along() {

@@ -211,10 +211,9 @@ fn a_node_with_another_plugin_gets_no_more_jobs() {
     );
 }
 
-#[test]
-fn a_job_that_fails_is_tried_once() {
-    let fault = "fault = \"error-internal\"\nat = \"prove\"\n";
-    let place = Place::of_faulty(fault);
+/// Three slices that the backend `faulty` compiled; the input is in `given/`.
+fn compiled_by_faulty(options: &str) -> Place {
+    let place = Place::of_faulty(options);
     place
         .call("slice -m model --strategy layer --output-type dirs")
         .exits(0);
@@ -222,6 +221,13 @@ fn a_job_that_fails_is_tried_once() {
     fs::remove_file(place.path("model/input.json")).expect("a file");
     place.add_model("digits-mlp", "given");
     place.call("compile -s model -b faulty --strict").exits(0);
+    place
+}
+
+#[test]
+fn a_job_that_fails_is_tried_once() {
+    let fault = "fault = \"error-internal\"\nat = \"prove\"\n";
+    let place = compiled_by_faulty(fault);
     place.call("run -s model -i given/input.json").exits(1);
     let backend = format!("[backend.faulty]\n{fault}");
     let script = "echo $job >> ran; exec RUN";
@@ -268,13 +274,7 @@ exec RUN";
 
 #[test]
 fn an_interrupt_leaves_no_process_and_no_job() {
-    let place = Place::of_faulty("fault = \"loop\"\nat = \"witness\"");
-    place
-        .call("slice -m model --strategy layer --output-type dirs")
-        .exits(0);
-    fs::remove_file(place.path("model/input.json")).expect("a file");
-    place.add_model("digits-mlp", "given");
-    place.call("compile -s model -b faulty --strict").exits(0);
+    let place = compiled_by_faulty("fault = \"loop\"\nat = \"witness\"");
     let executor = "[executor]\nstore = \"store\"\n";
     let config = fs::read_to_string(place.path("dsperse.toml")).expect("a file");
     fs::write(place.path("dsperse.toml"), format!("{config}{executor}")).expect("a file");
