@@ -19,6 +19,13 @@ pub enum Exit {
     Interrupted = 130,
 }
 
+impl Exit {
+    /// Of a command that was carried out, by whether all is as it should be.
+    pub fn of(good: bool) -> Self {
+        if good { Self::Done } else { Self::Failed }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)

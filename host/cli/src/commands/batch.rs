@@ -89,11 +89,6 @@ pub fn each<R>(
     })
 }
 
-/// 0 only when it is good.
-pub fn exit(good: bool) -> Exit {
-    if good { Exit::Done } else { Exit::Failed }
-}
-
 impl Each<StageReport> {
     /// Whether every slice of every run is done.
     pub fn complete(&self) -> bool {

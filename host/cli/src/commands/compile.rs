@@ -89,9 +89,5 @@ pub fn policy(p: &common::Policy) -> Policy {
 
 /// 1 when a slice failed.
 pub fn exit(report: &StageReport) -> Exit {
-    if report.complete() {
-        Exit::Done
-    } else {
-        Exit::Failed
-    }
+    Exit::of(report.complete())
 }

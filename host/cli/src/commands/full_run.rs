@@ -233,7 +233,7 @@ fn many(
             "prove": proven.document("prove"),
             "verification": verdicts.document(),
         }),
-        exit: batch::exit(verdicts.accepted()),
+        exit: Exit::of(verdicts.accepted()),
     })
 }
 

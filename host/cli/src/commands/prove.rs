@@ -34,7 +34,7 @@ pub fn execute(app: &App, args: &Prove) -> Result<Exit> {
             output::file(file, &document)?;
         }
         app.print(&stage.text("prove"), &document);
-        return Ok(batch::exit(stage.complete()));
+        return Ok(Exit::of(stage.complete()));
     }
     let (run, data) = paths::run_and_slices(app, &args.of)?;
     let report = app.with_executor(&args.limits, &args.engine, |session| {

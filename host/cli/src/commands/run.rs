@@ -42,7 +42,7 @@ pub fn execute(app: &App, args: &Run) -> Result<Exit> {
         Runs::One(ran) => *ran,
         Runs::Many(many) => {
             app.print(&batch::ran_text(&many), &batch::ran_document(&many));
-            return Ok(batch::exit(batch::faithful(&many)));
+            return Ok(Exit::of(batch::faithful(&many)));
         }
     };
     app.print(

@@ -108,7 +108,7 @@ fn judge_all(
         output::file(file, &document)?;
     }
     app.print(&verdicts.text(), &document);
-    Ok(batch::exit(verdicts.accepted()))
+    Ok(Exit::of(verdicts.accepted()))
 }
 
 /// Where the attestation goes.
@@ -226,7 +226,7 @@ pub fn require(level: Require) -> dsperse_documents::Require {
 
 /// 0 only when the demand is met.
 pub fn exit(report: &VerificationReport) -> Exit {
-    batch::exit(report.accepted)
+    Exit::of(report.accepted)
 }
 
 /// The word for a claim.

@@ -41,9 +41,5 @@ pub fn execute(app: &App, library: &Path) -> Result<Exit> {
             "report": report,
         }),
     );
-    Ok(if report.passed() {
-        Exit::Done
-    } else {
-        Exit::Failed
-    })
+    Ok(Exit::of(report.passed()))
 }
