@@ -316,22 +316,22 @@ impl World {
         ran: &Ran,
         layers: Option<&str>,
     ) -> StageReport {
-        self.try_prove(fake, ran, layers).unwrap()
+        let options = ProveOptions {
+            layers: layers.map(str::to_owned),
+            ..ProveOptions::default()
+        };
+        self.try_prove(fake, ran, &options).unwrap()
     }
 
     pub(crate) fn try_prove(
         &self,
         fake: &Fake<'_>,
         ran: &Ran,
-        layers: Option<&str>,
+        options: &ProveOptions,
     ) -> Result<StageReport> {
         let store = SliceStore::open(&self.path("slices"), Access::Read).unwrap();
         let dir = RunDir::open(&ran.path, Access::Edit).unwrap();
-        let options = ProveOptions {
-            layers: layers.map(str::to_owned),
-            ..ProveOptions::default()
-        };
-        prove(&self.session(fake), &store, &dir, &options)
+        prove(&self.session(fake), &store, &dir, options)
     }
 
     pub(crate) fn verify(

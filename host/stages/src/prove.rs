@@ -299,7 +299,8 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// Keeps the failure in the record.
+    /// Keeps the failure in the record, unless a proof is there: what was proven stays proven,
+    /// whatever came of another try.
     fn failed(
         &self,
         s: &SliceRun,
@@ -307,7 +308,11 @@ impl Stage<'_> {
         e: BackendError,
         usage: dsperse_documents::Usage,
     ) -> Result<()> {
-        let error = crate::chain::backend_error(&e, s.index, name);
+        let mut error = crate::chain::backend_error(&e, s.index, name);
+        if self.has_proof(s) {
+            error.message += "; the earlier proof is kept";
+            return Err(error);
+        }
         self.run.update(|results| {
             record(results, s.index, |r| {
                 r.proof_execution = Some(StageOutcome {
@@ -347,13 +352,17 @@ impl Stage<'_> {
         Ok((job, files))
     }
 
+    /// Whether there is a proof with all its files.
+    fn has_proof(&self, s: &SliceRun) -> bool {
+        let proof = s.proof_execution.as_ref().filter(|p| p.success);
+        proof.is_some_and(|p| p.files.iter().all(|a| self.run.artefact(a).is_ok()))
+    }
+
     fn up_to_date(&self, s: &SliceRun, key: &str, line: &mut SliceLine) -> bool {
         let Some(p) = &s.proof_execution else {
             return false;
         };
-        let same = p.success
-            && p.key.as_deref() == Some(key)
-            && p.files.iter().all(|a| self.run.artefact(a).is_ok());
+        let same = self.has_proof(s) && p.key.as_deref() == Some(key);
         if same {
             line.outcome = Outcome::UpToDate;
             line.usage = p.usage;

@@ -6,6 +6,7 @@ use crate::error::ErrorClass;
 use crate::event::Event;
 use crate::fake::{Answer, Fake, World, invalid, prover, said, yes};
 use crate::job::{Control, Job, Operation, Output};
+use crate::prove::ProveOptions;
 use crate::report::Outcome;
 use crate::verify::VerifyOptions;
 use dsperse_documents::digest::sha256_hex;
@@ -253,6 +254,29 @@ fn a_proof_that_failed_is_recorded_and_tried_by_the_next_command() {
     assert_eq!(said_of, ["prove 0 a"]);
     let outcomes: Vec<Outcome> = report.slices.iter().map(|s| s.outcome).collect();
     assert_eq!(outcomes, [Outcome::Done, Outcome::UpToDate]);
+
+    // A proof that is there outlives another try that fails.
+    let before = world.results(&ran).slices[0].proof_execution.clone();
+    broken.store(true, Ordering::SeqCst);
+    let force = ProveOptions {
+        force: true,
+        ..ProveOptions::default()
+    };
+    let report = world.try_prove(&fake, &ran, &force).unwrap();
+    assert_eq!(report.slices[0].outcome, Outcome::Failed);
+    assert_eq!(
+        report.slices[0].error.as_deref(),
+        Some("slice 0, backend \"a\": the time of 5 s is over; the earlier proof is kept")
+    );
+    assert_eq!(world.results(&ran).slices[0].proof_execution, before);
+    let report = world.verify(&fake, &ran, &VerifyOptions::default());
+    assert_eq!(report.unwrap().slices[0].verdict, Verdict::Proven);
+    // One of which a file is gone does not.
+    let artefact = &before.unwrap().files[0].path;
+    std::fs::remove_file(ran.path.join(artefact)).unwrap();
+    world.try_prove(&fake, &ran, &force).unwrap();
+    let recorded = world.results(&ran).slices[0].proof_execution.clone();
+    assert!(!recorded.unwrap().success);
 }
 
 #[test]
@@ -317,7 +341,9 @@ fn a_backend_that_writes_over_the_run_is_noticed_at_once() {
 
     *at.lock().unwrap() = "prove 0 a";
     let ran = world.try_run(&fake, None).unwrap();
-    let error = world.try_prove(&fake, &ran, None).unwrap_err();
+    let error = world
+        .try_prove(&fake, &ran, &ProveOptions::default())
+        .unwrap_err();
     assert!(
         error.message.contains("tensor \"x\" has been changed"),
         "{error}"
