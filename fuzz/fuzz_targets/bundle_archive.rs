@@ -48,6 +48,7 @@ fuzz_target!(|data: &[u8]| {
     }
     let options = ConvertOptions {
         to: Some(Shape::Dirs),
+        expand_slices: true,
         output: Some(dir.path().join("out")),
         cleanup: Some(false),
         ..ConvertOptions::default()

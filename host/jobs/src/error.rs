@@ -111,7 +111,7 @@ impl std::error::Error for Error {}
 impl From<BundleError> for Error {
     fn from(e: BundleError) -> Self {
         let mut error = Self::bad_input(e.to_string());
-        if let BundleError::Usage(_) = &e {
+        if let BundleError::Usage(_) | BundleError::Convert(_) = &e {
             error.class = ErrorClass::Usage;
         } else if !e.is_bad_input() {
             error.class = ErrorClass::Failed;

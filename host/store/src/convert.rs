@@ -4,7 +4,9 @@
 //! digest on the way; the result is prepared beside its target and swapped in when it is
 //! complete and synced. Only then is the source removed, where that was asked for.
 
-use crate::atomic::{crash_point, document_bytes, parent_of, remove, sync_dir};
+use crate::atomic::{
+    AtomicFile, crash_point, document_bytes, parent_of, remove, sync_dir, sync_tree,
+};
 use crate::create::{foreign_entries, prepare_target, staging, write_target};
 use crate::digest::copy_hashing;
 use crate::error::{BundleError, IoContext, Result};
@@ -23,11 +25,13 @@ use std::path::{Path, PathBuf};
 /// What to convert to.
 #[derive(Debug, Clone, Default)]
 pub struct ConvertOptions {
-    /// Shape of the result; the source's own when `None` (for `--for verify`).
+    /// Shape of the result; the source's own when `None` (for `for_verify`), `dirs` with
+    /// `expand_slices`. A `.dsperse` that becomes `dirs` is unpacked once: its `.dslice` files
+    /// stay what they are.
     pub to: Option<Shape>,
     /// Where the result goes; chosen from the source's name when `None`.
     pub output: Option<PathBuf>,
-    /// Unpack `.dslice` files too: the result is `dirs` whatever unpacking is asked for.
+    /// Also make a directory of each `.dslice`, beside it.
     pub expand_slices: bool,
     /// Remove the source afterwards; by default only a `.dsperse` is removed.
     pub cleanup: Option<bool>,
@@ -42,8 +46,34 @@ pub struct Converted {
     pub path: PathBuf,
     /// Its shape.
     pub shape: Shape,
-    /// Whether the source was removed.
-    pub removed_source: bool,
+    /// The source, when it was removed.
+    pub removed: Option<PathBuf>,
+    /// The slices had this shape already; nothing was done.
+    pub unchanged: bool,
+}
+
+/// Why slices can't be converted in the way that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConvertRefusal {
+    /// This error occurs when the result would take the place of a source that is to stay.
+    #[error("the result would replace its source \"{}\"", .0.display())]
+    ReplacesSource(PathBuf),
+    /// This error occurs when slices are to be unpacked into a `.dsperse`.
+    #[error("a .dsperse holds packed slices, which can't be unpacked in it")]
+    ExpandsBundle,
+    /// This error occurs when a `.dsperse` is to be made of one slice.
+    #[error("\"{}\" is a single slice; a .dsperse needs the whole model's slices", .0.display())]
+    SingleSlice(PathBuf),
+    /// This error occurs when the source of a verifier's bundle is to be removed.
+    #[error("a verifier's bundle leaves out what proving needs, so its source is never removed")]
+    VerifierCleanup,
+    /// This error occurs when one slice would go away from the others of its model.
+    #[error("one slice of a model can't be removed from the others")]
+    TakesOneAway,
+    /// This error occurs when a verifier's form of one slice would lie among the others.
+    #[error("one slice can't be made smaller among the others of its model")]
+    AmongOthers,
 }
 
 /// Converts slices.
@@ -54,26 +84,31 @@ pub struct Converted {
 pub fn convert(input: &Path, options: &ConvertOptions, limits: Limits) -> Result<Converted> {
     // Decided before the source is locked, because it decides the kind of lock.
     let location = crate::resolve(input)?;
-    let plan = Plan::new(&location, options)?;
-    let access = if plan.cleanup {
+    let shape = match (options.to, options.expand_slices) {
+        (Some(Shape::Dsperse), true) => return Err(ConvertRefusal::ExpandsBundle.into()),
+        (to, true) => to.unwrap_or(Shape::Dirs),
+        (to, false) => to.unwrap_or(location.shape()),
+    };
+    if let (Some(i), None) = (location.only, &options.output) {
+        return convert_one(input, &location, i, shape, options, limits);
+    }
+    let plan = Plan::new(&location, shape, options)?;
+    let in_place = plan.target == location.path;
+    let done = |removed, unchanged| Converted {
+        path: plan.target.clone(),
+        shape: plan.shape(),
+        removed,
+        unchanged,
+    };
+    if in_place && location.holds_only(plan.shapes)? {
+        return Ok(done(None, true));
+    }
+    let access = if plan.cleanup || in_place {
         Access::Edit
     } else {
         Access::Read
     };
-    let store = SliceStore::open_with(input, access, limits)?;
-    if store.location.path != location.path || store.location.kind != location.kind {
-        return Err(BundleError::inconsistent(
-            &location.path,
-            "the slices were replaced just now; run the command again",
-        ));
-    }
-    let in_place = plan.target == location.path;
-    if in_place && !plan.cleanup {
-        return Err(BundleError::Usage(format!(
-            "the result would replace its source \"{}\": give --output, or --cleanup to allow it",
-            location.path.display()
-        )));
-    }
+    let store = open_same(input, access, limits, &location)?;
     let parent = parent_of(&plan.target);
     fs::create_dir_all(&parent).at("create", &parent)?;
     let _target_lock = if in_place {
@@ -81,88 +116,152 @@ pub fn convert(input: &Path, options: &ConvertOptions, limits: Limits) -> Result
     } else {
         Some(Lock::acquire(&plan.target, LockMode::Exclusive)?)
     };
-    prepare_target(&plan.target, plan.shape)?;
-    write_target(&store, &plan.target, plan.shape, options.for_verify)?;
-    if plan.cleanup && !in_place {
+    prepare_target(&plan.target, plan.shape())?;
+    write_target(&store, &plan.target, plan.shapes, options.for_verify)?;
+    let removed = plan.cleanup && !in_place;
+    if removed {
         remove_source(&location, &plan.target)?;
     }
+    Ok(done(removed.then(|| location.path.clone()), false))
+}
+
+/// Opens what was resolved, unless it has become something else.
+fn open_same(
+    input: &Path,
+    access: Access,
+    limits: Limits,
+    location: &Location,
+) -> Result<SliceStore> {
+    let store = SliceStore::open_with(input, access, limits)?;
+    if store.location.path == location.path && store.location.kind == location.kind {
+        return Ok(store);
+    }
+    Err(BundleError::inconsistent(
+        &location.path,
+        "the slices were replaced just now; run the command again",
+    ))
+}
+
+/// Packs or unpacks one slice where it lies, among the others of its model.
+fn convert_one(
+    input: &Path,
+    location: &Location,
+    i: usize,
+    shape: Shape,
+    options: &ConvertOptions,
+    limits: Limits,
+) -> Result<Converted> {
+    if shape == Shape::Dsperse {
+        return Err(ConvertRefusal::SingleSlice(input.to_owned()).into());
+    }
+    if options.for_verify {
+        return Err(ConvertRefusal::AmongOthers.into());
+    }
+    let store = open_same(input, Access::Edit, limits, location)?;
+    let root = &location.path;
+    let dir = root.join(format!("slice_{i}"));
+    let file = root.join(format!("slice_{i}.dslice"));
+    let packed = matches!(store.slot(i)?.source, Source::Packed(_));
+    let unchanged = packed == (shape == Shape::Dslice);
+    let staged = tempfile::Builder::new()
+        .prefix(atomic::TMP_PREFIX)
+        .tempdir_in(root)
+        .at("create a directory in", root)?;
+    if !unchanged {
+        let export = Export::plan(&store, i, shape, false)?;
+        if shape == Shape::Dirs {
+            let whole = staged.path().join("slice");
+            export.write_dir(&store, &whole)?;
+            sync_tree(&whole)?;
+            crash_point();
+            fs::rename(&whole, &dir).at("write", &dir)?;
+            sync_dir(root)?;
+        } else {
+            let mut out = AtomicFile::create(&file)?;
+            export.pack(&store, out.file(), &file)?;
+            out.commit()?;
+        }
+    }
+    let (path, other) = if shape == Shape::Dirs {
+        (dir, file)
+    } else {
+        (file, dir)
+    };
+    let removed = options.cleanup == Some(true) && other.exists();
+    if removed {
+        crash_point();
+        // Out of sight in one step, then deleted.
+        fs::rename(&other, staged.path().join("gone")).at("remove", &other)?;
+        sync_dir(root)?;
+    }
     Ok(Converted {
-        path: plan.target,
-        shape: plan.shape,
-        removed_source: plan.cleanup,
+        path,
+        shape,
+        removed: removed.then_some(other),
+        unchanged: unchanged && !removed,
     })
 }
 
 struct Plan {
-    shape: Shape,
+    /// Shapes that the result has beside each other; the last one is what counts.
+    shapes: &'static [Shape],
     target: PathBuf,
     cleanup: bool,
 }
 
 impl Plan {
-    fn new(location: &Location, options: &ConvertOptions) -> Result<Self> {
-        let request = |text: String| Err(BundleError::Usage(text));
-        let mut shape = options.to.unwrap_or(location.shape());
-        if options.expand_slices {
-            if shape == Shape::Dsperse {
-                return request(
-                    "--expand-slices unpacks slices, --to dsperse packs them; give one of the two"
-                        .into(),
-                );
-            }
-            shape = Shape::Dirs;
-        }
+    fn new(location: &Location, shape: Shape, options: &ConvertOptions) -> Result<Self> {
         let single = location.only.is_some() || !matches!(location.kind, Kind::Model(_));
-        if single && shape == Shape::Dsperse {
-            return request(format!(
-                "\"{}\" is a single slice; a .dsperse needs the whole model's slices",
-                location.path.display()
-            ));
-        }
+        let bundle = location.kind == Kind::Model(Shape::Dsperse) && !single;
+        let shapes: &[Shape] = match shape {
+            Shape::Dsperse if single => {
+                return Err(ConvertRefusal::SingleSlice(location.path.clone()).into());
+            }
+            Shape::Dsperse => &[Shape::Dsperse],
+            _ if single && shape == Shape::Dirs => &[Shape::Dirs],
+            _ if single => &[Shape::Dslice],
+            Shape::Dirs | Shape::Dslice if options.expand_slices => &[Shape::Dslice, Shape::Dirs],
+            Shape::Dirs if bundle => &[Shape::Dslice],
+            Shape::Dirs => &[Shape::Dirs],
+            Shape::Dslice => &[Shape::Dslice],
+        };
         if options.for_verify && options.cleanup == Some(true) {
-            return request(
-                "a verifier's bundle leaves out what proving needs, so its source is never removed; leave --cleanup out".into(),
-            );
+            return Err(ConvertRefusal::VerifierCleanup.into());
         }
-        let whole = matches!(location.kind, Kind::Model(_)) && location.only.is_none();
-        let cleanup = !options.for_verify
-            && options
-                .cleanup
-                .unwrap_or(location.kind == Kind::Model(Shape::Dsperse) && whole);
+        let cleanup = !options.for_verify && options.cleanup.unwrap_or(bundle);
         if cleanup && location.only.is_some() {
-            return request(
-                "one slice of a model can't be removed from the others; leave --cleanup out".into(),
-            );
+            return Err(ConvertRefusal::TakesOneAway.into());
         }
+        let mut plan = Self {
+            shapes,
+            target: PathBuf::new(),
+            cleanup,
+        };
         let target = match &options.output {
             Some(path) if single => path.clone(),
-            Some(path) => output_path(path, shape),
-            None => Self::default_target(location, shape, cleanup, options.for_verify)?,
+            Some(path) => output_path(path, plan.shape()),
+            None => plan.default_target(location, options)?,
         };
         let parent = parent_of(&target);
-        let target = if parent.is_dir() {
+        plan.target = if parent.is_dir() {
             canonical(&target)?
         } else {
             target
         };
-        Ok(Self {
-            shape,
-            target,
-            cleanup,
-        })
+        let keeps =
+            !options.for_verify && (options.expand_slices || location.holds_only(shapes)?);
+        if plan.target == location.path && !cleanup && !keeps {
+            return Err(ConvertRefusal::ReplacesSource(plan.target).into());
+        }
+        Ok(plan)
     }
 
-    fn default_target(
-        location: &Location,
-        shape: Shape,
-        cleanup: bool,
-        for_verify: bool,
-    ) -> Result<PathBuf> {
-        if location.only.is_some() {
-            return Err(BundleError::Usage(
-                "give --output: one slice of a model can't be converted in place".into(),
-            ));
-        }
+    fn shape(&self) -> Shape {
+        self.shapes.last().copied().unwrap_or(Shape::Dirs)
+    }
+
+    fn default_target(&self, location: &Location, options: &ConvertOptions) -> Result<PathBuf> {
+        let shape = self.shape();
         let stem = match location.kind {
             Kind::Model(Shape::Dsperse) | Kind::SliceFile => location.path.file_stem(),
             _ => location.path.file_name(),
@@ -170,7 +269,7 @@ impl Plan {
         let stem = stem.unwrap_or_default().to_string_lossy().into_owned();
         let single = !matches!(location.kind, Kind::Model(_));
         let mut name = stem.clone();
-        if for_verify {
+        if options.for_verify {
             name.push_str("-verify");
         }
         match shape {
@@ -178,9 +277,10 @@ impl Plan {
             Shape::Dslice if single => name.push_str(".dslice"),
             _ => {}
         }
-        let mut target = location.path.with_file_name(&name);
-        if target == location.path && !cleanup {
-            target = location.path.with_file_name(format!("{stem}-{shape}"));
+        let target = location.path.with_file_name(&name);
+        let stays = self.cleanup || options.expand_slices || location.holds_only(self.shapes)?;
+        if target == location.path && !stays {
+            return Ok(location.path.with_file_name(format!("{stem}-{shape}")));
         }
         Ok(target)
     }

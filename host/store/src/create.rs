@@ -128,7 +128,7 @@ impl NewSlices {
             };
             let limits = crate::Limits::default();
             let store = SliceStore::open_locked(location, Access::Read, limits, None)?;
-            write_target(&store, &target, shape, false)?;
+            write_target(&store, &target, &[shape], false)?;
         }
         drop(lock);
         Ok(Created {
@@ -248,27 +248,45 @@ pub(crate) fn put_directory(target: &Path, staged: &Path) -> Result<()> {
     txn.commit()
 }
 
-/// Writes all slices of `store` in a shape to `target`, in one step.
+/// Writes all slices of `store` to `target` in one step, in a shape or in several beside each
+/// other.
 pub(crate) fn write_target(
     store: &SliceStore,
     target: &Path,
-    shape: Shape,
+    shapes: &[Shape],
     for_verify: bool,
 ) -> Result<()> {
-    let exports: Vec<Export> = store
-        .indices()
-        .into_iter()
-        .map(|i| Export::plan(store, i, shape, for_verify))
-        .collect::<Result<_>>()?;
+    let exports = |shape| -> Result<Vec<Export>> {
+        let each = |i| Export::plan(store, i, shape, for_verify);
+        store.indices().into_iter().map(each).collect()
+    };
     let single = store.model().is_none() || store.location.only.is_some();
-    if shape == Shape::Dsperse || (shape == Shape::Dslice && single) {
+    if let [shape] = shapes
+        && (*shape == Shape::Dsperse || (*shape == Shape::Dslice && single))
+    {
+        let exports = exports(*shape)?;
         let mut out = AtomicFile::create(target)?;
         let tmp = staging(target)?;
-        write_shape(store, &exports, shape, Some(out.file()), tmp.path(), target)?;
-        out.commit()
-    } else {
-        let staged = staging(target)?;
-        write_shape(store, &exports, shape, None, staged.path(), target)?;
-        put_directory(target, &staged.keep())
+        write_shape(
+            store,
+            &exports,
+            *shape,
+            Some(out.file()),
+            tmp.path(),
+            target,
+        )?;
+        return out.commit();
     }
+    let staged = staging(target)?;
+    for shape in shapes {
+        write_shape(
+            store,
+            &exports(*shape)?,
+            *shape,
+            None,
+            staged.path(),
+            target,
+        )?;
+    }
+    put_directory(target, &staged.keep())
 }

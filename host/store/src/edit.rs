@@ -11,7 +11,7 @@ use crate::atomic::{
 };
 use crate::digest::file_digest;
 use crate::error::{BundleError, IoContext, Result};
-use crate::location::{Kind, Shape};
+use crate::location::{Kind, Shape, holds_slice_of};
 use crate::pack::Packer;
 use crate::paths::{self, Names};
 use crate::store::{Access, SliceStore, Slot, Source, State, lock};
@@ -103,6 +103,7 @@ impl SliceStore {
         let mut state = lock(&slot.state);
         let dir = self.slice_dir(i, slot, &mut state)?;
         let mut metadata = self.slice_locked(i, slot, &mut state)?;
+        self.remove_twin(i, slot)?;
         let mut txn = Transaction::begin(&dir, "")?;
         f(&mut txn, &mut metadata)?;
         let bytes = document_bytes(&dir.join("metadata.json"), &metadata)?;
@@ -111,6 +112,23 @@ impl SliceStore {
         txn.commit()?;
         state.metadata = Some(metadata.clone());
         Ok(metadata)
+    }
+
+    /// Takes away the `.dslice` beside a slice's directory, which tells of what was.
+    fn remove_twin(&self, i: usize, slot: &Slot) -> Result<()> {
+        match (&slot.source, self.location.kind) {
+            (Source::Dir(_), Kind::Model(_)) => remove(&self.container(i)),
+            (Source::Dir(dir), _) => {
+                let mut name = dir.file_name().unwrap_or_default().to_owned();
+                name.push(".dslice");
+                let file = dir.with_file_name(name);
+                if holds_slice_of(&file, dir) {
+                    remove(&file)?;
+                }
+                Ok(())
+            }
+            (Source::Packed(_), _) => Ok(()),
+        }
     }
 
     /// The directory in which slice `i` can be changed.
@@ -146,7 +164,9 @@ impl SliceStore {
     /// The archive file that holds slice `i`.
     fn container(&self, i: usize) -> PathBuf {
         match self.location.kind {
-            Kind::Model(Shape::Dslice) => self.location.path.join(format!("slice_{i}.dslice")),
+            Kind::Model(Shape::Dslice | Shape::Dirs) => {
+                self.location.path.join(format!("slice_{i}.dslice"))
+            }
             _ => self.location.path.clone(),
         }
     }
@@ -187,7 +207,7 @@ impl SliceStore {
             let base = work.join(format!("slice_{i}.base"));
             let fits = fs::read_to_string(&base)
                 .is_ok_and(|b| fingerprint(&self.container(*i)).is_ok_and(|f| f == b));
-            if fits && dir.is_dir() {
+            if fits && dir.is_dir() && matches!(slot.source, Source::Packed(_)) {
                 transaction::recover(&dir, "")?;
                 clean_leftovers(&dir);
                 tracing::debug!(slice = i, "going on from an interrupted command");
@@ -216,8 +236,8 @@ impl SliceStore {
             .filter_map(|(i, s)| Some((*i, lock(&s.state).unpacked.clone()?)))
             .collect();
         match self.location.kind {
-            Kind::Model(Shape::Dirs) | Kind::SliceDir => {}
-            Kind::Model(Shape::Dslice) | Kind::SliceFile => {
+            // Only what lies in archives was unpacked.
+            Kind::Model(Shape::Dirs | Shape::Dslice) | Kind::SliceFile | Kind::SliceDir => {
                 for (i, dir) in &changed {
                     let target = self.container(*i);
                     let mut out = AtomicFile::create(&target)?;
@@ -230,13 +250,7 @@ impl SliceStore {
             Kind::Model(Shape::Dsperse) => {}
         }
         crash_point();
-        if !matches!(
-            self.location.kind,
-            Kind::Model(Shape::Dirs) | Kind::SliceDir
-        ) {
-            remove(&self.work_dir())?;
-        }
-        Ok(())
+        remove(&self.work_dir())
     }
 
     fn repack(&self) -> Result<()> {

@@ -1,5 +1,6 @@
 //! Why files can't be read or written.
 
+use crate::convert::ConvertRefusal;
 use dsperse_archive::ArchiveError;
 use dsperse_documents::{DocumentError, ModelError};
 use dsperse_tensor::TensorError;
@@ -110,6 +111,9 @@ pub enum BundleError {
     /// The request makes no sense for these files.
     #[error("{0}")]
     Request(String),
+    /// Slices can't be converted in the way that was asked for.
+    #[error(transparent)]
+    Convert(#[from] ConvertRefusal),
     /// The user asks for what can't be: another argument is needed.
     #[error("{0}")]
     Usage(String),
@@ -161,7 +165,11 @@ impl BundleError {
     pub fn is_bad_input(&self) -> bool {
         match self {
             Self::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
-            Self::Locked { .. } | Self::Request(_) | Self::Usage(_) | Self::Tensor(_) => false,
+            Self::Locked { .. }
+            | Self::Request(_)
+            | Self::Usage(_)
+            | Self::Convert(_)
+            | Self::Tensor(_) => false,
             _ => true,
         }
     }

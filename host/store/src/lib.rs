@@ -50,7 +50,7 @@ mod run_dir_tests;
 #[cfg(test)]
 mod store_tests;
 
-pub use convert::{ConvertOptions, Converted, convert, remove_slices};
+pub use convert::{ConvertOptions, ConvertRefusal, Converted, convert, remove_slices};
 pub use create::{Created, NewSlices};
 pub use digest::{copy_hashing, file_digest, known_digest};
 pub use dsperse_archive::Limits;

@@ -9,6 +9,7 @@ use crate::error::{BundleError, IoContext, Result};
 use crate::lock::{Lock, canonical};
 use crate::paths::slice_index;
 use crate::transaction;
+use dsperse_archive::{Archive, Limits};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,8 @@ use std::path::{Path, PathBuf};
 /// The three shapes of the same content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Shape {
-    /// A directory per slice.
+    /// A directory per slice. Where its `.dslice` lies beside it, the directory is what counts;
+    /// a slice that has no directory is its `.dslice`.
     Dirs,
     /// An archive per slice.
     Dslice,
@@ -89,6 +91,20 @@ impl Location {
             Kind::SliceDir => Shape::Dirs,
             Kind::SliceFile => Shape::Dslice,
         }
+    }
+
+    /// Whether the slices lie here in just these shapes.
+    pub(crate) fn holds_only(&self, shapes: &[Shape]) -> Result<bool> {
+        if !self.path.is_dir() || self.kind == Kind::SliceDir {
+            return Ok(shapes == [self.shape()]);
+        }
+        let (dirs, files) = entries(&self.path)?;
+        Ok(match shapes {
+            [Shape::Dirs] => files.is_empty(),
+            [Shape::Dslice] => dirs.is_empty(),
+            [Shape::Dslice, Shape::Dirs] => dirs == files,
+            _ => false,
+        })
     }
 
     /// Name of the directory or archive.
@@ -195,31 +211,51 @@ fn identify(path: &Path) -> Result<Option<Identified>> {
                 Some((full, Kind::Model(shape), None))
             }
             Some(Peek::Slice) => {
-                Some(within_model(&full, "", Shape::Dirs)?.unwrap_or((full, Kind::SliceDir, None)))
+                Some(within_model(&full, "")?.unwrap_or((full, Kind::SliceDir, None)))
             }
             None => None,
         });
     }
     match full.extension().and_then(|e| e.to_str()) {
         Some("dsperse") => Ok(Some((full, Kind::Model(Shape::Dsperse), None))),
-        Some("dslice") => Ok(Some(
-            within_model(&full, ".dslice", Shape::Dslice)?.unwrap_or((full, Kind::SliceFile, None)),
-        )),
+        Some("dslice") => Ok(Some(match within_model(&full, ".dslice")? {
+            Some(found) => found,
+            None if holds_slice_of(&full, &full.with_extension("")) => {
+                (full.with_extension(""), Kind::SliceDir, None)
+            }
+            None => (full, Kind::SliceFile, None),
+        })),
         _ => Ok(None),
     }
 }
 
 /// A slice that lies among its model's slices is opened through the model, so that the
 /// same lock and the same digests apply.
-fn within_model(path: &Path, suffix: &str, shape: Shape) -> Result<Option<Identified>> {
+fn within_model(path: &Path, suffix: &str) -> Result<Option<Identified>> {
     let parent = parent_of(path);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     match slice_index(&name, suffix) {
-        Some(index) if matches!(peek(&parent), Some(Peek::Model)) => Ok(model_shape(&parent)?
-            .eq(&shape)
-            .then_some((parent, Kind::Model(shape), Some(index)))),
+        Some(index) if matches!(peek(&parent), Some(Peek::Model)) => {
+            let shape = model_shape(&parent)?;
+            Ok(Some((parent, Kind::Model(shape), Some(index))))
+        }
         _ => Ok(None),
     }
+}
+
+/// Whether the `.dslice` and the directory are of the same slice.
+pub(crate) fn holds_slice_of(file: &Path, dir: &Path) -> bool {
+    let identity =
+        |v: &Value| Some([v.get("index")?, v.pointer("/payload/sha256")?].map(Value::clone));
+    let parsed = |bytes: Vec<u8>| identity(&serde_json::from_slice(&bytes).ok()?);
+    let inside = || {
+        let mut archive = Archive::open(file, Limits::default()).ok()?;
+        parsed(archive.read_document("metadata.json").ok()?)
+    };
+    fs::read(dir.join("metadata.json"))
+        .ok()
+        .and_then(parsed)
+        .is_some_and(|slice| file.is_file() && inside() == Some(slice))
 }
 
 enum Peek {
@@ -277,14 +313,12 @@ pub(crate) fn slices_in(dir: &Path, shape: Shape) -> Result<Vec<usize>> {
     Ok(if shape == Shape::Dslice { files } else { dirs })
 }
 
+/// `dirs` as soon as one slice is a directory: a directory goes before the `.dslice` of its slice.
 fn model_shape(dir: &Path) -> Result<Shape> {
     let (dirs, files) = entries(dir)?;
-    match (dirs.is_empty(), files.is_empty()) {
-        (_, true) => Ok(Shape::Dirs),
-        (true, false) => Ok(Shape::Dslice),
-        (false, false) => Err(BundleError::inconsistent(
-            dir,
-            "it holds slice directories and .dslice files at once; keep one of the two",
-        )),
-    }
+    Ok(if dirs.is_empty() && !files.is_empty() {
+        Shape::Dslice
+    } else {
+        Shape::Dirs
+    })
 }

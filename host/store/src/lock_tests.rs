@@ -38,7 +38,7 @@ fn child() {
             assert!(e.contains("can't create the lock"), "{e}");
             assert!(e.contains("choose a place that can be written to"), "{e}");
             let options = ConvertOptions {
-                to: Some(Shape::Dirs),
+                to: Some(Shape::Dslice),
                 cleanup: Some(false),
                 ..ConvertOptions::default()
             };

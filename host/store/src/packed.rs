@@ -28,7 +28,7 @@ pub fn pack(store: &SliceStore, run: &RunDir, target: &Path) -> Result<()> {
     let model = store.require_model()?;
     let tmp = scratch("dsperse-export-")?;
     let slices = tmp.path().join("slices");
-    write_target(store, &slices, Shape::Dirs, true)?;
+    write_target(store, &slices, &[Shape::Dirs], true)?;
 
     let results = stripped(&run.results());
     let mut index = TensorIndex::default();

@@ -116,27 +116,26 @@ impl SliceStore {
         if access == Access::Edit {
             recover(&location)?;
         }
-        let cache = match location.kind {
-            Kind::Model(Shape::Dirs) | Kind::SliceDir => None,
-            _ => Some(
-                tempfile::Builder::new()
-                    .prefix("dsperse-read-")
-                    .tempdir()
-                    .at("create a temporary directory in", &std::env::temp_dir())?,
-            ),
-        };
         let mut store = Self {
             location,
             access,
             model: None,
             model_bytes: None,
             slots: BTreeMap::new(),
-            cache,
+            cache: None,
             checked: Mutex::new(HashSet::new()),
             limits,
             _lock: lock,
         };
         store.load()?;
+        let packed = |s: &Slot| matches!(s.source, Source::Packed(_));
+        if store.slots.values().any(packed) {
+            let cache = tempfile::Builder::new()
+                .prefix("dsperse-read-")
+                .tempdir()
+                .at("create a temporary directory in", &std::env::temp_dir())?;
+            store.cache = Some(cache);
+        }
         if access == Access::Edit {
             store.resume()?;
         }
@@ -146,18 +145,17 @@ impl SliceStore {
     fn load(&mut self) -> Result<()> {
         let root = self.location.path.clone();
         match self.location.kind {
-            Kind::Model(Shape::Dirs) => {
+            Kind::Model(Shape::Dirs | Shape::Dslice) => {
                 self.load_model_file()?;
                 for i in slices_in(&root, Shape::Dirs)? {
                     self.add(i, Source::Dir(root.join(format!("slice_{i}"))));
                 }
-            }
-            Kind::Model(Shape::Dslice) => {
-                self.load_model_file()?;
                 for i in slices_in(&root, Shape::Dslice)? {
-                    let path = root.join(format!("slice_{i}.dslice"));
-                    let archive = Archive::open(&path, self.limits)?;
-                    self.add(i, Source::Packed(Mutex::new(archive)));
+                    if !self.slots.contains_key(&i) {
+                        let path = root.join(format!("slice_{i}.dslice"));
+                        let archive = Archive::open(&path, self.limits)?;
+                        self.add(i, Source::Packed(Mutex::new(archive)));
+                    }
                 }
             }
             Kind::Model(Shape::Dsperse) => {

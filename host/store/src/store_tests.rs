@@ -114,8 +114,13 @@ fn every_conversion_keeps_every_value() {
                 ..ConvertOptions::default()
             };
             let done = convert(&source, &options, Limits::default()).unwrap();
-            assert_eq!(done.shape, to);
-            assert!(!done.removed_source);
+            // A bundle is unpacked once; its slices stay packed.
+            let unpacked = |from, to| match (from, to) {
+                (Shape::Dsperse, Shape::Dirs) => Shape::Dslice,
+                _ => to,
+            };
+            assert_eq!(done.shape, unpacked(from, to));
+            assert!(done.removed.is_none());
             check(&source, [3, 3, 3]);
             check(&done.path, [3, 3, 3]);
             // Back again is byte for byte the source.
@@ -125,8 +130,12 @@ fn every_conversion_keeps_every_value() {
                 cleanup: Some(true),
                 ..ConvertOptions::default()
             };
-            let back = convert(&done.path, &options, Limits::default()).unwrap();
-            assert!(back.removed_source && !done.path.exists());
+            let mut back = convert(&done.path, &options, Limits::default()).unwrap();
+            assert!(back.removed.is_some() && !done.path.exists());
+            assert_eq!(back.shape, unpacked(to, from));
+            if back.shape != from {
+                back = convert(&back.path, &options, Limits::default()).unwrap();
+            }
             assert_eq!(tree(&back.path), tree(&source), "{from} by way of {to}");
         }
     }
@@ -176,7 +185,7 @@ fn conversion_defaults_follow_the_source() {
     // A .dsperse is removed by default.
     let d = convert(&file, &to(Shape::Dslice, None), Limits::default()).unwrap();
     assert_eq!(d.path, dir.path().canonicalize().unwrap().join("net"));
-    assert!(d.removed_source && !file.exists());
+    assert!(d.removed.is_some() && !file.exists());
     check(&d.path, [0, 0, 0]);
     // A directory is not; the other shape goes beside it.
     let d2 = convert(&d.path, &to(Shape::Dirs, None), Limits::default()).unwrap();
@@ -194,24 +203,108 @@ fn conversion_defaults_follow_the_source() {
         ..to(Shape::Dslice, None)
     };
     let e = convert(&d3.path, &options, Limits::default()).unwrap_err();
-    assert!(e.to_string().contains("--cleanup"), "{e}");
+    assert!(e.to_string().contains("would replace its source"), "{e}");
     // Back to one file.
     let d4 = convert(&d3.path, &to(Shape::Dsperse, Some(true)), Limits::default()).unwrap();
     assert_eq!(d4.path, file.canonicalize().unwrap());
     assert!(!d3.path.exists());
     check(&d4.path, [0, 0, 0]);
-    // --expand-slices unpacks all the way.
+    // Unpacking a bundle leaves its slices packed.
+    let d5 = convert(&file, &to(Shape::Dirs, Some(false)), Limits::default()).unwrap();
+    assert_eq!((d5.shape, &d5.path), (Shape::Dslice, &d.path));
+    let names = |suffix: &str| [0, 1, 2].map(|i| format!("slice_{i}{suffix}")).to_vec();
+    let files = [vec!["metadata.json".to_owned()], names(".dslice")].concat();
+    assert_eq!(listing(&d5.path), files);
+    // What has the shape already is left alone.
+    let same = convert(&d5.path, &to(Shape::Dslice, None), Limits::default()).unwrap();
+    assert!(same.unchanged && same.path == d5.path);
     let options = ConvertOptions {
         expand_slices: true,
-        ..to(Shape::Dslice, Some(false))
+        ..to(Shape::Dirs, Some(false))
     };
-    let d5 = convert(&file, &options, Limits::default()).unwrap();
-    assert_eq!(d5.shape, Shape::Dirs);
+    fs::remove_dir_all(&d5.path).unwrap();
+    for source in [&file, &d5.path] {
+        let both = convert(source, &options, Limits::default()).unwrap();
+        assert_eq!((both.shape, &both.path), (Shape::Dirs, &d.path));
+        let mut all = [files.clone(), names("")].concat();
+        all.sort();
+        assert_eq!(listing(&both.path), all);
+        for i in 1..3 {
+            fs::remove_dir_all(d5.path.join(format!("slice_{i}"))).unwrap();
+        }
+    }
     let options = ConvertOptions {
         expand_slices: true,
         ..to(Shape::Dsperse, None)
     };
     assert!(convert(&file, &options, Limits::default()).is_err());
+}
+
+#[test]
+fn a_directory_goes_before_its_dslice_which_a_change_drops() {
+    let dir = tempfile::tempdir().unwrap();
+    let net = dir.path().join("net");
+    create(&net, Shape::Dslice);
+    compile_at(&net, &[0], 1);
+    let to = |to| ConvertOptions {
+        to: Some(to),
+        ..ConvertOptions::default()
+    };
+    let limits = Limits::default();
+    let one = convert(&net.join("slice_1.dslice"), &to(Shape::Dirs), limits).unwrap();
+    assert_eq!(one.path, net.canonicalize().unwrap().join("slice_1"));
+    check(&net, [1, 0, 0]);
+    // Another state in the archive is not looked at, whatever names it.
+    fs::copy(net.join("slice_0.dslice"), net.join("slice_1.dslice")).unwrap();
+    check(&net, [1, 0, 0]);
+    let store = SliceStore::open(&net.join("slice_1.dslice"), Access::Read).unwrap();
+    assert_eq!(store.indices(), [1]);
+    assert!(store.slice(1).unwrap().compilations.is_empty());
+    drop(store);
+    // A directory and archives, changed together.
+    compile_at(&net, &[1, 2], 2);
+    assert!(!net.join("slice_1.dslice").exists() && net.join("slice_2.dslice").exists());
+    check(&net, [1, 2, 2]);
+    // And back, where the directory goes away when that is asked for.
+    let options = ConvertOptions {
+        cleanup: Some(true),
+        ..to(Shape::Dslice)
+    };
+    let one = convert(&net.join("slice_1"), &options, limits).unwrap();
+    assert!(one.path.is_file() && one.removed.is_some());
+    let again = convert(&net.join("slice_1.dslice"), &options, limits).unwrap();
+    assert!(again.unchanged);
+    assert_eq!(
+        listing(&net),
+        [
+            "metadata.json",
+            "slice_0.dslice",
+            "slice_1.dslice",
+            "slice_2.dslice"
+        ]
+    );
+    check(&net, [1, 2, 2]);
+}
+
+#[test]
+fn a_single_slice_alone_is_its_directory_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let net = dir.path().join("net");
+    create(&net, Shape::Dslice);
+    let file = dir.path().join("one.dslice");
+    fs::copy(net.join("slice_1.dslice"), &file).unwrap();
+    let options = ConvertOptions {
+        to: Some(Shape::Dirs),
+        ..ConvertOptions::default()
+    };
+    let one = convert(&file, &options, Limits::default()).unwrap();
+    compile_at(&file, &[1], 3);
+    assert!(one.path.join("demo").is_dir() && !file.exists());
+    // A file of the same name that is another slice is nobody's twin.
+    fs::copy(net.join("slice_2.dslice"), &file).unwrap();
+    compile_at(&one.path, &[1], 4);
+    compile_at(&file, &[2], 4);
+    assert!(file.exists());
 }
 
 #[test]
@@ -225,8 +318,10 @@ fn single_slices_convert_alone() {
         to: Some(Shape::Dslice),
         ..ConvertOptions::default()
     };
+    options.for_verify = true;
     let e = convert(&inside, &options, Limits::default()).unwrap_err();
-    assert!(e.to_string().contains("--output"), "{e}");
+    assert!(e.to_string().contains("among the others"), "{e}");
+    options.for_verify = false;
     options.output = Some(dir.path().join("one.dslice"));
     let one = convert(&inside, &options, Limits::default()).unwrap();
     let store = SliceStore::open(&one.path, Access::Edit).unwrap();

@@ -259,6 +259,8 @@ def convert(
 ) -> Path:
     """Converts slices to ``"dsperse"`` (one file), ``"dslice"`` (a file a slice) or ``"dirs"``.
 
+    A ``.dsperse`` that becomes ``"dirs"`` is unpacked once, to ``.dslice`` files; with
+    ``expand_slices`` each of them also becomes a directory.
     ``cleanup`` says whether the source is removed afterwards; by default a ``.dsperse`` file is.
     Returns where the result lies.
     """

@@ -105,7 +105,7 @@ pub enum Strategy {
 /// Arguments of `convert`.
 #[derive(Debug, Clone, clap::Args)]
 #[command(
-    after_help = "Example:\n  dsperse convert -i models/lenet/slices --to dsperse -o lenet.dsperse"
+    after_help = "Examples:\n  dsperse convert -i models/lenet/slices --to dsperse -o lenet.dsperse\n  dsperse convert -i lenet.dsperse --to dirs --expand-slices --no-cleanup"
 )]
 pub struct Convert {
     /// What to convert: slices directory, .dsperse, .dslice or slice_* directory
@@ -117,7 +117,7 @@ pub struct Convert {
     /// Where the result goes [default: beside the input]
     #[arg(short, long, value_name = "PATH")]
     pub output: Option<PathBuf>,
-    /// With --to dirs: also unpack each slice
+    /// Also make a slice_* directory of each .dslice, beside it; commands then use the directories
     #[arg(long)]
     pub expand_slices: bool,
     /// Remove the input after the result is complete [default for .dsperse inputs]

@@ -6,7 +6,7 @@ use crate::args::slicing::{Convert, Purpose};
 use crate::error::{Result, UserError};
 use crate::exit::Exit;
 use crate::output::SCHEMA;
-use dsperse_store::{ConvertOptions, Limits};
+use dsperse_store::{BundleError, ConvertOptions, ConvertRefusal, Limits, Shape};
 use serde_json::json;
 
 pub fn execute(app: &App, args: &Convert) -> Result<Exit> {
@@ -31,25 +31,44 @@ pub fn execute(app: &App, args: &Convert) -> Result<Exit> {
         },
         for_verify,
     };
-    // What "PATH" means changes when its source is removed.
-    let source = dsperse_store::resolve(&input).map_err(dsperse_stages::Error::from)?;
-    let converted = dsperse_store::convert(&input, &options, Limits::default())
-        .map_err(dsperse_stages::Error::from)?;
-    let gone = converted.removed_source && source.path != converted.path;
-    let removed = if gone {
-        format!("; {} was removed", shown(&source.path))
-    } else {
-        String::new()
-    };
+    let converted = dsperse_store::convert(&input, &options, Limits::default()).map_err(refused)?;
+    let mut text = format!("{} at {}", converted.shape, shown(&converted.path));
+    if converted.unchanged {
+        text += " already";
+    }
+    if let Some(source) = &converted.removed {
+        text += &format!("; {} was removed", shown(source));
+    }
+    if args.to == Some(crate::args::slicing::Shape::Dirs) && converted.shape == Shape::Dslice {
+        text += "\nwith --expand-slices, each slice also becomes a directory";
+    }
     app.print(
-        &format!("{} at {}{removed}", converted.shape, shown(&converted.path)),
+        &text,
         &json!({
             "schema": SCHEMA,
             "command": "convert",
             "path": shown(&converted.path),
             "shape": converted.shape.as_str(),
-            "removed_source": gone,
+            "unchanged": converted.unchanged,
+            "removed_source": converted.removed.is_some(),
         }),
     );
     Ok(Exit::Done)
+}
+
+/// Adds the flag that helps.
+fn refused(error: BundleError) -> UserError {
+    let hint = match &error {
+        BundleError::Convert(why) => match why {
+            ConvertRefusal::ReplacesSource(_) => "give --output, or --cleanup to allow it",
+            ConvertRefusal::ExpandsBundle => "give --to dsperse or --expand-slices, not both",
+            ConvertRefusal::SingleSlice(_) => "give --to dirs or --to dslice",
+            ConvertRefusal::VerifierCleanup => "leave --cleanup out",
+            ConvertRefusal::TakesOneAway => "leave --cleanup out, or leave --output out",
+            ConvertRefusal::AmongOthers => "give --output",
+            _ => "see \"dsperse convert --help\"",
+        },
+        _ => return dsperse_stages::Error::from(error).into(),
+    };
+    UserError::usage(error.to_string(), hint)
 }

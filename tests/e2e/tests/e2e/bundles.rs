@@ -127,17 +127,20 @@ fn convert_names_the_file_that_it_removed() {
         .exits(0);
     let said = |line: &str| place.call(line).exits(0).stdout;
     assert_eq!(
-        said("convert -i net --to dirs"),
-        "dirs at net; net.dsperse was removed\n"
+        said("convert -i net --to dslice"),
+        "dslice at net; net.dsperse was removed\n"
     );
     assert!(place.path("net/metadata.json").is_file());
     // In place, nothing is gone.
     assert_eq!(
-        said("convert -i net --to dslice -o net --cleanup"),
-        "dslice at net\n"
+        said("convert -i net --to dirs -o net --cleanup"),
+        "dirs at net\n"
     );
+    assert_eq!(said("convert -i net --to dirs"), "dirs at net already\n");
     assert_eq!(
         said("convert -i net --to dsperse --cleanup"),
         "dsperse at net.dsperse; net was removed\n"
     );
+    let told = place.call("convert -i net --to dsperse --expand-slices");
+    assert!(told.exits(2).stderr.contains("hint: give --to dsperse or"));
 }

@@ -359,7 +359,7 @@ fn trees(place: &Place) -> Vec<Tree> {
 fn unpacked(place: &Place, bundle: &Path) -> Tree {
     let to = place.path("unpacked");
     let options = dsperse_store::ConvertOptions {
-        to: Some(dsperse_store::Shape::Dirs),
+        expand_slices: true,
         output: Some(to.clone()),
         cleanup: Some(false),
         ..Default::default()
@@ -370,7 +370,11 @@ fn unpacked(place: &Place, bundle: &Path) -> Tree {
         let content = Content::read(&to.join(&name), &name).expect("a document that parses");
         (format!("slices.dsperse/{name}"), content)
     };
-    let tree = place.files("unpacked").into_iter().map(read).collect();
+    let files = place.files("unpacked").into_iter();
+    let tree = files
+        .filter(|f| !f.ends_with(".dslice"))
+        .map(read)
+        .collect();
     fs::remove_dir_all(&to).expect("it can be removed");
     tree
 }

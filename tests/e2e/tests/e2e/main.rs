@@ -3,6 +3,7 @@
 mod batches;
 mod bundles;
 mod capability;
+mod command_table;
 mod disk;
 mod earlier;
 mod engines;
