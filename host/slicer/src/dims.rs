@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 /// Most elements of an input that becomes a constant.
 const MOST_FIXED: usize = 1 << 20;
 
-/// Sizes and values given by the user.
+/// What the user says of the model before it is cut: open sizes, values, and how big a layer may be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DimOptions {
     /// The batch size (`--batch N`); when nobody says, that of the given input, else 1.
@@ -25,6 +25,8 @@ pub struct DimOptions {
     pub given: BTreeMap<String, Vec<u64>>,
     /// Inputs that become constants, every element this number (`--fix NAME=VALUE`).
     pub fixed: BTreeMap<String, String>,
+    /// Layers with more weights than this are split (`--split-above N`).
+    pub split_above: Option<u64>,
 }
 
 /// Inputs with concrete shapes, and what every named size became.

@@ -31,6 +31,7 @@ mod prepare;
 mod rewrite;
 mod sparse;
 mod splice;
+mod split;
 mod types;
 mod weights;
 

@@ -5,7 +5,7 @@
 //! ([`crate::functions`]), `Constant` nodes become initializers, open sizes become numbers
 //! ([`crate::dims`]), shapes are inferred ([`crate::infer`]), an `If` with a known condition
 //! becomes its branch ([`crate::splice`]), what inference or the engine can't do is rewritten
-//! ([`crate::rewrite`]), proven integers become constants
+//! ([`crate::rewrite`]), big layers are split ([`crate::split`]), proven integers become constants
 //! ([`crate::fold`]), and every remaining node gets a role: computed from the model's
 //! inputs, or constant (then it is copied to whoever reads it).
 
@@ -20,6 +20,7 @@ use crate::load::LoadedModel;
 use crate::rewrite;
 use crate::sparse;
 use crate::splice;
+use crate::split;
 use crate::types;
 use crate::weights;
 use dsperse_documents::{ModelFile, Rewrite, TensorInfo};
@@ -144,9 +145,14 @@ pub fn prepare(loaded: LoadedModel, options: &DimOptions) -> Result<Prepared> {
         rewritten.extend(done);
         constants_to_initializers(&mut graph)?;
     };
-    let facts = inferred.facts;
+    let mut facts = inferred.facts;
+    let mut unsplit = Vec::new();
+    if let Some(most) = options.split_above {
+        let (done, warnings) = split::split(&mut graph, &mut facts, most);
+        rewritten.extend(done);
+        unsplit = warnings;
+    }
     let folded = fold::fold(&mut graph, &facts);
-    let mut facts = facts;
     outputs_from_nodes(&mut graph, &mut facts);
     graph::drop_dead(&mut graph);
     graph::name_nodes(&mut graph);
@@ -186,6 +192,7 @@ pub fn prepare(loaded: LoadedModel, options: &DimOptions) -> Result<Prepared> {
     }
     let mut warnings = fixed.warnings;
     warnings.extend(dropped);
+    warnings.extend(unsplit);
     for n in &nodes {
         if n.op_type == "If" {
             warnings.push(format!(

@@ -139,4 +139,8 @@ pub struct Dims {
     /// the input is none any more. Repeatable
     #[arg(long, value_name = "NAME=VALUE", value_parser = units::named_value)]
     pub fix: Vec<(String, String)>,
+    /// Split layers with more weights than this, such as 8M, along their outputs: each part is
+    /// proven with less memory
+    #[arg(long, value_name = "N", value_parser = units::count, help_heading = "Big layers")]
+    pub split_above: Option<u64>,
 }

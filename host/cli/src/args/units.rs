@@ -39,6 +39,27 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
+/// Parses a number of weights: `100000`, `500K`, `8M`, `1.5M`, `1G` (powers of 1000).
+pub fn count(text: &str) -> Result<u64, String> {
+    let wrong = || format!("expected a number such as \"100000\" or \"8M\", found \"{text}\"");
+    let trimmed = text.trim();
+    let digits = trimmed.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: f64 = digits.parse().map_err(|_| wrong())?;
+    let factor = match trimmed[digits.len()..].to_ascii_lowercase().as_str() {
+        "" => 1.0,
+        "k" => 1e3,
+        "m" => 1e6,
+        "g" | "b" => 1e9,
+        _ => return Err(wrong()),
+    };
+    let count = number * factor;
+    if !(1.0..=1e15).contains(&count) {
+        return Err(wrong());
+    }
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    Ok(count as u64)
+}
+
 /// Less memory than any worker takes.
 const LEAST_MEMORY: f64 = 1_048_576.0;
 
@@ -143,6 +164,16 @@ mod tests {
         assert_eq!(duration("1.5m"), Ok(Duration::from_secs(90)));
         for wrong in ["", "x", "5 years", "-3s", "0", "1e400h", "h"] {
             assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn counts() {
+        assert_eq!(count("100000"), Ok(100_000));
+        assert_eq!(count("1.5M"), Ok(1_500_000));
+        assert_eq!(count("500k"), Ok(500_000));
+        for wrong in ["", "M", "0", "-1M", "3 apples", "0.1", "1e99"] {
+            assert!(count(wrong).is_err(), "{wrong}");
         }
     }
 

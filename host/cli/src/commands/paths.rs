@@ -251,6 +251,7 @@ pub fn dims(args: &Dims) -> DimOptions {
         dims: args.dims.iter().cloned().collect(),
         shapes: args.input_shape.iter().cloned().collect(),
         fixed: args.fix.iter().cloned().collect(),
+        split_above: args.split_above,
         ..DimOptions::default()
     }
 }
