@@ -181,7 +181,8 @@ impl Asker<'_> {
                         runs.extend(self.around(answer, run, units));
                     }
                     Some(answer) if self.needs_too_much(answer) => {
-                        runs.extend(parts(run, &units.of, &units.before));
+                        let is_softmax = |n: usize| self.prepared.nodes[n].op_type == "Softmax";
+                        runs.extend(parts(run, &units.of, &units.before, is_softmax));
                     }
                     _ => runs.push(run.clone()),
                 }
@@ -299,23 +300,36 @@ impl Asker<'_> {
     }
 }
 
-/// Two parts of a run between which few tensors pass, cut in its middle third.
-fn parts(run: &[usize], unit_of: &[usize], before: &[BTreeSet<usize>]) -> Vec<Vec<usize>> {
+/// Two parts of a run between which few tensors pass, cut in its middle third. What a Softmax
+/// reads passes no cut where that can be helped: the numbers of a mask mean something within
+/// one slice, where they only have to vanish, and are too great to be handed on.
+fn parts(
+    run: &[usize],
+    unit_of: &[usize],
+    before: &[BTreeSet<usize>],
+    is_softmax: impl Fn(usize) -> bool,
+) -> Vec<Vec<usize>> {
     let units = |part: &[usize]| part.iter().map(|n| unit_of[*n]).collect::<HashSet<_>>();
     let whole = |cut: &usize| units(&run[..*cut]).is_disjoint(&units(&run[*cut..]));
-    // For each node, where it is read for the last time.
+    // For each node, where it is read for the last time, and by a Softmax.
     let place: HashMap<usize, usize> = run.iter().enumerate().map(|(i, n)| (*n, i)).collect();
-    let mut last = vec![0; run.len()];
+    let (mut last, mut softmax) = (vec![0; run.len()], vec![0; run.len()]);
     for (i, n) in run.iter().enumerate() {
         for from in before[*n].iter().filter_map(|b| place.get(b)) {
             last[*from] = last[*from].max(i);
+            if is_softmax(*n) {
+                softmax[*from] = i;
+            }
         }
     }
     let third = run.len() / 3;
-    let passing = |cut: usize| (0..cut).filter(|i| last[*i] >= cut).count();
+    let over = |reads: &[usize], cut: usize| (0..cut).filter(|i| reads[*i] >= cut).count();
     let cut = (third.max(1)..=(run.len() - third).min(run.len().saturating_sub(1)))
         .filter(whole)
-        .min_by_key(|cut| (passing(*cut), (2 * cut).abs_diff(run.len())));
+        .min_by_key(|cut| {
+            let middle = (2 * cut).abs_diff(run.len());
+            (over(&softmax, *cut), over(&last, *cut), middle)
+        });
     match cut {
         Some(cut) => vec![run[..cut].to_vec(), run[cut..].to_vec()],
         None => halves(run, unit_of),
@@ -712,5 +726,21 @@ mod tests {
         assert_eq!(cut(&[1, 2, 3]), [[1, 2, 3]]);
         // A node of another branch inside the unit goes with it.
         assert_eq!(cut(&[1, 0, 2, 3]), [[1, 0, 2, 3]]);
+    }
+
+    #[test]
+    fn what_a_softmax_reads_stays_with_it() {
+        // A chain: one tensor passes every cut.
+        let before: Vec<BTreeSet<usize>> = [vec![], vec![0], vec![1], vec![2], vec![3], vec![4]]
+            .into_iter()
+            .map(BTreeSet::from_iter)
+            .collect();
+        let run = [0, 1, 2, 3, 4, 5];
+        let cut = |softmax: usize| parts(&run, &run, &before, |n| n == softmax);
+        assert_eq!(cut(9), [[0, 1, 2], [3, 4, 5]]);
+        assert_eq!(cut(3), [vec![0, 1], vec![2, 3, 4, 5]]);
+        // Where every cut of the middle third does so, one is made all the same.
+        let pair: Vec<BTreeSet<usize>> = vec![BTreeSet::new(), [0].into()];
+        assert_eq!(parts(&[0, 1], &[0, 1], &pair, |n| n == 1), [[0], [1]]);
     }
 }
