@@ -301,6 +301,12 @@ pub struct Done {
 /// that never clamps leaves the fact out.
 pub const SATURATED_INPUTS: &str = "saturated_inputs";
 
+/// The fact of a compilation that says how much memory later stages will take at most, in bytes,
+/// by the stage's name: `{"witness": …, "prove": …}`. It knows the circuit, so it should come
+/// closer than [`Cost::peak_bytes`]: within a fifth. The host runs as many jobs at once as
+/// fit, and begins none that does not fit. A backend that does not know leaves it out.
+pub const PEAK_BYTES: &str = "peak_bytes";
+
 /// Reply of `verify`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "verdict")]

@@ -7,6 +7,7 @@
 //!   where those files are here, an [`job::Executor`] turns both into an [`job::Outcome`];
 //! - [`local`]: the executor of this machine, over plugin workers;
 //! - [`attempt`]: the only place where a job is carried out;
+//! - [`memory`]: what jobs on a compiled slice will need, and whether they may;
 //! - [`schedule`]: how many jobs run at the same time;
 //! - [`session`], [`config`]: backends with their options, bounds, cancellation, listener;
 //! - [`event`], [`error`]: what is told on the way, and at the end.
@@ -17,5 +18,6 @@ pub mod error;
 pub mod event;
 pub mod job;
 pub mod local;
+pub mod memory;
 pub mod schedule;
 pub mod session;

@@ -190,8 +190,10 @@ fn seconds(time: Duration) -> String {
     format!("{} s", time.as_secs_f64())
 }
 
+/// A number of bytes as sentences have it.
+#[must_use]
 #[allow(clippy::cast_precision_loss)] // for people
-pub(crate) fn bytes(n: u64) -> String {
+pub fn bytes(n: u64) -> String {
     const MIB: u64 = 1 << 20;
     if n < 10 * MIB {
         format!("{n} bytes")

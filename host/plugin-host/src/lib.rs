@@ -61,5 +61,6 @@ pub use check::{Bounds as AnswerBounds, check_done, check_sizes, resolve};
 pub use conformance::WorkerCaller;
 pub use discovery::{Place, Plugin, SkipKind, Skipped, holds_libraries};
 pub use host::PluginHost;
+pub use judge::bytes as text_of_bytes;
 pub use options::{HostOptions, Isolation, Policy, SearchPath, SearchSource, user_data_dir};
 pub use worker::{WORKER_SUBCOMMAND, is_worker, worker_main};

@@ -30,7 +30,7 @@ pub mod verify;
 
 pub use dsperse_verify::fidelity;
 
-pub use dsperse_jobs::{attempt, config, error, event, job, local, schedule, session};
+pub use dsperse_jobs::{attempt, config, error, event, job, local, memory, schedule, session};
 
 pub use config::Config;
 pub use error::{Error, ErrorClass, Result};

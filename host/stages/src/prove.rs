@@ -9,6 +9,7 @@ use crate::chain::{ALL_ROLES, add_inputs};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::job::{Files, Job, Operation};
+use crate::memory::expected;
 use crate::report::{Outcome, SliceLine, StageReport};
 use crate::run::witness::record;
 use crate::run::{held, untouched};
@@ -159,13 +160,12 @@ struct Stage<'a> {
 
 impl Stage<'_> {
     fn estimate(&self, s: &SliceRun) -> u64 {
-        let earlier = s.proof_execution.as_ref().map(|p| p.usage.peak_bytes);
-        let compiled = || {
-            let slice = self.store.slice(s.index).ok()?;
-            let c = slice.compilations.get(s.backend.as_deref()?)?;
-            Some(c.usage.peak_bytes)
+        let Ok(slice) = self.store.slice(s.index) else {
+            return 0;
         };
-        earlier.or_else(compiled).unwrap_or(0)
+        let name = s.backend.as_deref().unwrap_or_default();
+        let compiled = slice.compilations.get(name);
+        compiled.map_or(0, |c| expected(c, BackendStage::Prove))
     }
 
     fn line(&self, s: &SliceRun) -> SliceLine {
@@ -226,6 +226,11 @@ impl Stage<'_> {
                 backend: name.to_owned(),
             });
             return Ok(());
+        }
+        if let Some(c) = slice.compilations.get(name)
+            && let Err(e) = self.session.fits_proof(&c.facts)
+        {
+            return self.failed(s, name, e, dsperse_documents::Usage::default());
         }
         let how = Attempt::told("prove", self.scratch, self.jobs).expecting(self.estimate(s));
         let attempt = self.session.attempt(&job, &files, how)?;

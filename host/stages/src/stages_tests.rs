@@ -11,6 +11,7 @@ use crate::report::Outcome;
 use crate::verify::VerifyOptions;
 use dsperse_documents::digest::sha256_hex;
 use dsperse_documents::{BackendError, ErrorKind, Fallback, KeyOrigin, Verdict};
+use dsperse_plugin_api::job::PEAK_BYTES;
 use dsperse_plugin_api::{BindsPublicIo, Done, Stage, Support, TensorFile};
 use dsperse_plugin_host::CancelToken;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -747,4 +748,79 @@ fn every_sample_counts() {
     assert_eq!(made.fidelity.as_ref().unwrap().samples, 3);
     let range = &made.calibrated[0];
     assert_eq!((range.least, range.greatest), (-8.0, 7.0));
+}
+
+/// Compiles well and says what a proof will need.
+fn needing(prove: u64) -> impl Fn(&Job, &Control) -> Answer {
+    move |job, control| {
+        (job.operation == Operation::Compile && job.backend == "a").then(|| {
+            std::fs::write(control.dir.join("key"), &job.slice.sha256).unwrap();
+            let mut done = Done::default();
+            let role = dsperse_plugin_api::Role::Verifying;
+            done.artefacts = vec![dsperse_plugin_api::Artefact::new("key", role, "key")];
+            let peaks = serde_json::json!({ "witness": 1, "prove": prove });
+            done.facts.insert(PEAK_BYTES.into(), peaks);
+            Ok(Output::Done(done))
+        })
+    }
+}
+
+#[test]
+fn a_proof_that_can_not_fit_is_declined_before_it_begins() {
+    let mut world = World::new(&["a", "b"].map(prover));
+    world.limits.memory = Some(1 << 30);
+    let fake = Fake::new(needing(3 << 30));
+    world.compile(&fake, "a|b");
+    // Whoever is next in the chain may need less.
+    let slice = world.slice(0);
+    assert_eq!(slice.backend.as_deref(), Some("b"));
+    let fallback = &slice.fallbacks[0];
+    assert_eq!(
+        (fallback.kind, fallback.reason.as_str()),
+        (
+            Some(ErrorKind::Resource),
+            "a proof is estimated to need 3072 MiB of memory, more than the 1024 MiB that a job may have"
+        )
+    );
+    let hint = fallback.hint.as_deref().unwrap_or_default();
+    assert!(hint.contains("\"--memory 3072M\""), "{hint}");
+
+    // Compiled where there was enough, and proven where there is not.
+    world.limits.memory = Some(4 << 30);
+    world.compile(&fake, "a|b");
+    assert_eq!(world.slice(0).backend.as_deref(), Some("a"));
+    let ran = world.run(&fake);
+    world.limits.memory = Some(1 << 30);
+    fake.jobs();
+    let report = world.prove(&fake, &ran);
+    assert_eq!(report.slices[0].outcome, Outcome::Failed);
+    let told = report.slices[0].error.clone().unwrap();
+    assert!(told.contains("estimated to need 3072 MiB"), "{told}");
+    assert!(fake.jobs().is_empty(), "no job began");
+    world.limits.memory = Some(4 << 30);
+    let report = world.prove(&fake, &ran);
+    assert_eq!(report.slices[0].outcome, Outcome::Done);
+}
+
+#[test]
+fn proofs_share_the_memory_that_their_backend_says_they_need() {
+    let mut world = World::new(&[prover("a")]);
+    world.limits.parallel = Some(2);
+    let half = crate::schedule::available_memory() / 2;
+    for (each, together) in [(half / 2, 2), (half + (half / 2), 1)] {
+        let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let compile = needing(each);
+        let fake = Fake::new(|job: &Job, control: &Control| {
+            if job.operation == Operation::Prove {
+                most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                std::thread::sleep(Duration::from_millis(200));
+                now.fetch_sub(1, Ordering::SeqCst);
+            }
+            compile(job, control)
+        });
+        world.compile_with(&fake, "a", |o| o.force = true);
+        let ran = world.run(&fake);
+        world.prove(&fake, &ran);
+        assert_eq!(most.load(Ordering::SeqCst), together, "{each}");
+    }
 }

@@ -1,6 +1,7 @@
 //! Calibration, lowering and keys.
 
 use crate::{slice, weights};
+use dsperse_plugin_api::job::PEAK_BYTES;
 use dsperse_plugin_api::{
     Artefact, CompileJob, Cx, Done, Encoding, Error, Result, Role, SliceInfo, TensorFile,
 };
@@ -235,6 +236,7 @@ fn facts(lowered: &Lowered, key: &SliceKey, target: f64) -> Map<String, Value> {
         "looked_up_values": layout.leaves,
         "committed_values_log2": layout.activation_vars,
         "committed_weights_log2": layout.weight_vars,
+        PEAK_BYTES: slice::peaks(&key.key),
     });
     match value {
         Value::Object(map) => map,

@@ -6,8 +6,9 @@ use dsperse_plugin_api::{Cost, Error, Result, SliceInfo, Support};
 use dsperse_sumcheck_lowering::quantise::quantise;
 use dsperse_sumcheck_lowering::quantise::scale::Ranges;
 use dsperse_sumcheck_lowering::{LowerError, Settings, import};
-use dsperse_sumcheck_prover::choose_parameters;
+use dsperse_sumcheck_prover::{choose_parameters, memory};
 use dsperse_sumcheck_verifier::key::VerifyingKey;
+use dsperse_sumcheck_verifier::program::Tensor;
 
 /// Reads the slice's model.
 ///
@@ -106,29 +107,53 @@ pub fn supports(slice: &SliceInfo, options: &Options) -> Result<Support> {
     let key = choose_parameters(&quantised.program)
         .and_then(|parameters| VerifyingKey::new(quantised.program, parameters));
     match key {
-        Ok(key) => Ok(Support::Yes { cost: cost(&key) }),
+        Ok(key) => Ok(Support::Yes {
+            cost: cost(&key, &quantised.weights),
+        }),
         Err(e) => no(None, None, e.to_string()),
     }
 }
 
-/// An estimate from the sizes that dominate: values looked up, committed, and encoded.
+/// What the worker itself takes: program, threads, what the allocator holds back.
+const PROGRAM: u64 = 20 << 20;
+
+/// Bytes that the lowering holds for each weight: those of the model, its reals, and two
+/// copies of its integers.
+const LOWERING: u64 = 4 + 8 + 16;
+
+/// What later stages take, for the host's [`dsperse_plugin_api::job::PEAK_BYTES`].
+#[must_use]
+pub fn peaks(key: &VerifyingKey) -> serde_json::Value {
+    let memory = memory(key);
+    serde_json::json!({
+        "witness": PROGRAM + memory.evaluate,
+        "prove": PROGRAM + memory.prove,
+    })
+}
+
+/// An estimate: of time by the sizes that dominate (values looked up, committed, and encoded),
+/// of memory by what is alive at once.
 ///
 /// The constants were fitted to `prove` on 53 slices of five models, from 7 ms to 6.5 s
 /// of CPU time on one core of a cloud machine; all but a few estimates were within a
-/// factor of 1.5. Memory is rounded up, because it is a budget.
-fn cost(key: &VerifyingKey) -> Cost {
+/// factor of 1.5.
+fn cost(key: &VerifyingKey, weights: &[Tensor]) -> Cost {
     let layout = &key.layout;
     let power = |vars: usize| 2f64.powi(i32::try_from(vars).unwrap_or(64));
     let (mut committed, mut encoded) = (0.0, 0.0);
     let activations = (layout.activation_vars, key.parameters.activation_rate);
-    let weights = layout.weight_vars.map(|v| (v, key.parameters.weight_rate));
-    for (vars, rate) in std::iter::once(activations).chain(weights) {
+    let stack = layout.weight_vars.map(|v| (v, key.parameters.weight_rate));
+    for (vars, rate) in std::iter::once(activations).chain(stack) {
         committed += power(vars);
         encoded += power(vars + usize::from(rate));
     }
     let values = layout.leaves as f64 + committed;
+    let memory = memory(key);
+    let weights: usize = weights.iter().map(|w| w.data.len()).sum();
+    let lowering = LOWERING * weights as u64;
+    let compile = lowering + memory.compile.max(memory.evaluate);
     Cost {
         prove_cpu_seconds: 0.01 + 2.5e-7 * values + 8e-8 * encoded,
-        peak_bytes: (1.5e7 + 60.0 * values + 25.0 * encoded) as u64,
+        peak_bytes: PROGRAM + memory.prove.max(compile),
     }
 }

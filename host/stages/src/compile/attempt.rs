@@ -169,6 +169,12 @@ impl Stage<'_> {
             }
             Err(e) => return Err(stop(&e, index, name)),
         };
+        if let Err(e) = self.session.fits_proof(&done.facts) {
+            let mut fallback = Fallback::from_error(name, BackendStage::Prove, &e);
+            let key = Value::from(self.rejection_key(&job));
+            fallback.extra.insert(KEY.to_owned(), key);
+            return Ok(Err(fallback));
+        }
         let fidelity = match self.judge(&slice, &backend, &done, dir.path())? {
             Ok(fidelity) => fidelity,
             Err(mut fallback) => {

@@ -2,6 +2,7 @@
 //! wants, then the executor; a slice that the user left out, the executor alone.
 
 use crate::error::Result;
+use crate::memory::expected;
 use crate::session::Session;
 use crate::slices;
 use dsperse_documents::{Fallback, SliceMetadata};
@@ -93,7 +94,7 @@ fn choice(
             continue;
         }
         if let Some(c) = slice.compilations.get(&name) {
-            choice.memory = choice.memory.max(c.usage.peak_bytes);
+            choice.memory = choice.memory.max(expected(c, BackendStage::Witness));
             for a in &c.artefacts {
                 hasher.text(&a.name).text(&a.sha256);
             }

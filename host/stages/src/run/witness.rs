@@ -7,6 +7,7 @@ use crate::compile::falls_through;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::job::Operation;
+use crate::memory::expected;
 use crate::report::{Outcome, SliceLine};
 use crate::slices;
 use dsperse_documents::{
@@ -110,7 +111,7 @@ impl Stage<'_> {
         }
         let compiled = slice.compilations.get(name);
         let how = Attempt::told("run", self.scratch, self.model.slices.len())
-            .expecting(compiled.map_or(0, |c| c.usage.peak_bytes));
+            .expecting(compiled.map_or(0, |c| expected(c, BackendStage::Witness)));
         let attempt = self.session.attempt(&job, &files, how)?;
         let usage = attempt.usage;
         let (done, dir) = match attempt.done() {

@@ -6,11 +6,11 @@
 //! GPT-2 on 64 tokens, 7.1 M weights) or `growth`; without one, all of them.
 //!
 //! All times but "wall" are CPU times of the process; peak memory is the process's, so run
-//! one case per process for an honest figure.
+//! one case per process for an honest figure. Beside it stands the estimate.
 
 use std::time::Instant;
 
-use dsperse_sumcheck_prover::{compile, prove, prove_once};
+use dsperse_sumcheck_prover::{compile, memory, prove, prove_once};
 use dsperse_sumcheck_verifier::program::*;
 use dsperse_sumcheck_verifier::security::soundness;
 use dsperse_sumcheck_verifier::verify;
@@ -468,9 +468,10 @@ fn row(name: &str, net: Net, repeat: usize) -> f64 {
     let layout = &key.layout;
     let bits = soundness(&key).map(|s| s.total_bits).unwrap_or(0.0);
     println!(
-        "{name:18} {compiled:10.2} {proved:9.3} {wall:9.3} {verified:9.2} {:9.1} {:7.0} {:5} {:4}/{:<3} {bits:7.1}",
+        "{name:18} {compiled:10.2} {proved:9.3} {wall:9.3} {verified:9.2} {:9.1} {:7.0} {:7.0} {:5} {:4}/{:<3} {bits:7.1}",
         proof.len() as f64 / 1024.0,
         peak_mb(),
+        memory(&key).prove as f64 / f64::from(1 << 20),
         layout.leaf_vars,
         layout.activation_vars,
         layout.weight_vars.unwrap_or(0),
@@ -481,7 +482,7 @@ fn row(name: &str, net: Net, repeat: usize) -> f64 {
 fn main() {
     let which = std::env::args().nth(1).unwrap_or_default();
     println!(
-        "{:18} {:>10} {:>9} {:>9} {:>9} {:>9} {:>7} {:>5} {:>8} {:>7}",
+        "{:18} {:>10} {:>9} {:>9} {:>9} {:>9} {:>7} {:>7} {:>5} {:>8} {:>7}",
         "case",
         "compile/s",
         "prove/s",
@@ -489,6 +490,7 @@ fn main() {
         "verify/ms",
         "proof/KiB",
         "peak/MB",
+        "est./MB",
         "leaf",
         "stacks",
         "bits"

@@ -10,6 +10,7 @@ mod contract;
 mod lookup;
 #[cfg(test)]
 mod malicious;
+mod memory;
 mod prove;
 mod runs;
 mod sender;
@@ -19,6 +20,7 @@ mod weight;
 mod witness;
 mod zero;
 
+pub use memory::{Memory, memory};
 pub use prove::{
     ProveError, ProvingKey, choose_parameters, compile, compile_with, prove, prove_once,
 };

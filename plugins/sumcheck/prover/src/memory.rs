@@ -1,0 +1,104 @@
+//! How much memory a proof will take, from the sizes of the program alone.
+//!
+//! The estimate follows [`crate::prove`] step by step and counts what is alive in each: its
+//! constants are the sizes of what is stored, not fitted figures. Whoever changes what is kept
+//! where changes it here; `tests/memory.rs` holds it against the truth.
+
+use dsperse_sumcheck_verifier::commit::{EF, F, first_fold};
+use dsperse_sumcheck_verifier::hash::DIGEST_BYTES;
+use dsperse_sumcheck_verifier::key::VerifyingKey;
+use dsperse_sumcheck_verifier::layout::Atom;
+use dsperse_sumcheck_verifier::mle::num_vars;
+use std::collections::BTreeSet;
+
+const INTEGER: usize = size_of::<i64>();
+const BASE: usize = size_of::<F>();
+const EXT: usize = size_of::<EF>();
+
+/// What steps of a job take at most, in bytes, besides the program itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Committing to the weights, from the program and its weights.
+    pub compile: u64,
+    /// Evaluating the program.
+    pub evaluate: u64,
+    /// Making the proving key and one proof with it, the key being used up.
+    pub prove: u64,
+}
+
+/// A commitment with what opens it: the table twice, its codeword, and the tree over the
+/// codeword's rows.
+fn committed(vars: usize, rate: u8) -> usize {
+    let rows = 1 << (vars + usize::from(rate) - first_fold(vars));
+    let codeword = BASE << (vars + usize::from(rate));
+    2 * (BASE << vars) + codeword + 2 * DIGEST_BYTES * rows
+}
+
+/// What a program's proof takes.
+pub fn memory(key: &VerifyingKey) -> Memory {
+    let layout = &key.layout;
+    let shapes = &key.checked.shapes;
+    let elements = |shape: &[usize]| shape.iter().product::<usize>();
+    let padded = |shape: &[usize]| 1usize << num_vars(shape);
+    let sizes = |ids: &[u32]| -> usize { ids.iter().map(|&i| elements(&shapes[i as usize])).sum() };
+    let columns = |weights: bool| -> usize {
+        let of = layout.columns.iter().filter(|c| c.is_weight == weights);
+        of.map(|c| elements(&c.shape)).sum()
+    };
+    let tensors: usize = shapes.iter().map(|s| elements(s)).sum();
+    let weights = sizes(&key.program.weights());
+
+    let integers = INTEGER * (weights + columns(true));
+    let weight_stack = layout.weight_vars.map_or(0, |v| BASE << v);
+    let weight_data = layout
+        .weight_vars
+        .map_or(0, |v| committed(v, key.parameters.weight_rate));
+    let proving_key = integers + weight_stack + weight_data;
+    // The weights are copied for the columns to be filled.
+    let compile = proving_key + INTEGER * weights;
+
+    // All tensors, and where the largest of them reads its operands.
+    let largest = shapes.iter().map(|s| elements(s)).max().unwrap_or(0);
+    let evaluate = INTEGER * (weights + tensors + 2 * largest);
+
+    let stack = BASE << layout.activation_vars;
+    let data = committed(layout.activation_vars, key.parameters.activation_rate);
+    let witness = INTEGER * (tensors + columns(false) + columns(true));
+    let open = proving_key + witness + stack + data;
+    let atoms: usize = layout
+        .atoms
+        .iter()
+        .filter(|a| matches!(a, Atom::Tensor(_)))
+        .map(|&a| BASE * padded(layout.shape(&key.checked, a)))
+        .sum();
+    // The layer above the leaves has half as many fractions of two elements; with it, at most
+    // the layer above that.
+    let lookups = 3 * EXT * layout.leaves / 2;
+    // For each size one combined array; of every gadget's arrays half, once a variable is bound.
+    let sums: BTreeSet<usize> = layout
+        .lookup_atoms
+        .iter()
+        .map(|&a| padded(layout.shape(&key.checked, a)))
+        .collect();
+    let gadgets = layout.gadgets.iter().map(|g| {
+        let forms = g
+            .constraints
+            .iter()
+            .flat_map(|c| c.products.iter().flatten());
+        let used: BTreeSet<Atom> = forms.flat_map(|l| l.terms.iter().map(|t| t.0)).collect();
+        used.len() * padded(&g.shape) / 2
+    });
+    let equations = EXT * (sums.iter().sum::<usize>() + gadgets.sum::<usize>());
+    // The witness is gone by then.
+    let fold = |vars: usize| EXT << (vars - 1);
+    let reduce = fold(layout.activation_vars).max(layout.weight_vars.map_or(0, fold));
+    let after = proving_key + stack + data + reduce;
+    let prove = compile
+        .max(open + atoms + lookups.max(equations))
+        .max(after);
+    Memory {
+        compile: compile as u64,
+        evaluate: evaluate as u64,
+        prove: prove as u64,
+    }
+}
