@@ -2,8 +2,7 @@
 //!
 //! The corpus: the light models of the `onnx` package, the samples in `models/`, and every
 //! `.onnx` file below the folder that `DSPERSE_CORPUS` names. Needs a Python with onnx and
-//! onnxruntime (`DSPERSE_PYTHON`, or what `scripts/install-backends.sh reference` made);
-//! without one the test says so and passes, unless `DSPERSE_REQUIRE_TOOLS=1`.
+//! onnxruntime (`DSPERSE_PYTHON`, or what `scripts/install-backends.sh reference` made).
 
 use dsperse_slicer::{CapabilityClass, DimOptions, Strategy, load, prepare};
 use serde_json::{Value, json};
@@ -20,19 +19,12 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-fn python() -> Option<PathBuf> {
-    let found = std::env::var_os("DSPERSE_PYTHON")
+fn python() -> PathBuf {
+    std::env::var_os("DSPERSE_PYTHON")
         .map(PathBuf::from)
         .or_else(|| Some(root().join(".venv/bin/python")))
-        .filter(|p| p.exists());
-    if found.is_none() {
-        assert!(
-            std::env::var("DSPERSE_REQUIRE_TOOLS").as_deref() != Ok("1"),
-            "no reference Python: run \"scripts/install-backends.sh reference\""
-        );
-        println!("skipped: no reference Python (scripts/install-backends.sh reference)");
-    }
-    found
+        .filter(|p| p.exists())
+        .expect("no reference Python: run \"scripts/install-backends.sh reference\"")
 }
 
 fn models_below(folder: &Path, out: &mut Vec<PathBuf>) {
@@ -159,14 +151,16 @@ fn light_models(python: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
+#[ignore = "needs a Python with ONNX Runtime: scripts/install-backends.sh reference"]
 fn light_models_by_layer() {
-    let Some(python) = python() else { return };
+    let python = python();
     check(&python, &light_models(&python), &Strategy::Layer);
 }
 
 #[test]
+#[ignore = "needs a Python with ONNX Runtime: scripts/install-backends.sh reference"]
 fn light_resnet_has_a_slice_for_each_of_its_54_layers() {
-    let Some(python) = python() else { return };
+    let python = python();
     let models = light_models(&python);
     let resnet = models
         .iter()
@@ -182,8 +176,9 @@ fn light_resnet_has_a_slice_for_each_of_its_54_layers() {
 }
 
 #[test]
+#[ignore = "needs a Python with ONNX Runtime: scripts/install-backends.sh reference"]
 fn light_models_by_capability() {
-    let Some(python) = python() else { return };
+    let python = python();
     // As if one backend could prove convolutions and what surrounds them.
     let class = |_: usize, n: &dsperse_slicer::PlanNode| {
         CapabilityClass(u64::from(matches!(
@@ -199,8 +194,9 @@ fn light_models_by_capability() {
 }
 
 #[test]
+#[ignore = "needs a Python with ONNX Runtime: scripts/install-backends.sh reference"]
 fn hard_kinds() {
-    let Some(python) = python() else { return };
+    let python = python();
     let folder = tempfile::tempdir().unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/kinds.py");
     let made = Command::new(&python)
@@ -230,8 +226,9 @@ fn hard_kinds() {
 }
 
 #[test]
+#[ignore = "needs a Python with ONNX Runtime: scripts/install-backends.sh reference"]
 fn samples_and_own_corpus() {
-    let Some(python) = python() else { return };
+    let python = python();
     let mut models = Vec::new();
     models_below(&root().join("models"), &mut models);
     if let Some(folder) = std::env::var_os("DSPERSE_CORPUS") {

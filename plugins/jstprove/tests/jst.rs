@@ -1,7 +1,6 @@
 //! The real `jst` command, where there is one: `DSPERSE_JST` names it, or it starts from
-//! `PATH`. Its start takes some five CPU seconds, so these tests are few, and they are
-//! skipped with a message where it is missing (also under `DSPERSE_REQUIRE_TOOLS=1`, which
-//! is about the programs: the command's package is some gigabytes).
+//! `PATH`. Its start takes some five CPU seconds, so these tests are few; its package
+//! is some gigabytes.
 
 use dsperse_backend_jstprove::Jstprove;
 use dsperse_backend_jstprove::command::Jst;
@@ -9,13 +8,13 @@ use dsperse_backend_jstprove::programs::Programs;
 use dsperse_onnx::{AttributeProto, ModelProto, NodeProto, Values};
 use dsperse_plugin_api::job::Options;
 use dsperse_plugin_api::{Cx, ErrorKind, Verdict};
-use dsperse_test_support::stages::{self, Quiet, Run, model, noise};
+use dsperse_test_support::stages::{self, Quiet, Run, model, needed, noise};
 use serde_json::{Map, json};
 
 type Slice = stages::Slice<Jstprove>;
 
-/// Options that ask for the command, when it starts.
-fn jst() -> Option<Options> {
+/// Options that ask for the command.
+fn jst() -> Options {
     let mut options = Map::new();
     if let Some(path) = std::env::var_os("DSPERSE_JST") {
         options.insert("jst".into(), json!(path.to_string_lossy()));
@@ -23,19 +22,13 @@ fn jst() -> Option<Options> {
     let dir = tempfile::tempdir().unwrap();
     let cx = Cx::new(dir.path().to_owned(), 1, None, &Quiet);
     let found = Jst::find(&options).and_then(|j| j.check(&cx).map(|()| j));
-    match (
-        found,
+    needed(
+        "JSTprove",
         Programs::find(&Map::new()).and_then(|p| p.check(&cx)),
-    ) {
-        (Ok(jst), Ok(())) => {
-            options.insert("jst".into(), json!(jst.program()));
-            Some(options)
-        }
-        (Err(e), _) | (_, Err(e)) => {
-            eprintln!("skipped: jst or the programs are not here: {e}");
-            None
-        }
-    }
+    );
+    let jst = needed("jst", found);
+    options.insert("jst".into(), json!(jst.program()));
+    options
 }
 
 /// Every kind of constant: weights and biases at both scales, per channel and per element.
@@ -82,8 +75,9 @@ fn network() -> ModelProto {
 /// The command and the programs make the same bytes of the same slice and input, and each
 /// accepts what the other made.
 #[test]
+#[ignore = "needs JSTprove and its command jst: scripts/install-backends.sh jstprove"]
 fn the_command_makes_the_same_files_as_the_programs() {
-    let Some(options) = jst() else { return };
+    let options = jst();
     let by_command = Slice::compile(&network(), options, &[]).unwrap();
     let by_programs = Slice::compile(&network(), Map::new(), &[]).unwrap();
     for name in ["circuit", "witness_solver", "settings"] {

@@ -1,5 +1,4 @@
-//! Tests on the real JSTprove programs. Without them the tests say so and pass, unless
-//! `DSPERSE_REQUIRE_TOOLS=1`.
+//! Tests on the real JSTprove programs.
 
 use dsperse_backend_jstprove::Jstprove;
 use dsperse_backend_jstprove::normalise::normalise;
@@ -7,7 +6,7 @@ use dsperse_backend_jstprove::programs::Programs;
 use dsperse_onnx::{ModelProto, NodeProto, Tensor, Values};
 use dsperse_plugin_api::{Backend, Cx, Encoding, OperatorSupport, TensorFile, Verdict};
 use dsperse_test_support::operators::cases;
-use dsperse_test_support::stages::{self, Quiet, Run, model, noise, tool_is_here};
+use dsperse_test_support::stages::{self, Quiet, Run, model, needed, noise};
 use serde_json::Map;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -15,13 +14,13 @@ use std::process::Command;
 
 type Slice = stages::Slice<Jstprove>;
 
-/// Whether the real programs are here.
-fn tools() -> bool {
+/// Fails where the real programs are missing.
+fn tools() {
     let cx = Cx::new(std::env::temp_dir(), 1, None, &Quiet);
-    tool_is_here(
+    needed(
         "JSTprove",
         Programs::find(&Map::new()).and_then(|p| p.check(&cx)),
-    )
+    );
 }
 
 fn compile(model: &ModelProto) -> Slice {
@@ -44,10 +43,9 @@ fn mlp() -> ModelProto {
 }
 
 #[test]
+#[ignore = "needs JSTprove: scripts/install-backends.sh jstprove"]
 fn a_proof_is_valid_and_each_tampering_is_not() {
-    if !tools() {
-        return;
-    }
+    tools();
     let slice = compile(&mlp());
     let run = slice.run("a", slice.inputs("a", &[noise(6, 3)])).unwrap();
     assert_eq!(slice.verify(&run).unwrap(), Verdict::valid());
@@ -100,10 +98,9 @@ fn a_proof_is_valid_and_each_tampering_is_not() {
 
 /// JSTprove's own verifier accepts a proof of a wrong output; this backend does not.
 #[test]
+#[ignore = "needs JSTprove: scripts/install-backends.sh jstprove"]
 fn a_forged_output_that_the_tool_accepts_is_rejected() {
-    if !tools() {
-        return;
-    }
+    tools();
     let slice = compile(&mlp());
     let run = slice.run("a", slice.inputs("a", &[noise(6, 3)])).unwrap();
     let unpack = |from: &str, to: &Path| {
@@ -167,10 +164,9 @@ fn a_forged_output_that_the_tool_accepts_is_rejected() {
 }
 
 #[test]
+#[ignore = "needs JSTprove: scripts/install-backends.sh jstprove"]
 fn a_changed_circuit_is_rejected() {
-    if !tools() {
-        return;
-    }
+    tools();
     let slice = compile(&mlp());
     let run = slice.run("a", slice.inputs("a", &[noise(6, 3)])).unwrap();
     let mut other = mlp();
@@ -192,10 +188,9 @@ fn a_changed_circuit_is_rejected() {
 
 /// The integers that leave one slice enter the next one unchanged.
 #[test]
+#[ignore = "needs JSTprove: scripts/install-backends.sh jstprove"]
 fn slices_link_by_integers() {
-    if !tools() {
-        return;
-    }
+    tools();
     let slice = compile(&mlp());
     let run = slice.run("a", slice.inputs("a", &[noise(6, 3)])).unwrap();
     let next = compile(&model(
@@ -217,10 +212,9 @@ fn slices_link_by_integers() {
 
 /// Every operator, against the floats that it stands for.
 #[test]
+#[ignore = "needs JSTprove: scripts/install-backends.sh jstprove"]
 fn every_listed_operator_is_proven() {
-    if !tools() {
-        return;
-    }
+    tools();
     let mut proven = BTreeSet::new();
     for case in cases() {
         if normalise(&case.model.to_bytes()).is_err() {
@@ -257,10 +251,9 @@ fn every_listed_operator_is_proven() {
 
 /// Two inputs and two outputs, one of them used inside the slice as well.
 #[test]
+#[ignore = "needs JSTprove: scripts/install-backends.sh jstprove"]
 fn several_inputs_and_outputs_are_bound() {
-    if !tools() {
-        return;
-    }
+    tools();
     let shape: &[u64] = &[1, 4];
     let slice = compile(&model(
         &[("a", shape), ("b", shape)],

@@ -58,11 +58,9 @@ fn side(case: &Path, document: &Value, side: &str) -> Vec<TensorFile> {
 }
 
 #[test]
+#[ignore = "needs a folder made by tests/reference/node_cases.py, in DSPERSE_NODE_CASES"]
 fn what_is_taken_is_right() {
-    let Some(root) = std::env::var_os("DSPERSE_NODE_CASES") else {
-        eprintln!("skipped: DSPERSE_NODE_CASES names no folder made by node_cases.py");
-        return;
-    };
+    let root = std::env::var_os("DSPERSE_NODE_CASES").expect("DSPERSE_NODE_CASES names a folder");
     let (mut right, mut refused, mut failed) = (0, 0, 0);
     let mut wrong = Vec::new();
     for entry in std::fs::read_dir(root).unwrap() {

@@ -362,19 +362,10 @@ pub fn model(
     ModelProto::from_graph(graph, 17)
 }
 
-/// Whether an external tool is here: prints why a test is skipped when it is not, and
-/// panics instead under `DSPERSE_REQUIRE_TOOLS=1`.
+/// A tool that a test needs. Such a test is ignored with a reason, and run where the tool is.
 ///
 /// # Panics
-/// When the tool is required and missing.
-pub fn tool_is_here(name: &str, check: Result<()>) -> bool {
-    match check {
-        Ok(()) => true,
-        Err(e) => {
-            let required = std::env::var("DSPERSE_REQUIRE_TOOLS").is_ok_and(|v| v == "1");
-            assert!(!required, "{name} is required and missing: {e}");
-            eprintln!("skipped: {name} is not here: {e}");
-            false
-        }
-    }
+/// When it is missing.
+pub fn needed<T>(name: &str, found: Result<T>) -> T {
+    found.unwrap_or_else(|e| panic!("{name} is missing: {e}"))
 }

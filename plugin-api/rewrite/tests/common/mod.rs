@@ -124,15 +124,9 @@ pub fn find_python() -> Option<PathBuf> {
         .filter(|p| p.exists())
 }
 
-/// The same, or `None` with a note.
-pub fn python() -> Option<PathBuf> {
-    let found = find_python();
-    if found.is_none() {
-        let required = std::env::var("DSPERSE_REQUIRE_TOOLS").as_deref() == Ok("1");
-        assert!(!required, "{MISSING}");
-        println!("skipped: {MISSING}");
-    }
-    found
+/// The same.
+pub fn python() -> PathBuf {
+    find_python().expect(MISSING)
 }
 
 /// Runs `run.py`; returns what it printed.

@@ -156,7 +156,7 @@ fn true_input_and_output(w: &World) -> VerifyOptions {
 }
 
 fn before(w: &World) -> World {
-    World::of(w.backend).expect("the tools are here")
+    World::of(w.backend)
 }
 
 fn set_backend_onnx(w: &World, _: &Lab) {

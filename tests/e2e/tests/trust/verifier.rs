@@ -25,53 +25,47 @@ fn accepts(outcome: Outcome) -> dsperse_documents::VerificationReport {
     report
 }
 
-#[test]
-fn a_bundle_without_weights_and_one_plugin_are_enough() {
-    for backend in ["sumcheck", "jstprove", "ezkl"] {
-        let Some(world) = World::of(backend) else {
-            continue;
-        };
-        let before = accepts(Lab::of(backend).verify(&world, &VerifyOptions::default()));
-        let bundle = bundle(&world);
-        for i in 0..3 {
-            let m: SliceMetadata = read(&bundle.join(format!("slice_{i}/metadata.json")));
-            assert_eq!(m.payload.path, None);
-            assert!(!bundle.join(format!("slice_{i}/payload")).exists());
-        }
-        // The prover's folder is gone; the verifier has the bundle, the run, one plugin.
-        fs::remove_dir_all(world.slices()).expect("gone");
-        let lab = Lab::new(&[backend], Isolation::Process);
-        let mut options = VerifyOptions::from(Demands {
-            require: Require::Proven,
-            expect_model: Some(before.model_identity.clone()),
-            expect_keys: before.keys_sha256.clone(),
-            ..Demands::default()
-        });
-        let report = accepts(lab.verify_paths(&world, &world.run(), &bundle, &options));
-        assert!(
-            report
-                .slices
-                .iter()
-                .all(|s| s.keys == Some(KeyOrigin::Pinned))
-        );
-        assert_eq!(report.keys_sha256, before.keys_sha256);
-
-        // The model alone says nothing of keys, and without ONNX files they can't be made.
-        options.demands.expect_keys = None;
-        let outcome = lab.verify_paths(&world, &world.run(), &bundle, &options);
-        assert!(!outcome.accepted());
-        assert_eq!(outcome.verdicts(), [Verdict::Unchecked; 3]);
-        assert!(
-            outcome.words().contains("--expect-keys"),
-            "{}",
-            outcome.words()
-        );
+pub fn a_bundle_without_weights_and_one_plugin_are_enough(backend: &'static str) {
+    let world = World::of(backend);
+    let before = accepts(Lab::of(backend).verify(&world, &VerifyOptions::default()));
+    let bundle = bundle(&world);
+    for i in 0..3 {
+        let m: SliceMetadata = read(&bundle.join(format!("slice_{i}/metadata.json")));
+        assert_eq!(m.payload.path, None);
+        assert!(!bundle.join(format!("slice_{i}/payload")).exists());
     }
+    // The prover's folder is gone; the verifier has the bundle, the run, one plugin.
+    fs::remove_dir_all(world.slices()).expect("gone");
+    let lab = Lab::new(&[backend], Isolation::Process);
+    let mut options = VerifyOptions::from(Demands {
+        require: Require::Proven,
+        expect_model: Some(before.model_identity.clone()),
+        expect_keys: before.keys_sha256.clone(),
+        ..Demands::default()
+    });
+    let report = accepts(lab.verify_paths(&world, &world.run(), &bundle, &options));
+    assert!(
+        report
+            .slices
+            .iter()
+            .all(|s| s.keys == Some(KeyOrigin::Pinned))
+    );
+    assert_eq!(report.keys_sha256, before.keys_sha256);
+
+    // The model alone says nothing of keys, and without ONNX files they can't be made.
+    options.demands.expect_keys = None;
+    let outcome = lab.verify_paths(&world, &world.run(), &bundle, &options);
+    assert!(!outcome.accepted());
+    assert_eq!(outcome.verdicts(), [Verdict::Unchecked; 3]);
+    assert!(
+        outcome.words().contains("--expect-keys"),
+        "{}",
+        outcome.words()
+    );
 }
 
-#[test]
-fn a_missing_plugin_is_named_for_every_slice() {
-    let world = World::of("sumcheck").expect("an embedded backend");
+pub fn a_missing_plugin_is_named_for_every_slice() {
+    let world = World::of("sumcheck");
     let bundle = bundle(&world);
     let lab = Lab::new(&["onnx"], Isolation::Process);
     for require in [Require::Checked, Require::Proven] {
@@ -93,9 +87,8 @@ fn a_missing_plugin_is_named_for_every_slice() {
     }
 }
 
-#[test]
-fn keys_that_are_missing_give_no_verdict() {
-    let world = World::of("sumcheck").expect("an embedded backend");
+pub fn keys_that_are_missing_give_no_verdict() {
+    let world = World::of("sumcheck");
     let bundle = bundle(&world);
     let path = bundle.join("slice_1/metadata.json");
     let mut m: SliceMetadata = read(&path);
@@ -115,30 +108,24 @@ fn keys_that_are_missing_give_no_verdict() {
     );
 }
 
-#[test]
-fn compiled_again_the_keys_are_the_same() {
-    for backend in ["sumcheck", "jstprove", "ezkl"] {
-        let Some(world) = World::of(backend) else {
-            continue;
-        };
-        let options = VerifyOptions::from(Demands {
-            recompile: true,
-            ..Demands::default()
-        });
-        let report = accepts(Lab::of(backend).verify(&world, &options));
-        assert!(
-            report
-                .slices
-                .iter()
-                .all(|s| s.keys == Some(KeyOrigin::Recompiled)),
-            "{report:#?}"
-        );
-    }
+pub fn compiled_again_the_keys_are_the_same(backend: &'static str) {
+    let world = World::of(backend);
+    let options = VerifyOptions::from(Demands {
+        recompile: true,
+        ..Demands::default()
+    });
+    let report = accepts(Lab::of(backend).verify(&world, &options));
+    assert!(
+        report
+            .slices
+            .iter()
+            .all(|s| s.keys == Some(KeyOrigin::Recompiled)),
+        "{report:#?}"
+    );
 }
 
-#[test]
-fn keys_of_another_input_are_made_again_with_its_calibration() {
-    let world = World::of("sumcheck").expect("an embedded backend");
+pub fn keys_of_another_input_are_made_again_with_its_calibration() {
+    let world = World::of("sumcheck");
     let lab = Lab::of("sumcheck");
     let calibration = world.root().join("calibration.json");
     fs::write(&calibration, super::input(&world, "first").to_string()).expect("a write");
@@ -179,10 +166,9 @@ fn against(path: PathBuf) -> VerifyOptions {
     }
 }
 
-#[test]
-fn a_receipt_is_checked_again_by_somebody_else() {
+pub fn a_receipt_is_checked_again_by_somebody_else() {
     for backend in ["sumcheck", "onnx"] {
-        let world = World::of(backend).expect("an embedded backend");
+        let world = World::of(backend);
         let lab = Lab::of(backend);
         let report = accepts(lab.verify(&world, &against(receipt(&world, |_| {}))));
         if backend != "onnx" {
@@ -196,9 +182,8 @@ fn a_receipt_is_checked_again_by_somebody_else() {
     }
 }
 
-#[test]
-fn a_receipt_that_says_otherwise_is_held_against_the_run() {
-    let world = World::of("sumcheck").expect("an embedded backend");
+pub fn a_receipt_that_says_otherwise_is_held_against_the_run() {
+    let world = World::of("sumcheck");
     let lab = Lab::of("sumcheck");
     type Change = fn(&mut Receipt);
     let cases: [(&str, Change); 6] = [
@@ -223,7 +208,7 @@ fn a_receipt_that_says_otherwise_is_held_against_the_run() {
         );
     }
     // What was proven then must not be merely recomputed now.
-    let onnx = World::of("onnx").expect("an embedded backend");
+    let onnx = World::of("onnx");
     let path = receipt(&onnx, |r| r.slices[0].verdict = Verdict::Proven);
     let outcome = Lab::of("onnx").verify(&onnx, &against(path));
     assert!(!outcome.accepted());

@@ -10,10 +10,7 @@ use dsperse_documents::{
 };
 pub use dsperse_e2e::copy;
 use dsperse_e2e::{Place, binary};
-use dsperse_plugin_api::ProbeJob;
-use dsperse_plugin_host::{
-    CallOptions, CancelToken, HostOptions, Isolation, PluginHost, Reply, Request,
-};
+use dsperse_plugin_host::{CancelToken, HostOptions, Isolation, PluginHost};
 use dsperse_stages::local::LocalExecutor;
 use dsperse_stages::verify::{VerifyOptions, verify};
 use dsperse_stages::{Config, Error, ErrorClass, Limits, Session};
@@ -21,7 +18,7 @@ use dsperse_store::{Access, RunDir, SliceStore, file_digest};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Options that the external tools need for trials.
 const CONFIG: &str = "[backend.ezkl]\nsrs_dir = \"srs\"\ninsecure_test_srs = true\n";
@@ -98,9 +95,9 @@ fn python_environment() -> Option<PathBuf> {
 }
 
 impl World {
-    /// A fresh copy; `None` when the backend's tools are not here.
-    pub fn of(backend: &'static str) -> Option<Self> {
-        is_here(backend).then(|| original(backend).again())
+    /// A fresh copy.
+    pub fn of(backend: &'static str) -> Self {
+        original(backend).again()
     }
 
     pub fn again(&self) -> Self {
@@ -394,41 +391,4 @@ impl Lab {
             Err(e) => Outcome::Refused(e),
         }
     }
-}
-
-/// Whether a backend can prove here: onnx and sumcheck always can. Says why not, and
-/// panics instead under `DSPERSE_REQUIRE_TOOLS=1`.
-pub fn is_here(backend: &'static str) -> bool {
-    if matches!(backend, "onnx" | "sumcheck") {
-        return true;
-    }
-    static KNOWN: OnceLock<Mutex<BTreeMap<&'static str, bool>>> = OnceLock::new();
-    let mut known = KNOWN
-        .get_or_init(Mutex::default)
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
-    *known.entry(backend).or_insert_with(|| {
-        let lab = Lab::of(backend);
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        // As in the worlds' own configuration.
-        let mut options = dsperse_plugin_api::job::Options::new();
-        if backend == "ezkl" {
-            options.insert("srs_dir".into(), dir.path().to_string_lossy().into());
-            options.insert("insecure_test_srs".into(), true.into());
-        }
-        let job = dir.path().join("job");
-        fs::create_dir(&job).expect("a directory");
-        let call = lab.host.call(
-            backend,
-            Request::Probe(ProbeJob { options }),
-            CallOptions::new(&job),
-        );
-        let ready = match call.result {
-            Ok(Reply::Probe(p)) if p.ready => Ok(()),
-            Ok(Reply::Probe(p)) => Err(dsperse_plugin_api::Error::internal(format!("{p:?}"))),
-            Ok(other) => panic!("probe answers {other:?}"),
-            Err(e) => Err(e),
-        };
-        dsperse_test_support::stages::tool_is_here(backend, ready)
-    })
 }

@@ -35,10 +35,9 @@ fn missing_srs(result: Result<Done>) -> Error {
 }
 
 #[test]
+#[ignore = "needs EZKL: scripts/install-backends.sh ezkl"]
 fn an_srs_that_is_missing_or_wrong_is_a_missing_tool() {
-    if ezkl().is_none() {
-        return;
-    }
+    ezkl();
     let dir = tempfile::tempdir().unwrap();
     let options = settings(json!({"srs_dir": dir.path()}));
     let e = missing_srs(compile(options.clone(), None));
@@ -76,8 +75,9 @@ fn an_srs_that_is_missing_or_wrong_is_a_missing_tool() {
 }
 
 #[test]
+#[ignore = "needs EZKL: scripts/install-backends.sh ezkl"]
 fn too_little_memory_is_said_before_any_work() {
-    let Some(ezkl) = ezkl() else { return };
+    let ezkl = ezkl();
     let e = compile(options(&ezkl), Some(100 << 20)).unwrap_err();
     assert_eq!(e.kind, ErrorKind::Resource);
     assert!(e.message.contains("the limit is 100 MB"), "{e}");
@@ -100,8 +100,9 @@ fn prepared(
 }
 
 #[test]
+#[ignore = "needs EZKL: scripts/install-backends.sh ezkl"]
 fn a_slice_that_is_too_far_from_the_floats_is_unsupported() {
-    let Some(ezkl) = ezkl() else { return };
+    let ezkl = ezkl();
     let options = options(&ezkl);
     let inputs = vec![noise(8, 5)];
     let right: Vec<f32> = (0..3)
@@ -131,8 +132,9 @@ fn a_slice_that_is_too_far_from_the_floats_is_unsupported() {
 }
 
 #[test]
+#[ignore = "needs EZKL: scripts/install-backends.sh ezkl"]
 fn small_headroom_is_a_warning_and_overflow_is_unsupported() {
-    let Some(ezkl) = ezkl() else { return };
+    let ezkl = ezkl();
     let options = options(&ezkl);
     let relu = model(
         &[("x", &[1, 2])],
@@ -156,8 +158,9 @@ fn small_headroom_is_a_warning_and_overflow_is_unsupported() {
 }
 
 #[test]
+#[ignore = "needs EZKL: scripts/install-backends.sh ezkl"]
 fn values_that_are_no_numbers_are_refused() {
-    let Some(ezkl) = ezkl() else { return };
+    let ezkl = ezkl();
     for bad in [f32::NAN, f32::INFINITY] {
         let sample = Sample {
             inputs: vec![vec![bad; 8]],
@@ -169,8 +172,9 @@ fn values_that_are_no_numbers_are_refused() {
 }
 
 #[test]
+#[ignore = "needs EZKL: scripts/install-backends.sh ezkl"]
 fn supports_names_the_node() {
-    let Some(ezkl) = ezkl() else { return };
+    let ezkl = ezkl();
     let model = model(
         &[("x", &[1, 4])],
         &[("y", &[1, 4])],

@@ -5,8 +5,9 @@ use dsperse_backend_ezkl::EzklBackend;
 use dsperse_plugin_api::conformance::{InProcess, WithOptions, run, samples};
 
 #[test]
+#[ignore = "needs EZKL: scripts/install-backends.sh ezkl"]
 fn the_plugin_conforms() {
-    let Some(ezkl) = ezkl() else { return };
+    let ezkl = ezkl();
     let caller = WithOptions {
         inner: InProcess::of::<EzklBackend>(),
         options: options(&ezkl),

@@ -1,5 +1,4 @@
-//! Tests on the real EZKL, at 2^15 rows. Without it they say so and pass, unless
-//! `DSPERSE_REQUIRE_TOOLS=1`.
+//! Tests on the real EZKL, at 2^15 rows.
 
 mod conformance;
 mod operators;
@@ -11,19 +10,18 @@ use dsperse_backend_ezkl::driver::Ezkl;
 use dsperse_onnx::{AttributeProto, ModelProto, NodeProto, Values};
 use dsperse_plugin_api::job::Options;
 use dsperse_plugin_api::{Cx, Result};
-use dsperse_test_support::stages::{self, Quiet, model, noise, tool_is_here};
+use dsperse_test_support::stages::{self, Quiet, model, needed, noise};
 use serde_json::{Map, json};
 use std::path::{Path, PathBuf};
 
 type Slice = stages::Slice<EzklBackend>;
 
-/// The real EZKL, when it is here.
-fn ezkl() -> Option<Ezkl> {
+/// The real EZKL.
+fn ezkl() -> Ezkl {
     let dir = tempfile::tempdir().unwrap();
     let cx = Cx::new(dir.path().to_owned(), 1, None, &Quiet);
     let found = Ezkl::find(&Map::new());
-    let checked = found.clone().and_then(|e| e.check(&cx));
-    tool_is_here("EZKL", checked).then(|| found.unwrap())
+    needed("EZKL", found.and_then(|e| e.check(&cx).map(|()| e)))
 }
 
 /// Runs `f` with EZKL, a context in a directory of its own, and that directory.
