@@ -87,25 +87,25 @@
 //! - [`conformance`] and [`template`]: the checks, and the crate to start from;
 //! - [`abi`]: the binary interface, for hosts and for authors in other languages.
 //!
-//! On WebAssembly, where no library is loaded, there are the documents, the trait and the versions only.
+//! Without the feature `abi`, as on WebAssembly, there are the documents, the trait and the versions only.
 
 pub mod abi;
 pub mod backend;
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(feature = "abi")]
 pub mod conformance;
 pub mod context;
 pub mod descriptor;
 pub mod error;
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(feature = "abi")]
 mod export;
 pub mod job;
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(feature = "abi")]
 #[doc(hidden)]
 pub mod shim;
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(feature = "abi")]
 pub mod template;
 pub mod tensor;
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(feature = "abi")]
 pub mod tool;
 pub mod values;
 

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{alone, call, compile, descriptors, fault, faulty, marked, witness, workers};
-use dsperse_backend_faulty::FAULTS;
+use dsperse_fixture_faulty::FAULTS;
 use dsperse_plugin_api::ErrorKind;
 use dsperse_plugin_host::{CallOptions, Event, PluginHost, Reply};
 use std::time::{Duration, Instant};

@@ -18,31 +18,31 @@
 //! of replies and gives every buffer back to its owner. [`envelope`] has the JSON around
 //! each operation, [`status`] the status codes, [`version`] the negotiation.
 
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(feature = "abi")]
 pub mod c;
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(feature = "abi")]
 pub mod envelope;
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(feature = "abi")]
 pub mod functions;
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(feature = "abi")]
 pub mod manifest;
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(feature = "abi")]
 pub mod stable;
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(feature = "abi")]
 pub mod types;
 pub mod version;
 
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(feature = "abi")]
 pub use c::C_SYMBOL;
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(feature = "abi")]
 pub use envelope::{CallRequest, EventKind, LogEvent, Op, PanicEvent, ProgressEvent};
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(feature = "abi")]
 pub use functions::{Functions, RawReply, ReplyError};
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(feature = "abi")]
 pub use manifest::{MANIFEST_SECTION, Manifest};
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(feature = "abi")]
 pub use stable::STABLE_SYMBOL;
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(feature = "abi")]
 pub use types::{BackendV1, ByteView, CallFn, DescribeFn, EventFn, HostV1, OwnedBuffer};
 pub use version::{ABI_MAJOR, ABI_MINOR, negotiate};
 

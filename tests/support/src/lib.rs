@@ -39,7 +39,10 @@ pub fn repository() -> PathBuf {
 /// `faulty`.
 #[must_use]
 pub fn cdylib(backend: &str) -> PathBuf {
-    let name = library_name(backend);
+    let mut name = library_name(backend);
+    if backend == "faulty" {
+        name = name.replace("_backend_", "_fixture_");
+    }
     let test = std::env::current_exe().expect("a test knows its own path");
     // Tests live in target/<profile>/deps, binaries one level higher.
     test.ancestors()
