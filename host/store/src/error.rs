@@ -1,6 +1,5 @@
 //! Why files can't be read or written.
 
-use crate::convert::ConvertRefusal;
 use dsperse_archive::ArchiveError;
 use dsperse_documents::{DocumentError, ModelError};
 use dsperse_tensor::TensorError;
@@ -117,6 +116,30 @@ pub enum BundleError {
     /// The user asks for what can't be: another argument is needed.
     #[error("{0}")]
     Usage(String),
+}
+
+/// Why slices can't be converted in the way that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConvertRefusal {
+    /// This error occurs when the result would take the place of a source that is to stay.
+    #[error("the result would replace its source \"{}\"", .0.display())]
+    ReplacesSource(PathBuf),
+    /// This error occurs when slices are to be unpacked into a `.dsperse`.
+    #[error("a .dsperse holds packed slices, which can't be unpacked in it")]
+    ExpandsBundle,
+    /// This error occurs when a `.dsperse` is to be made of one slice.
+    #[error("\"{}\" is a single slice; a .dsperse needs the whole model's slices", .0.display())]
+    SingleSlice(PathBuf),
+    /// This error occurs when the source of a verifier's bundle is to be removed.
+    #[error("a verifier's bundle leaves out what proving needs, so its source is never removed")]
+    VerifierCleanup,
+    /// This error occurs when one slice would go away from the others of its model.
+    #[error("one slice of a model can't be removed from the others")]
+    TakesOneAway,
+    /// This error occurs when a verifier's form of one slice would lie among the others.
+    #[error("one slice can't be made smaller among the others of its model")]
+    AmongOthers,
 }
 
 fn list(paths: &[PathBuf]) -> String {

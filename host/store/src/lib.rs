@@ -50,12 +50,12 @@ mod run_dir_tests;
 #[cfg(test)]
 mod store_tests;
 
-pub use convert::{ConvertOptions, ConvertRefusal, Converted, convert, remove_slices};
+pub use convert::{ConvertOptions, Converted, convert, remove_slices};
 pub use create::{Created, NewSlices};
 pub use digest::{copy_hashing, file_digest, known_digest};
 pub use dsperse_archive::Limits;
 pub use dsperse_tensor::{Number, Tensor};
-pub use error::{BundleError, Result};
+pub use error::{BundleError, ConvertRefusal, Result};
 pub use input::{Fixed, InputError, Sample, input_shapes, read_inputs, read_outputs, read_samples};
 pub use location::{Kind, Location, Shape, output_path, resolve};
 pub use lock::{Lock, LockMode};
