@@ -3,16 +3,14 @@
 //! Everything is prepared under a temporary name beside the target and swapped in when
 //! it is complete, so a target that holds slices keeps them until the new ones are there.
 
-use crate::atomic::{
-    AtomicFile, clean_prefixed, crash_point, parent_of, sync_tree, tmp_prefix, write_document,
-};
-use crate::convert::{Export, write_shape};
+use crate::atomic::{clean_prefixed, parent_of, tmp_prefix, write_document};
 use crate::digest::file_digest;
 use crate::error::{BundleError, IoContext, Result};
+use crate::export::{put_directory, staging, staging_prefix, write_target};
 use crate::location::{Kind, Location, Shape, replacement_tag, resolve};
 use crate::lock::{Lock, LockMode, canonical};
 use crate::store::{Access, SliceStore};
-use crate::transaction::{self, Transaction};
+use crate::transaction;
 use dsperse_documents::{ModelMetadata, SliceMetadata};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -162,27 +160,6 @@ fn already_there(target: &Path, shape: Shape, model: &ModelMetadata) -> bool {
     )
 }
 
-/// Prefix of the directories in which what becomes `target` is prepared, or on its way out.
-pub(crate) fn staging_prefix(target: &Path) -> String {
-    format!(".{}.new-", replacement_tag(target))
-}
-
-/// A temporary directory beside `target`.
-pub(crate) fn staging(target: &Path) -> Result<tempfile::TempDir> {
-    let parent = parent_of(target);
-    let prefix = staging_prefix(target);
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(&prefix);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(fs::Permissions::from_mode(0o777));
-    }
-    builder
-        .tempdir_in(&parent)
-        .at("create a directory in", &parent)
-}
-
 /// Removes what a dead command left beside `target`, and refuses to replace what isn't
 /// ours. Needs the lock of `target`.
 pub(crate) fn prepare_target(target: &Path, shape: Shape) -> Result<()> {
@@ -235,58 +212,4 @@ pub(crate) fn foreign_entries(dir: &Path) -> Result<Vec<String>> {
     }
     out.sort();
     Ok(out)
-}
-
-/// Swaps a complete directory into place.
-pub(crate) fn put_directory(target: &Path, staged: &Path) -> Result<()> {
-    let tag = replacement_tag(target);
-    sync_tree(staged)?;
-    crash_point();
-    let mut txn = Transaction::begin(&parent_of(target), &tag)?;
-    txn.put_path(&tag, staged)?;
-    crash_point();
-    txn.commit()
-}
-
-/// Writes all slices of `store` to `target` in one step, in a shape or in several beside each
-/// other.
-pub(crate) fn write_target(
-    store: &SliceStore,
-    target: &Path,
-    shapes: &[Shape],
-    for_verify: bool,
-) -> Result<()> {
-    let exports = |shape| -> Result<Vec<Export>> {
-        let each = |i| Export::plan(store, i, shape, for_verify);
-        store.indices().into_iter().map(each).collect()
-    };
-    let single = store.model().is_none() || store.location.only.is_some();
-    if let [shape] = shapes
-        && (*shape == Shape::Dsperse || (*shape == Shape::Dslice && single))
-    {
-        let exports = exports(*shape)?;
-        let mut out = AtomicFile::create(target)?;
-        let tmp = staging(target)?;
-        write_shape(
-            store,
-            &exports,
-            *shape,
-            Some(out.file()),
-            tmp.path(),
-            target,
-        )?;
-        return out.commit();
-    }
-    let staged = staging(target)?;
-    for shape in shapes {
-        write_shape(
-            store,
-            &exports(*shape)?,
-            *shape,
-            None,
-            staged.path(),
-            target,
-        )?;
-    }
-    put_directory(target, &staged.keep())
 }

@@ -8,7 +8,7 @@
 //!
 //! - [`location`]: which slices a path argument means, and the three shapes;
 //! - [`store`] and [`edit`]: [`SliceStore`], slices of any shape as real files;
-//! - [`create`] and [`convert`](mod@convert): new slices, and from one shape to another;
+//! - [`create`] and [`convert`](mod@convert), over `export`: new slices, and from one shape to another;
 //! - [`run_dir`], [`tensors`], [`output`]: a run, its values, and their JSON
 //!   views;
 //! - [`packed`]: slices and a run for a verifier, in one file;
@@ -22,6 +22,7 @@ pub mod create;
 mod digest;
 pub mod edit;
 mod error;
+mod export;
 pub mod input;
 pub mod location;
 pub mod lock;

@@ -4,8 +4,8 @@
 //! ONNX files that no verifier opens, no files that nobody declares.
 
 use crate::atomic::{AtomicFile, document_bytes};
-use crate::create::write_target;
 use crate::error::{BundleError, IoContext, Result};
+use crate::export::write_target;
 use crate::location::Shape;
 use crate::pack::Packer;
 use crate::paths::files_below;

@@ -1,8 +1,8 @@
 //! What a crashed command left among slices.
 
 use crate::atomic::{clean_leftovers, clean_prefixed, tmp_prefix};
-use crate::create::staging_prefix;
 use crate::error::Result;
+use crate::export::staging_prefix;
 use crate::location::{Kind, Location, Shape, replacement_tag, slices_in};
 use crate::transaction;
 use std::path::PathBuf;
