@@ -7,6 +7,7 @@
 
 mod backwards;
 mod contract;
+mod leaves;
 mod lookup;
 #[cfg(test)]
 mod malicious;

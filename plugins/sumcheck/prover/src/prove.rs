@@ -29,7 +29,8 @@ use p3_sumcheck::layout::{Layout as _, PrefixProver, Table};
 use thiserror::Error;
 
 use crate::backwards::Walk;
-use crate::lookup::{AtomValues, prove_lookups};
+use crate::leaves::AtomValues;
+use crate::lookup::prove_lookups;
 use crate::sender::{Adversary, Honest, Sender};
 use crate::stack::reduce_columns;
 use crate::weight::Weight;

@@ -13,7 +13,7 @@ use p3_field::PrimeCharacteristicRing;
 use rayon::prelude::*;
 use std::borrow::Cow;
 
-use crate::lookup::AtomValues;
+use crate::leaves::AtomValues;
 use crate::sender::Sender;
 use crate::sumcheck::{Arrays, Form, Instance, PARALLEL, prove_batch};
 use crate::weight::{Weight, pieces};
