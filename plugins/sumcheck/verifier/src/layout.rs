@@ -757,3 +757,46 @@ impl Builder<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::validate::validate;
+
+    /// (K1) The limit on intervals leaves no program whose equations wrap around, so the check
+    /// behind it is looked at by itself.
+    #[test]
+    fn an_equation_whose_sides_differ_by_the_prime_is_refused() {
+        let mut program = Program::default();
+        let x = program.push(Op::Input {
+            shape: vec![1],
+            lo: 0,
+            hi: (1 << 60) - 1,
+        });
+        let checked = validate(&program).expect("one input");
+        let builder = Builder {
+            program: &program,
+            checked: &checked,
+            limb_bits: 8,
+            columns: vec![],
+            lookups: vec![],
+            gadgets: vec![],
+            values: vec![None],
+        };
+        let x = |times: i128| Linear::default().plus(&Linear::atom(Atom::Tensor(x)), times);
+        let wraps = |products, bound| {
+            let constraint = Constraint { products, bound };
+            builder.check_bound(7, &constraint) == Err(LayoutError::Wraps(7))
+        };
+        let one = || Linear::constant(1);
+        // A product is 0 if a factor is; a sum is only if it stays below the prime.
+        assert!(!wraps(vec![vec![x(15), x(15)]], None));
+        assert!(wraps(vec![vec![x(17)]], None));
+        assert!(!wraps(vec![vec![x(15)], vec![one()]], None));
+        assert!(wraps(vec![vec![x(8)], vec![x(9)]], None));
+        assert!(wraps(vec![vec![x(2), x(1)], vec![one()]], None));
+        // What is known of the whole comes first.
+        assert!(!wraps(vec![vec![x(17)]], Some(FIELD_BOUND - 1)));
+        assert!(wraps(vec![vec![one()]], Some(FIELD_BOUND)));
+    }
+}

@@ -11,7 +11,9 @@ use thiserror::Error;
 use crate::layout::is_committed;
 use crate::linear::is_free;
 use crate::program::*;
-use crate::wire::{MAX_FACTOR_ENTRIES, MAX_PROGRAM_ENTRIES, WireError};
+use crate::wire::{
+    ENTRIES_PER_VALUE, FREE_ENTRIES, MAX_FACTOR_ENTRIES, MAX_PROGRAM_ENTRIES, WireError,
+};
 
 /// Why a program is refused.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -50,13 +52,15 @@ pub enum ProgramError {
     },
     /// The wires of the program have too many entries together.
     #[error(
-        "The program's wires have {found} entries up to node {node}; at most {MAX_PROGRAM_ENTRIES} are supported, cut the slice into smaller ones"
+        "The program's wires have {found} entries up to node {node}; at most {limit} are supported for tensors of this size, cut the slice into smaller ones"
     )]
     WireEntries {
         /// The node that exceeds the limit.
         node: usize,
         /// Entries up to and with it.
         found: u64,
+        /// What is allowed.
+        limit: u64,
     },
     /// A table is empty or too long.
     #[error("Table {table} has {found} entries; 1 to {MAX_TABLE} are supported")]
@@ -94,6 +98,8 @@ pub struct Checked {
     pub bounds: Vec<Bounds>,
     /// Entries of all factors of wires, which checker and prover list.
     pub entries: u64,
+    /// Elements of inputs and weights, and indices that factors list.
+    pub values: u64,
 }
 
 /// The number of elements when each dimension is rounded up to a power of two.
@@ -188,12 +194,21 @@ pub fn check_next(program: &Program, checked: &mut Checked) -> Result<(), Progra
         Op::Select { ids, .. } => checked.shapes[*ids as usize].iter().product::<usize>() as u64,
         _ => 0,
     };
+    checked.values = checked.values.saturating_add(match op {
+        Op::Input { shape, .. } | Op::Weight { shape, .. } => padded_len(shape) as u64,
+        Op::Wire { factors, .. } => factors.iter().map(|f| f.listed() as u64).sum(),
+        _ => 0,
+    });
     if entries > 0 {
         checked.entries = checked.entries.saturating_add(entries);
-        if checked.entries > MAX_PROGRAM_ENTRIES {
+        let limit = FREE_ENTRIES
+            .saturating_add(checked.values.saturating_mul(ENTRIES_PER_VALUE))
+            .min(MAX_PROGRAM_ENTRIES);
+        if checked.entries > limit {
             return Err(ProgramError::WireEntries {
                 node,
                 found: checked.entries,
+                limit,
             });
         }
     }

@@ -2,18 +2,22 @@
 
 use dsperse_sumcheck_verifier::claims::{Claims, MAX_EVALUATED_ENTRIES};
 use dsperse_sumcheck_verifier::commit::{
-    MAX_LOG_INV_RATE, MAX_STACK, MIN_STACK, max_opening_bytes,
+    EF, MAX_LOG_INV_RATE, MAX_STACK, MIN_STACK, max_opening_bytes,
 };
+use dsperse_sumcheck_verifier::fault::ProofFault;
 use dsperse_sumcheck_verifier::key::VerifyingKey;
 use dsperse_sumcheck_verifier::program::{Op, Program};
 use dsperse_sumcheck_verifier::validate::{ProgramError, validate};
-use dsperse_sumcheck_verifier::wire::{Factor, MAX_FACTOR_ENTRIES, MAX_PROGRAM_ENTRIES};
+use dsperse_sumcheck_verifier::wire::{
+    ENTRIES_PER_VALUE, FREE_ENTRIES, Factor, MAX_FACTOR_ENTRIES, MAX_PROGRAM_ENTRIES,
+};
+use p3_field::PrimeCharacteristicRing;
 
-/// `wires` long rewirings of one element.
-fn program(wires: usize) -> Program {
+/// `wires` long rewirings of an input of this many elements.
+fn program(elements: usize, wires: usize) -> Program {
     let mut p = Program::default();
     let x = p.push(Op::Input {
-        shape: vec![3],
+        shape: vec![elements],
         lo: 0,
         hi: 1,
     });
@@ -44,14 +48,24 @@ fn program(wires: usize) -> Program {
 
 #[test]
 fn entries_are_counted_over_the_whole_program() {
-    let checked = validate(&program(1)).expect("one long wire is allowed");
+    let checked = validate(&program(1 << 20, 1)).expect("one long wire is allowed");
     assert!(checked.entries > MAX_FACTOR_ENTRIES as u64);
-    let got = validate(&program(64));
+    let got = validate(&program(1 << 20, 64));
     let Err(ProgramError::WireEntries { found, .. }) = got else {
         panic!("{got:?}")
     };
     // The pass stops at the first wire too many, so it never lists more than the limit.
     assert!(found <= MAX_PROGRAM_ENTRIES + MAX_FACTOR_ENTRIES as u64);
+}
+
+/// A key of 200 bytes must not cost what a large model's may.
+#[test]
+fn small_tensors_allow_for_few_entries() {
+    let got = validate(&program(3, 1));
+    let Err(ProgramError::WireEntries { limit, .. }) = got else {
+        panic!("{got:?}")
+    };
+    assert_eq!(limit, FREE_ENTRIES + 4 * ENTRIES_PER_VALUE);
 }
 
 #[test]
@@ -61,6 +75,19 @@ fn evaluations_are_counted_over_all_claims() {
     assert!(claims.evaluate_entries(1).is_err());
     let mut claims = Claims::new(1, 1);
     assert!(claims.evaluate_entries(u64::MAX).is_err());
+}
+
+#[test]
+fn two_claims_at_one_point_must_agree() {
+    let (point, one, two) = ([EF::TWO], EF::ONE, EF::TWO);
+    let mut claims = Claims::new(1, 1);
+    for value in [one, one] {
+        assert_eq!(claims.tensor(0, &point, value), Ok(()));
+        assert_eq!(claims.column(0, &point, value), Ok(()));
+    }
+    assert_eq!(claims.tensor(0, &point, two), Err(ProofFault::TwoClaims));
+    assert_eq!(claims.column(0, &point, two), Err(ProofFault::TwoClaims));
+    assert_eq!((claims.tensors[0].len(), claims.columns[0].len()), (1, 1));
 }
 
 #[test]
