@@ -368,8 +368,8 @@ fn a_store_that_goes_and_comes_back(engine: Engine) {
     prove(place, &[], "exec RUN", &engine.settings()).exits(0);
     accepted(place);
     nothing_left(engine, place);
-    // A short while is no matter.
-    let short = "mv store away && { sleep 2; mv away store; }; sleep 3; exec RUN";
+    // A short while is no matter. Only one job moves it, and only once.
+    let short = "mkdir moved && mv store away && { sleep 2; mv away store; }; sleep 3; exec RUN";
     prove(place, &[], short, &engine.settings()).exits(0);
     accepted(place);
     nothing_left(engine, place);
