@@ -88,7 +88,8 @@ CHECKS = {
         ("slack of a division", "layout.rs", "self.in_range(node, Source::DivSlack, slack, 2 * dh - 1, &mut cs);", "drop(slack);"),
         ("slack of a root", "layout.rs", "self.in_range(node, Source::SqrtSlack, slack, 2 * s_hi, &mut cs);", "drop(slack);"),
         ("excess", "layout.rs", "cs.push(Constraint::of(vec![ends]));", "drop(ends);"),
-        ("wires of a program", "validate.rs", "if checked.entries > MAX_PROGRAM_ENTRIES {", "if false {"),
+        ("wires of a program", "validate.rs", "            .min(MAX_PROGRAM_ENTRIES);\n", ";\n"),
+        ("wires of small tensors", "validate.rs", "if checked.entries > limit {", "if checked.entries > MAX_PROGRAM_ENTRIES {"),
         ("entries evaluated", "claims.rs", "if self.evaluated <= MAX_EVALUATED_ENTRIES {", "if true {"),
     ],
     # Its tests are the malicious prover.
