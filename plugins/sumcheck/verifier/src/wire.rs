@@ -159,10 +159,10 @@ pub const MAX_FACTOR_ENTRIES: usize = 1 << 23;
 /// Most nonzero entries of all factors of a program together. Entries are not written in the
 /// key, but listed by whoever checks it, so a small key could ask for much work.
 pub const MAX_PROGRAM_ENTRIES: u64 = 1 << 24;
-/// Entries that every program may have, however small its tensors are: some milliseconds.
-pub const FREE_ENTRIES: u64 = 1 << 18;
-/// Further entries for each element of inputs and weights and each listed index. Real programs
-/// have less than one; without a limit a key of 200 bytes could ask for as much as any.
+/// Entries that every program may have, however small its tensors are: two milliseconds.
+pub const FREE_ENTRIES: u64 = 1 << 16;
+/// Further entries for each element of inputs and weights and each listed index. Without a
+/// limit that grows with them a key of 200 bytes could ask for as much as any.
 pub const ENTRIES_PER_VALUE: u64 = 16;
 
 impl Factor {
