@@ -322,7 +322,7 @@ fn einsum(
         .map(|x| x.1)
         .product();
     if suffix > 1 {
-        return rows_times(&oa, &ob, &ia, &ib, &a.data, &b.data, suffix);
+        return rows_times((&a.data, &oa), (&b.data, &ob), (&ia, &ib), suffix);
     }
     let suffix: usize = outer
         .iter()
@@ -331,7 +331,7 @@ fn einsum(
         .map(|x| x.1)
         .product();
     if suffix > 1 {
-        return rows_times(&ob, &oa, &ib, &ia, &b.data, &a.data, suffix);
+        return rows_times((&b.data, &ob), (&a.data, &oa), (&ib, &ia), suffix);
     }
     for ((x, &oa), &ob) in out.iter_mut().zip(&oa).zip(&ob) {
         *x = ia
@@ -343,37 +343,62 @@ fn einsum(
     out
 }
 
-/// `a` is constant over runs of `run` outputs: each run is a sum of scaled
-/// rows of `b`.
-fn rows_times(
-    oa: &[usize],
-    ob: &[usize],
-    ia: &[usize],
-    ib: &[usize],
-    a: &[i64],
-    b: &[i64],
+/// Columns and rows of a product that are worked on at once: their sums stay in the first-level
+/// cache while a strip of the right operand, which stays in the second, is gone through.
+const COLUMNS: usize = 64;
+const ROWS: usize = 4;
+
+/// A sum of products in which one operand, the left, is constant over runs of `run` outputs,
+/// so that each run is a sum of scaled rows of the other. Every sum is made in the order of
+/// `shared`, whatever is worked on at once, so that floats are the same everywhere.
+///
+/// `left` and `right` are each operand's values with its offsets by output; `shared` has the
+/// offsets in both of what is summed over.
+pub fn rows_times<T>(
+    left: (&[T], &[usize]),
+    right: (&[T], &[usize]),
+    shared: (&[usize], &[usize]),
     run: usize,
-) -> Vec<i64> {
-    let mut out = vec![0i64; oa.len()];
-    for (r, row) in out.chunks_mut(run).enumerate() {
-        let (oa, ob) = (oa[r * run], &ob[r * run..(r + 1) * run]);
-        let dense = ob.windows(2).all(|w| w[1] == w[0] + 1);
-        for (&i, &j) in ia.iter().zip(ib) {
-            let x = a[oa + i];
-            if x == 0 {
-                continue;
-            }
-            if dense {
-                let from = ob[0] + j;
-                row.iter_mut()
-                    .zip(&b[from..from + run])
-                    .for_each(|(d, y)| *d += x * y);
-            } else {
-                row.iter_mut()
-                    .zip(ob)
-                    .for_each(|(d, &o)| *d += x * b[o + j]);
+) -> Vec<T>
+where
+    T: Copy + Default + PartialEq + std::ops::AddAssign + std::ops::Mul<Output = T>,
+{
+    let ((a, oa), (b, ob)) = (left, right);
+    let pairs = || shared.0.iter().copied().zip(shared.1.iter().copied());
+    let zero = T::default();
+    let mut out = vec![zero; oa.len()];
+    let rows = out.len() / run.max(1);
+    let mut first = 0;
+    while first < rows {
+        let columns = &ob[first * run..(first + 1) * run];
+        let dense = columns.windows(2).all(|w| w[1] == w[0] + 1);
+        // All rows that read the same part of the right operand, strip by strip.
+        let end = (first..rows)
+            .find(|&r| ob[r * run] != columns[0])
+            .unwrap_or(rows);
+        for from in (0..run).step_by(COLUMNS) {
+            let to = run.min(from + COLUMNS);
+            for group in (first..end).step_by(ROWS) {
+                let group = group..end.min(group + ROWS);
+                for (i, j) in pairs() {
+                    for r in group.clone() {
+                        let x = a[oa[r * run] + i];
+                        if x == zero {
+                            continue;
+                        }
+                        let sums = &mut out[r * run + from..r * run + to];
+                        if dense {
+                            let row = &b[columns[0] + j + from..columns[0] + j + to];
+                            sums.iter_mut().zip(row).for_each(|(d, &y)| *d += x * y);
+                        } else {
+                            let row = columns[from..to].iter().map(|&o| b[o + j]);
+                            sums.iter_mut().zip(row).for_each(|(d, y)| *d += x * y);
+                        }
+                    }
+                }
             }
         }
+        first = end;
     }
     out
 }
@@ -389,6 +414,36 @@ mod tests {
 
     fn t(shape: &[usize], data: &[i64]) -> Tensor {
         Tensor::new(shape.to_vec(), data.to_vec()).expect("lengths agree")
+    }
+
+    #[test]
+    fn products_are_the_sums_that_they_should_be_whatever_the_sizes() {
+        let tensor = |shape: &[usize], seed: i64| {
+            let n = shape.iter().product::<usize>() as i64;
+            let data: Vec<i64> = (0..n).map(|i| (i * 31 + seed) % 17 - 5).collect();
+            t(shape, &data)
+        };
+        // More and fewer rows and columns than are worked on at once.
+        for (rows, inner, columns) in [(9, 5, 130), (1, 3, 64), (4, 1, 2), (3, 7, 65)] {
+            let a = tensor(&[2, rows, inner], 1);
+            let by_row = tensor(&[2, inner, columns], 2);
+            // Rows of the right operand lie apart from each other in memory.
+            let by_column = tensor(&[2, columns, inner], 3);
+            let shape = [2, rows, columns];
+            let product = |b: &Tensor, labels: &[u8]| einsum(&a, b"btc", b, labels, b"btn", &shape);
+            let (dense, apart) = (product(&by_row, b"bcn"), product(&by_column, b"bnc"));
+            for (i, (&dense, &apart)) in dense.iter().zip(&apart).enumerate() {
+                let (b, r, n) = (i / (rows * columns), i / columns % rows, i % columns);
+                let left = |c: usize| a.data[(b * rows + r) * inner + c];
+                let sum = |right: &dyn Fn(usize) -> i64| -> i64 {
+                    (0..inner).map(|c| left(c) * right(c)).sum()
+                };
+                let right = |c: usize| by_row.data[(b * inner + c) * columns + n];
+                assert_eq!(dense, sum(&right), "{rows} {inner} {columns} {i}");
+                let right = |c: usize| by_column.data[(b * columns + n) * inner + c];
+                assert_eq!(apart, sum(&right), "{rows} {inner} {columns} {i}");
+            }
+        }
     }
 
     #[test]

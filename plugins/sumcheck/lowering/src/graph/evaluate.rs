@@ -5,6 +5,7 @@
 
 use super::{Graph, Id, Op, Window};
 use crate::array::{Array, strides};
+use dsperse_sumcheck_verifier::eval::rows_times;
 use dsperse_sumcheck_verifier::wire::Factor;
 
 /// Evaluates the graph and returns its outputs. The inputs must have the shapes of the
@@ -244,24 +245,11 @@ fn einsum(
     };
     let (run_a, run_b) = (run(a_labels), run(b_labels));
     if run_a.max(run_b) > 1 {
-        let (fixed, moving, of, om, jf, jm, n) = if run_a >= run_b {
-            (a, b, &oa, &ob, &ia, &ib, run_a)
-        } else {
-            (b, a, &ob, &oa, &ib, &ia, run_b)
+        let (left, right) = ((a.data.as_slice(), &*oa), (b.data.as_slice(), &*ob));
+        return match run_a >= run_b {
+            true => rows_times(left, right, (&ia, &ib), run_a),
+            false => rows_times(right, left, (&ib, &ia), run_b),
         };
-        let mut out = vec![0.0; oa.len()];
-        for (r, row) in out.chunks_mut(n).enumerate() {
-            let (from, to) = (of[r * n], &om[r * n..(r + 1) * n]);
-            for (&i, &j) in jf.iter().zip(jm) {
-                let scale = fixed.data[from + i];
-                if scale != 0.0 {
-                    row.iter_mut()
-                        .zip(to)
-                        .for_each(|(d, &o)| *d += scale * moving.data[o + j]);
-                }
-            }
-        }
-        return out;
     }
     oa.iter()
         .zip(&ob)
