@@ -48,9 +48,9 @@ fn program(elements: usize, wires: usize) -> Program {
 
 #[test]
 fn entries_are_counted_over_the_whole_program() {
-    let checked = validate(&program(1 << 20, 1)).expect("one long wire is allowed");
+    let checked = validate(&program(1 << 21, 1)).expect("one long wire is allowed");
     assert!(checked.entries > MAX_FACTOR_ENTRIES as u64);
-    let got = validate(&program(1 << 20, 64));
+    let got = validate(&program(1 << 21, 64));
     let Err(ProgramError::WireEntries { found, .. }) = got else {
         panic!("{got:?}")
     };
