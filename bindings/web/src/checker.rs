@@ -96,6 +96,9 @@ impl Checker<Bytes> for Sumcheck {
             }
             Need::Version => "use the verifier of that version",
             Need::Saturation => "allow clamped inputs, if such a proof is enough for you",
+            Need::Tolerance => {
+                "nothing is recomputed here: verify this file with the program, \"dsperse verify FILE\""
+            }
             Need::Keys | Need::Calibration => {
                 "name the digest of the keys, which whoever compiled the model can tell"
             }
