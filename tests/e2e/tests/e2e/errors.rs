@@ -196,11 +196,14 @@ fn arguments_that_do_not_fit_the_files_are_usage_errors() {
         .exits(0);
     let ran = place.run(["verify", "model/slices", &run]).exits(3);
     assert!(ran.stderr.contains("name the run first"), "{}", ran.stderr);
+    // What has the wanted shape already is left alone.
+    let ran = place.call("convert -i model/slices --to dirs -o model/slices");
+    assert!(ran.exits(0).stdout.contains("already"));
+    place.run(["verify", &run]).exits(0);
     // Exit code 1 would say that the claim was judged.
     for line in [
         &format!("verify {run} one.dslice"),
         "convert -i one.dslice --to dsperse -o one.dsperse",
-        "convert -i model/slices --to dirs -o model/slices",
         "slice -m model --strategy layer -o model --output-type dirs",
         "slice -m model --at 1",
         "full-run -m model --strategy layer -o out.npz",
