@@ -69,7 +69,7 @@ pub fn convert(input: &Path, options: &ConvertOptions, limits: Limits) -> Result
         removed,
         unchanged,
     };
-    if in_place && location.holds_only(plan.shapes)? {
+    if in_place && plan.there {
         return Ok(done(None, true));
     }
     let access = if plan.cleanup || in_place {
@@ -174,6 +174,8 @@ fn convert_one(
 struct Plan {
     /// Shapes that the result has beside each other; the last one is what counts.
     shapes: &'static [Shape],
+    /// Whether the source has them already, and no other.
+    there: bool,
     target: PathBuf,
     cleanup: bool,
 }
@@ -203,13 +205,14 @@ impl Plan {
         }
         let mut plan = Self {
             shapes,
+            there: location.holds_only(shapes)?,
             target: PathBuf::new(),
             cleanup,
         };
         let target = match &options.output {
             Some(path) if single => path.clone(),
             Some(path) => output_path(path, plan.shape()),
-            None => plan.default_target(location, options)?,
+            None => plan.default_target(location, options),
         };
         let parent = parent_of(&target);
         plan.target = if parent.is_dir() {
@@ -217,8 +220,7 @@ impl Plan {
         } else {
             target
         };
-        let keeps =
-            !options.for_verify && (options.expand_slices || location.holds_only(shapes)?);
+        let keeps = !options.for_verify && (options.expand_slices || plan.there);
         if plan.target == location.path && !cleanup && !keeps {
             return Err(ConvertRefusal::ReplacesSource(plan.target).into());
         }
@@ -229,7 +231,7 @@ impl Plan {
         self.shapes.last().copied().unwrap_or(Shape::Dirs)
     }
 
-    fn default_target(&self, location: &Location, options: &ConvertOptions) -> Result<PathBuf> {
+    fn default_target(&self, location: &Location, options: &ConvertOptions) -> PathBuf {
         let shape = self.shape();
         let stem = match location.kind {
             Kind::Model(Shape::Dsperse) | Kind::SliceFile => location.path.file_stem(),
@@ -247,11 +249,11 @@ impl Plan {
             _ => {}
         }
         let target = location.path.with_file_name(&name);
-        let stays = self.cleanup || options.expand_slices || location.holds_only(self.shapes)?;
+        let stays = self.cleanup || options.expand_slices || self.there;
         if target == location.path && !stays {
-            return Ok(location.path.with_file_name(format!("{stem}-{shape}")));
+            return location.path.with_file_name(format!("{stem}-{shape}"));
         }
-        Ok(target)
+        target
     }
 }
 
