@@ -1,6 +1,7 @@
 //! Every operator that the plugin lists, alone in a slice, against the floats.
 
 use crate::{Slice, ezkl, options, with_cx};
+use dsperse_backend_ezkl::driver::Ezkl;
 use dsperse_backend_ezkl::files::Work;
 use dsperse_backend_ezkl::model::{normalise, operators};
 use dsperse_backend_ezkl::prepare::{build, settle};
@@ -14,14 +15,36 @@ use std::collections::BTreeSet;
 /// Largest error that a single operator may have. Scale 13 resolves 1.2e-4.
 const BOUND: f64 = 2e-3;
 
+/// Whether EZKL computes a slice's floats; says how far off it is, or what went wrong.
+fn computes_the_floats(
+    ezkl: &Ezkl,
+    name: &str,
+    model: &ModelProto,
+    sample: Sample,
+) -> Result<(), String> {
+    let options = options(ezkl);
+    let places = Places::new(&options).unwrap();
+    let fidelity = with_cx(|cx, dir| {
+        let job = compile_job(dir, model, options, &[sample]);
+        let work = Work::new(cx)?;
+        let settled = settle(ezkl, &job, &places, &work, cx)?;
+        build(ezkl, &job, &settled, &work, cx)
+    });
+    match fidelity.map(|f| f.max_error) {
+        Ok(Some(error)) if error < BOUND => {
+            eprintln!("{name}: {error:.1e}");
+            Ok(())
+        }
+        Ok(error) => Err(format!("{name}: error {error:?}")),
+        Err(e) => Err(format!("{name}: {e}")),
+    }
+}
+
 #[test]
 #[ignore = "needs EZKL: scripts/install-backends.sh ezkl"]
 fn every_listed_operator_computes_the_floats() {
     let ezkl = ezkl();
-    let options = options(&ezkl);
-    let places = Places::new(&options).unwrap();
-    let mut wrong = Vec::new();
-    let mut done = BTreeSet::new();
+    let (mut wrong, mut done) = (Vec::new(), BTreeSet::new());
     for case in cases() {
         if normalise(case.model.to_bytes()).is_err() {
             eprintln!("{}: refused by the plugin", case.name);
@@ -37,19 +60,9 @@ fn every_listed_operator_computes_the_floats() {
             inputs: inputs.clone(),
             outputs: outputs.clone(),
         };
-        let fidelity = with_cx(|cx, dir| {
-            let job = compile_job(dir, model, options.clone(), &[sample]);
-            let work = Work::new(cx)?;
-            let settled = settle(&ezkl, &job, &places, &work, cx)?;
-            build(&ezkl, &job, &settled, &work, cx)
-        });
-        match fidelity {
-            Ok(f) if f.max_error.is_some_and(|e| e < BOUND) => {
-                eprintln!("{name}: {:.1e}", f.max_error.unwrap());
-                done.insert(case.op().to_owned());
-            }
-            Ok(f) => wrong.push(format!("{name}: error {:?}", f.max_error)),
-            Err(e) => wrong.push(format!("{name}: {e}")),
+        match computes_the_floats(&ezkl, name, model, sample) {
+            Ok(()) => drop(done.insert(case.op().to_owned())),
+            Err(e) => wrong.push(e),
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -128,27 +141,13 @@ fn rewritten() -> Vec<(&'static str, ModelProto, Vec<f32>, Vec<f32>)> {
 #[ignore = "needs EZKL: scripts/install-backends.sh ezkl"]
 fn what_is_rewritten_computes_the_floats() {
     let ezkl = ezkl();
-    let options = options(&ezkl);
-    let places = Places::new(&options).unwrap();
     let mut wrong = Vec::new();
     for (name, model, x, y) in rewritten() {
         let sample = Sample {
             inputs: vec![x],
             outputs: vec![y],
         };
-        let fidelity = with_cx(|cx, dir| {
-            let job = compile_job(dir, &model, options.clone(), &[sample]);
-            let work = Work::new(cx)?;
-            let settled = settle(&ezkl, &job, &places, &work, cx)?;
-            build(&ezkl, &job, &settled, &work, cx)
-        });
-        match fidelity {
-            Ok(f) if f.max_error.is_some_and(|e| e < BOUND) => {
-                eprintln!("{name}: {:.1e}", f.max_error.unwrap());
-            }
-            Ok(f) => wrong.push(format!("{name}: error {:?}", f.max_error)),
-            Err(e) => wrong.push(format!("{name}: {e}")),
-        }
+        wrong.extend(computes_the_floats(&ezkl, name, &model, sample).err());
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
