@@ -7,7 +7,7 @@
 use crate::document::{Came, JobResult};
 use crate::store::JobDir;
 use dsperse_documents::BackendError;
-use dsperse_jobs::job::{Control, Job, Operation, Output};
+use dsperse_jobs::job::{Control, Job, Output, Work};
 use dsperse_plugin_api::{Artefact, Done, Role};
 use dsperse_plugin_host::{AnswerBounds, check_done, check_sizes};
 use dsperse_store::copy_hashing;
@@ -35,26 +35,25 @@ pub fn admit(
             result.backend_version, result.plugin_sha256, job.backend_version, job.plugin_sha256
         ));
     }
-    match (&result.outcome, job.operation) {
+    match (&result.outcome, &job.work) {
         (Came::Failed(error), _) => Ok(Err(error.clone())),
-        (Came::Done(done), Operation::Compile | Operation::Witness | Operation::Prove) => {
+        (
+            Came::Done(done),
+            work @ (Work::Compile { .. } | Work::Witness { .. } | Work::Prove { .. }),
+        ) => {
             let mut done = done.clone();
             let to = control.dir.as_path();
             let bounds = AnswerBounds {
-                op: match job.operation {
-                    Operation::Compile => "compile",
-                    Operation::Witness => "witness",
-                    _ => "prove",
-                },
+                op: work.op().as_str(),
                 bytes: control.artefacts,
                 began: Instant::now(),
                 timeout: control.timeout,
                 cancel: &control.cancel,
             };
             take(result, dir, &done, to, &bounds)?;
-            roles(job.operation, &done)?;
-            let outputs =
-                (job.operation == Operation::Witness).then_some(job.slice.outputs.as_slice());
+            roles(work, &done)?;
+            let witness = matches!(work, Work::Witness { .. });
+            let outputs = witness.then_some(job.slice.outputs.as_slice());
             check_done(outputs, to, &mut done, &bounds).map_err(|e| e.message)?;
             Ok(Ok(Output::Done(done)))
         }
@@ -104,14 +103,14 @@ fn take(
 }
 
 /// A witness is nobody's but the prover's, and a proof is for verifiers.
-fn roles(operation: Operation, done: &Done) -> Result<(), String> {
+fn roles(work: &Work, done: &Done) -> Result<(), String> {
     let verifying = |a: &Artefact| a.role == Role::Verifying;
-    match operation {
-        Operation::Witness => match done.artefacts.iter().find(|a| verifying(a)) {
+    match work {
+        Work::Witness { .. } => match done.artefacts.iter().find(|a| verifying(a)) {
             Some(a) => Err(format!("its witness \"{}\" is for verifiers", a.name)),
             None => Ok(()),
         },
-        Operation::Prove if !done.artefacts.iter().any(verifying) => {
+        Work::Prove { .. } if !done.artefacts.iter().any(verifying) => {
             Err("it holds no proof for verifiers".to_owned())
         }
         _ => Ok(()),

@@ -11,7 +11,7 @@ use crate::settings::Settings;
 use crate::store::{JobDir, Store};
 use dsperse_documents::{BackendError, ErrorKind, Usage};
 use dsperse_jobs::error::{Error, Result};
-use dsperse_jobs::job::{Control, Executor, FileRef, Files, Job, Operation, Outcome, Output};
+use dsperse_jobs::job::{Control, Executor, FileRef, Files, Job, Outcome, Output, Work};
 use dsperse_jobs::local::LocalExecutor;
 use dsperse_plugin_api::{Done, Role, Stage, Verdict};
 use dsperse_plugin_host::{Event, PluginHost};
@@ -82,11 +82,11 @@ impl<'h> RemoteExecutor<'h> {
         let Some(proof) = &plugin.descriptor.capabilities.proof else {
             return false;
         };
-        match job.operation {
-            Operation::Supports | Operation::Verify => false,
+        match job.work {
+            Work::Supports | Work::Verify { .. } => false,
             // Keys that can't be made again could never be checked.
-            Operation::Compile => proof.reproducible_compile,
-            Operation::Witness | Operation::Prove => true,
+            Work::Compile { .. } => proof.reproducible_compile,
+            Work::Witness { .. } | Work::Prove { .. } => true,
         }
     }
 
@@ -133,7 +133,8 @@ impl<'h> RemoteExecutor<'h> {
         watch.run()
     }
 
-    /// Checks a proof as `verify` would, before it is taken. `Err` is why it is refused.
+    /// Checks the proof of a job as `verify` would, before it is taken. `Err` is why it is
+    /// refused.
     fn holds(
         &self,
         job: &Job,
@@ -141,6 +142,15 @@ impl<'h> RemoteExecutor<'h> {
         control: &Control,
         done: &Done,
     ) -> std::result::Result<(), String> {
+        let Work::Prove {
+            circuit,
+            inputs,
+            outputs,
+            ..
+        } = &job.work
+        else {
+            return Ok(());
+        };
         let Some(plugin) = self.host.get(&job.backend) else {
             return Ok(());
         };
@@ -154,13 +164,16 @@ impl<'h> RemoteExecutor<'h> {
             .iter()
             .map(|a| files.attach_made(a, &control.dir))
             .collect();
-        let verifying = job.circuit.iter().filter(|f| f.role == Role::Verifying);
+        let verifying = circuit.iter().filter(|f| f.role == Role::Verifying);
         let question = Job {
-            operation: Operation::Verify,
             payload: capabilities.verify_needs_payload,
-            circuit: verifying.cloned().collect(),
-            witness: Vec::new(),
-            proof,
+            work: Work::Verify {
+                circuit: verifying.cloned().collect(),
+                proof,
+                inputs: inputs.clone(),
+                outputs: outputs.clone(),
+                tolerance: 0.0,
+            },
             ..job.clone()
         };
         let Ok(scratch) = tempfile::Builder::new()
@@ -290,7 +303,7 @@ impl Watch<'_, '_> {
         self.events();
         let taken = found.and_then(|found| {
             let taken = admit(&found, &self.dir, self.job, self.control)?;
-            if let (Operation::Prove, Ok(Output::Done(done))) = (self.job.operation, &taken) {
+            if let Ok(Output::Done(done)) = &taken {
                 self.sender
                     .holds(self.job, self.files, self.control, done)?;
             }
@@ -682,7 +695,16 @@ mod tests {
                 inputs: Vec::new(),
                 outputs: Vec::new(),
             };
-            let job = Job::new(Operation::Prove, &backend, slice);
+            let job = Job::new(
+                &backend,
+                slice,
+                Work::Prove {
+                    circuit: Vec::new(),
+                    witness: Vec::new(),
+                    inputs: Vec::new(),
+                    outputs: Vec::new(),
+                },
+            );
             let dir = tempfile::tempdir_in(place.path()).unwrap();
             let control = Control {
                 dir: dir.path().to_path_buf(),

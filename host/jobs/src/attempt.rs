@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::job::{Files, Job, Operation, Output};
+use crate::job::{Files, Job, Output, Work};
 use crate::session::Session;
 use dsperse_documents::{BackendError, ErrorKind, Usage};
 use dsperse_plugin_api::{Done, Encoding, Support, TensorFile, TensorInfo, Verdict};
@@ -152,31 +152,21 @@ fn wrong_answer() -> BackendError {
 
 /// Looks at an answer as a whole; its files were measured by the executor.
 fn admit(job: &Job, output: Output) -> Result<Output, BackendError> {
-    let fits = match (&output, job.operation) {
-        (Output::Supports(_), Operation::Supports) | (Output::Verdict(_), Operation::Verify) => {
-            true
+    match (&output, &job.work) {
+        (Output::Supports(_), Work::Supports)
+        | (Output::Verdict(_), Work::Verify { .. })
+        | (Output::Done(_), Work::Compile { .. }) => {}
+        (Output::Done(done), Work::Witness { .. }) => {
+            check_outputs(&done.outputs, &job.slice.outputs).map_err(BackendError::internal)?;
         }
-        (Output::Done(_), operation) => matches!(
-            operation,
-            Operation::Compile | Operation::Witness | Operation::Prove
-        ),
-        _ => false,
-    };
-    if !fits {
-        return Err(wrong_answer());
-    }
-    if let Output::Done(done) = &output {
-        match job.operation {
-            Operation::Witness => {
-                check_outputs(&done.outputs, &job.slice.outputs).map_err(BackendError::internal)?;
-            }
-            Operation::Prove if done.artefacts.is_empty() => {
+        (Output::Done(done), Work::Prove { .. }) => {
+            if done.artefacts.is_empty() {
                 return Err(BackendError::internal(
                     "the backend says that it has proven the slice, but hands over no proof",
                 ));
             }
-            _ => {}
         }
+        _ => return Err(wrong_answer()),
     }
     Ok(output)
 }

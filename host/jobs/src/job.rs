@@ -8,31 +8,17 @@
 
 use crate::error::Error;
 use dsperse_documents::{BackendError, Usage, digest::sha256_hex};
+use dsperse_plugin_api::abi::Op;
 use dsperse_plugin_api::{
     Artefact, ArtefactRef, Cost, Done, Role, SliceInfo, Support, TensorInfo, Verdict, job::Options,
 };
 use dsperse_plugin_host::CancelToken;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// What to do with a slice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Operation {
-    /// Can the backend take this slice?
-    Supports,
-    /// Slice to circuit.
-    Compile,
-    /// Inference and witness.
-    Witness,
-    /// Witness to proof.
-    Prove,
-    /// Is the claim true?
-    Verify,
-}
 
 /// A file by content.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -55,6 +41,52 @@ pub struct TensorRef {
     pub sha256: String,
 }
 
+/// What to do with a slice, with just the files that it takes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "operation")]
+pub enum Work {
+    /// Can the backend take this slice?
+    Supports,
+    /// Slice to circuit.
+    Compile {
+        /// Calibration samples: the slice's inputs.
+        calibration: Vec<Vec<TensorRef>>,
+        /// The float model's outputs for the same samples.
+        calibration_outputs: Vec<Vec<TensorRef>>,
+    },
+    /// Inference and witness.
+    Witness {
+        /// What `compile` made.
+        circuit: Vec<FileRef>,
+        /// In the slice's order.
+        inputs: Vec<TensorRef>,
+    },
+    /// Witness to proof.
+    Prove {
+        /// What `compile` made.
+        circuit: Vec<FileRef>,
+        /// What `witness` made.
+        witness: Vec<FileRef>,
+        /// The claim: inputs in the slice's order.
+        inputs: Vec<TensorRef>,
+        /// The claim: outputs in the slice's order.
+        outputs: Vec<TensorRef>,
+    },
+    /// Is the claim true?
+    Verify {
+        /// What `compile` made.
+        circuit: Vec<FileRef>,
+        /// What `prove` made.
+        proof: Vec<FileRef>,
+        /// The claim: inputs in the slice's order.
+        inputs: Vec<TensorRef>,
+        /// The claim: outputs in the slice's order.
+        outputs: Vec<TensorRef>,
+        /// Relative tolerance of a recomputation.
+        tolerance: f64,
+    },
+}
+
 /// One operation on one slice.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Job {
@@ -64,69 +96,87 @@ pub struct Job {
     pub backend_version: String,
     /// SHA-256 of its library.
     pub plugin_sha256: String,
-    /// What to do.
-    pub operation: Operation,
     /// The slice. `model` is empty here; the executor fills it in when `payload` is true.
     pub slice: SliceInfo,
     /// Whether the slice's ONNX file goes with the job.
     pub payload: bool,
-    /// What `compile` made.
-    #[serde(default)]
-    pub circuit: Vec<FileRef>,
-    /// What `witness` made.
-    #[serde(default)]
-    pub witness: Vec<FileRef>,
-    /// What `prove` made.
-    #[serde(default)]
-    pub proof: Vec<FileRef>,
-    /// The claim: inputs in the slice's order.
-    #[serde(default)]
-    pub inputs: Vec<TensorRef>,
-    /// The claim: outputs in the slice's order.
-    #[serde(default)]
-    pub outputs: Vec<TensorRef>,
-    /// Calibration samples.
-    #[serde(default)]
-    pub calibration: Vec<Vec<TensorRef>>,
-    /// The float model's outputs for the calibration samples.
-    #[serde(default)]
-    pub calibration_outputs: Vec<Vec<TensorRef>>,
-    /// Relative tolerance of a recomputation.
-    #[serde(default)]
-    pub tolerance: f64,
+    /// What to do.
+    #[serde(flatten)]
+    pub work: Work,
     /// The backend's options.
     #[serde(default)]
     pub options: Options,
 }
 
-impl Job {
-    /// A job without files.
+impl Work {
+    /// Which operation it is.
     #[must_use]
-    pub fn new(
-        operation: Operation,
-        backend: &crate::session::Loaded<'_>,
-        slice: SliceInfo,
-    ) -> Self {
+    pub fn op(&self) -> Op {
+        match self {
+            Self::Supports => Op::Supports,
+            Self::Compile { .. } => Op::Compile,
+            Self::Witness { .. } => Op::Witness,
+            Self::Prove { .. } => Op::Prove,
+            Self::Verify { .. } => Op::Verify,
+        }
+    }
+
+    /// Every artefact and every tensor that it takes.
+    fn takes(&self) -> (Vec<&FileRef>, Vec<&TensorRef>) {
+        match self {
+            Self::Supports => (Vec::new(), Vec::new()),
+            Self::Compile {
+                calibration,
+                calibration_outputs,
+            } => {
+                let samples = calibration.iter().chain(calibration_outputs);
+                (Vec::new(), samples.flatten().collect())
+            }
+            Self::Witness { circuit, inputs } => {
+                (circuit.iter().collect(), inputs.iter().collect())
+            }
+            Self::Prove {
+                circuit,
+                witness: more,
+                inputs,
+                outputs,
+            }
+            | Self::Verify {
+                circuit,
+                proof: more,
+                inputs,
+                outputs,
+                ..
+            } => (
+                circuit.iter().chain(more).collect(),
+                inputs.iter().chain(outputs).collect(),
+            ),
+        }
+    }
+}
+
+impl Job {
+    /// A job with the slice's ONNX file.
+    #[must_use]
+    pub fn new(backend: &crate::session::Loaded<'_>, slice: SliceInfo, work: Work) -> Self {
         Self {
             backend: backend.name().to_owned(),
             backend_version: backend.descriptor.version.to_string(),
             plugin_sha256: backend.digest.to_owned(),
-            operation,
             slice: SliceInfo {
                 model: None,
                 ..slice
             },
             payload: true,
-            circuit: Vec::new(),
-            witness: Vec::new(),
-            proof: Vec::new(),
-            inputs: Vec::new(),
-            outputs: Vec::new(),
-            calibration: Vec::new(),
-            calibration_outputs: Vec::new(),
-            tolerance: 0.0,
+            work,
             options: backend.options.clone(),
         }
+    }
+
+    /// What to do.
+    #[must_use]
+    pub fn op(&self) -> Op {
+        self.work.op()
     }
 
     /// Every file that the job needs: name and digest, as in [`Files`].
@@ -135,11 +185,9 @@ impl Job {
         let payload = self
             .payload
             .then_some((Files::PAYLOAD, self.slice.sha256.as_str()));
-        let artefacts = [&self.circuit, &self.witness, &self.proof];
-        let artefacts = artefacts.into_iter().flatten();
-        let samples = self.calibration.iter().chain(&self.calibration_outputs);
-        let tensors = self.inputs.iter().chain(&self.outputs);
-        let tensors = tensors.chain(samples.flatten());
+        let (artefacts, tensors) = self.work.takes();
+        let artefacts = artefacts.into_iter();
+        let tensors = tensors.into_iter();
         payload
             .into_iter()
             .chain(artefacts.map(|f| (f.name.as_str(), f.sha256.as_str())))
@@ -150,16 +198,34 @@ impl Job {
     /// Digest of the whole document: two jobs with the same key have the same result.
     #[must_use]
     pub fn key(&self) -> String {
-        // Field order is fixed by the struct; maps are sorted by `canonical`.
-        let value = serde_json::to_value(self).unwrap_or_default();
+        let mut value = serde_json::to_value(self).unwrap_or_default();
+        // Jobs once had the fields of every operation, and the keys of their results are kept.
+        if let Some(fields) = value.as_object_mut() {
+            for list in EVERY_LIST {
+                fields
+                    .entry(list)
+                    .or_insert_with(|| Value::Array(Vec::new()));
+            }
+            fields.entry("tolerance").or_insert_with(|| 0.0.into());
+        }
         sha256_hex(canonical(&value).to_string().as_bytes())
     }
 }
 
+/// The fields of [`Work`] that are lists.
+const EVERY_LIST: [&str; 7] = [
+    "circuit",
+    "witness",
+    "proof",
+    "inputs",
+    "outputs",
+    "calibration",
+    "calibration_outputs",
+];
+
 /// The value with every object's keys sorted, so that equal values have equal text.
 #[must_use]
-pub fn canonical(value: &serde_json::Value) -> serde_json::Value {
-    use serde_json::Value;
+pub fn canonical(value: &Value) -> Value {
     match value {
         Value::Object(map) => {
             let mut entries: Vec<_> = map.iter().collect();
@@ -252,11 +318,11 @@ pub struct Control {
 /// What a job produced.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
-    /// Answer to [`Operation::Supports`].
+    /// Answer to [`Op::Supports`].
     Supports(Support),
     /// Files below [`Control::dir`], with sizes and digests.
     Done(Done),
-    /// Answer to [`Operation::Verify`].
+    /// Answer to [`Op::Verify`].
     Verdict(Verdict),
 }
 
@@ -314,5 +380,76 @@ pub trait Executor: Send + Sync {
     /// How many jobs it takes at the same time, where this machine does not bound that.
     fn at_once(&self) -> Option<usize> {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// As jobs were written before they had just the fields of their operation.
+    fn earlier(operation: &str, fields: Value) -> Value {
+        let tensor =
+            |name: &str| json!({"name": name, "dtype": "f32", "shape": [1, 2], "sha256": name});
+        let mut job = json!({
+            "backend": "a", "backend_version": "1.2.3", "plugin_sha256": "p",
+            "operation": operation,
+            "slice": {"index": 3, "sha256": "s", "model_sha256": "m", "inputs": [], "outputs": []},
+            "payload": false, "circuit": [], "witness": [], "proof": [], "inputs": [],
+            "outputs": [], "calibration": [], "calibration_outputs": [], "tolerance": 0.0,
+            "options": {"z": 1, "b": {"y": 2.5, "a": null}},
+        });
+        for (name, value) in fields.as_object().unwrap() {
+            assert!(job.get(name).is_some());
+            job[name] = match value.as_str() {
+                Some("file") => json!([{"name": name, "role": "verifying", "sha256": name}]),
+                Some("tensor") => json!([tensor(name)]),
+                Some("samples") => json!([[tensor(name)], []]),
+                _ => value.clone(),
+            };
+        }
+        job
+    }
+
+    #[test]
+    fn earlier_jobs_are_read_and_keep_their_keys() {
+        for (operation, fields, files) in [
+            ("supports", json!({"payload": true}), 1),
+            (
+                "compile",
+                json!({"calibration": "samples", "calibration_outputs": "samples"}),
+                2,
+            ),
+            ("witness", json!({"circuit": "file", "inputs": "tensor"}), 2),
+            (
+                "prove",
+                json!({"circuit": "file", "witness": "file", "inputs": "tensor", "outputs": "tensor"}),
+                4,
+            ),
+            (
+                "verify",
+                json!({"circuit": "file", "proof": "file", "inputs": "tensor", "outputs": "tensor",
+                       "tolerance": 0.25}),
+                4,
+            ),
+        ] {
+            let document = earlier(operation, fields);
+            let job: Job = serde_json::from_value(document.clone()).unwrap();
+            assert_eq!(job.op().as_str(), operation);
+            assert_eq!(job.files().len(), files, "{operation}");
+            let key = sha256_hex(canonical(&document).to_string().as_bytes());
+            assert_eq!(job.key(), key, "{operation}");
+            let again: Job = serde_json::from_str(&serde_json::to_string(&job).unwrap()).unwrap();
+            assert_eq!(again, job);
+        }
+    }
+
+    #[test]
+    fn a_job_of_no_operation_on_slices_is_refused() {
+        for operation in ["probe", "divine"] {
+            let error = serde_json::from_value::<Job>(earlier(operation, json!({}))).unwrap_err();
+            assert!(error.to_string().contains(operation), "{error}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The executor of this machine: plugin workers, through the plugin host.
 
 use crate::error::Error;
-use crate::job::{Control, Executor, FileRef, Files, Job, Operation, Outcome, Output, TensorRef};
+use crate::job::{Control, Executor, FileRef, Files, Job, Outcome, Output, TensorRef, Work};
 use dsperse_documents::{BackendError, Usage};
 use dsperse_plugin_api::{
     ArtefactRef, CompileJob, ProveJob, SliceInfo, SupportsJob, TensorFile, VerifyJob, WitnessJob,
@@ -57,35 +57,49 @@ impl<'h> LocalExecutor<'h> {
             list.iter().map(|s| tensors(s)).collect()
         };
         let options = job.options.clone();
-        Ok(match job.operation {
-            Operation::Supports => Request::Supports(SupportsJob { slice, options }),
-            Operation::Compile => Request::Compile(CompileJob {
+        Ok(match &job.work {
+            Work::Supports => Request::Supports(SupportsJob { slice, options }),
+            Work::Compile {
+                calibration,
+                calibration_outputs,
+            } => Request::Compile(CompileJob {
                 slice,
-                calibration: samples(&job.calibration)?,
-                calibration_outputs: samples(&job.calibration_outputs)?,
+                calibration: samples(calibration)?,
+                calibration_outputs: samples(calibration_outputs)?,
                 options,
             }),
-            Operation::Witness => Request::Witness(WitnessJob {
+            Work::Witness { circuit, inputs } => Request::Witness(WitnessJob {
                 slice,
-                circuit: artefacts(&job.circuit)?,
-                inputs: tensors(&job.inputs)?,
+                circuit: artefacts(circuit)?,
+                inputs: tensors(inputs)?,
                 options,
             }),
-            Operation::Prove => Request::Prove(ProveJob {
+            Work::Prove {
+                circuit,
+                witness,
+                inputs,
+                outputs,
+            } => Request::Prove(ProveJob {
                 slice,
-                circuit: artefacts(&job.circuit)?,
-                witness: artefacts(&job.witness)?,
-                inputs: tensors(&job.inputs)?,
-                outputs: tensors(&job.outputs)?,
+                circuit: artefacts(circuit)?,
+                witness: artefacts(witness)?,
+                inputs: tensors(inputs)?,
+                outputs: tensors(outputs)?,
                 options,
             }),
-            Operation::Verify => Request::Verify(VerifyJob {
+            Work::Verify {
+                circuit,
+                proof,
+                inputs,
+                outputs,
+                tolerance,
+            } => Request::Verify(VerifyJob {
                 slice,
-                circuit: artefacts(&job.circuit)?,
-                proof: artefacts(&job.proof)?,
-                inputs: tensors(&job.inputs)?,
-                outputs: tensors(&job.outputs)?,
-                tolerance: job.tolerance,
+                circuit: artefacts(circuit)?,
+                proof: artefacts(proof)?,
+                inputs: tensors(inputs)?,
+                outputs: tensors(outputs)?,
+                tolerance: *tolerance,
                 options,
             }),
         })
@@ -238,7 +252,7 @@ mod tests {
             inputs: Vec::new(),
             outputs: Vec::new(),
         };
-        let job = Job::new(Operation::Supports, &backend, slice);
+        let job = Job::new(&backend, slice, Work::Supports);
         let told =
             |version: &str, digest: &str| difference(&job, version, digest, Path::new("a.so"));
         assert_eq!(told("1.2.3", "d1"), None);

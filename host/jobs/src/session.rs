@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::event::{Event, Events};
-use crate::job::{Control, Executor, Job, JobEvents, Operation};
+use crate::job::{Control, Executor, Job, JobEvents, Work};
 use crate::schedule::{self, Bounds};
 use dsperse_plugin_api::{Descriptor, Stage, job::Options};
 use dsperse_plugin_host::{CancelToken, DEFAULT_ARTEFACTS, PluginHost};
@@ -32,12 +32,12 @@ pub struct Limits {
 /// Longest wall time of a job when the user says nothing: questions and verdicts are quick,
 /// compiling and proving may take a day. A hostile or stuck backend ends there.
 #[must_use]
-pub fn default_timeout(operation: Operation) -> Duration {
+pub fn default_timeout(work: &Work) -> Duration {
     const HOUR: u64 = 3600;
-    Duration::from_secs(match operation {
-        Operation::Supports => HOUR / 6,
-        Operation::Verify => HOUR,
-        Operation::Compile | Operation::Witness | Operation::Prove => 24 * HOUR,
+    Duration::from_secs(match work {
+        Work::Supports => HOUR / 6,
+        Work::Verify { .. } => HOUR,
+        Work::Compile { .. } | Work::Witness { .. } | Work::Prove { .. } => 24 * HOUR,
     })
 }
 
@@ -373,7 +373,7 @@ impl<'a> Session<'a> {
             timeout: Some(
                 self.limits
                     .timeout
-                    .unwrap_or_else(|| default_timeout(job.operation)),
+                    .unwrap_or_else(|| default_timeout(&job.work)),
             ),
             memory: Some(self.limits.memory.unwrap_or_else(schedule::most_memory)),
             estimate: None,

@@ -2,7 +2,7 @@
 
 use crate::attempt::Attempt;
 use crate::error::Result;
-use crate::job::{Files, Job, Operation};
+use crate::job::{Files, Job, Work};
 use crate::session::{Loaded, Session};
 use dsperse_documents::BackendError;
 use dsperse_plugin_api::{SliceInfo, Support};
@@ -22,7 +22,7 @@ pub(crate) fn supports(
 ) -> Result<Result<Support, BackendError>> {
     let mut files = Files::default();
     files.insert(Files::PAYLOAD, &slice.sha256, payload);
-    let job = Job::new(Operation::Supports, backend, slice);
+    let job = Job::new(backend, slice, Work::Supports);
     let attempt = session.attempt(&job, &files, Attempt::quiet(scratch, 1))?;
     Ok(attempt.supports())
 }

@@ -4,13 +4,14 @@ use crate::config::Config;
 use crate::error::{Error, ErrorClass, Result};
 use crate::event::Event;
 use crate::fake::{executor, prover, yes};
-use crate::job::{Control, Executor, Files, Job, Operation, Outcome, Output};
+use crate::job::{Control, Executor, Files, Job, Outcome, Output};
 use crate::session::{Limits, Session};
 use crate::slice::{Cut, Wanted, plan};
 use dsperse_documents::{BackendError, ErrorKind, Usage};
 use dsperse_onnx::{
     AttributeProto, DataType, GraphProto, ModelProto, NodeProto, Tensor, ValueInfoProto, Values,
 };
+use dsperse_plugin_api::abi::Op;
 use dsperse_plugin_api::{Descriptor, OperatorSupport, Support};
 use dsperse_plugin_host::CancelToken;
 use dsperse_slicer::{DimOptions, Plan, Prepared, load_bytes, prepare};
@@ -42,7 +43,7 @@ struct Judge<F> {
 
 impl<F: Fn(&str, &GraphProto) -> Answer + Send + Sync> Executor for Judge<F> {
     fn execute(&self, job: &Job, files: &Files, _: &Control) -> crate::Result<Outcome> {
-        assert_eq!(job.operation, Operation::Supports);
+        assert_eq!(job.op(), Op::Supports);
         assert_eq!(job.options["limit"], 7, "the options of dsperse.toml");
         let path = files.get(Files::PAYLOAD, &job.slice.sha256).unwrap();
         let model = ModelProto::parse(std::fs::read(path).unwrap()).unwrap();

@@ -3,14 +3,14 @@
 
 use crate::attempt::Attempt;
 use crate::error::{Error, Result};
-use crate::job::{Files, Job, Operation, TensorRef};
+use crate::job::{FileRef, Files, TensorRef, Work};
 use crate::schedule::{self, Task};
 use crate::session::{Loaded, Session};
 use crate::slices;
 use dsperse_documents::{
     BackendError, ErrorKind, ModelMetadata, SliceMetadata, digest::sha256_hex,
 };
-use dsperse_plugin_api::{Role, TensorFile, TensorInfo, job::Done};
+use dsperse_plugin_api::{TensorFile, TensorInfo, job::Done};
 use dsperse_store::{SliceStore, Tensor, lock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -39,10 +39,6 @@ impl Held {
         Ok(file.read().map_err(dsperse_store::BundleError::from)?)
     }
 }
-
-/// A prover's own jobs get everything that was compiled.
-pub(crate) const ALL_ROLES: [Role; 4] =
-    [Role::Proving, Role::Verifying, Role::Public, Role::Secret];
 
 /// Tensors by name.
 pub type Tensors = BTreeMap<String, Held>;
@@ -82,12 +78,10 @@ pub fn pick(tensors: &Tensors, wanted: &[TensorInfo]) -> Result<Vec<Held>> {
         .collect()
 }
 
-/// Adds input tensors to a job.
-pub fn add_inputs(job: &mut Job, files: &mut Files, inputs: &[Held]) {
-    for held in inputs {
-        let input = files.attach_tensor(&held.tensor, &held.path);
-        job.inputs.push(input);
-    }
+/// Takes tensors along with a job.
+pub(crate) fn attach(held: &[Held], files: &mut Files) -> Vec<TensorRef> {
+    let attach = |h: &Held| files.attach_tensor(&h.tensor, &h.path);
+    held.iter().map(attach).collect()
 }
 
 /// The outputs of a finished witness job as files in its directory.
@@ -143,13 +137,13 @@ pub fn run_slice(
     scratch: &Path,
 ) -> Result<Vec<Held>> {
     let slice = store.slice(index)?;
-    let nothing = |_: &mut Job, _: &mut Files| Ok(());
+    let nothing = (Vec::new(), Files::default());
     run_circuit(session, store, executor, &slice, inputs, scratch, nothing)?
         .map_err(|e| backend_error(&e, index, executor.name()))
 }
 
-/// Runs one slice with a backend; `circuit` adds what the backend compiled. The inner error
-/// is the backend's.
+/// Runs one slice with a backend; `circuit` is what the backend compiled. The inner error is
+/// the backend's.
 ///
 /// # Errors
 /// When the job can't be made.
@@ -160,11 +154,11 @@ pub(crate) fn run_circuit(
     slice: &SliceMetadata,
     inputs: &[Held],
     scratch: &Path,
-    circuit: impl FnOnce(&mut Job, &mut Files) -> Result<()>,
+    (circuit, mut files): (Vec<FileRef>, Files),
 ) -> Result<Result<Vec<Held>, BackendError>> {
-    let (mut job, mut files) = slices::job(store, slice, Operation::Witness, backend)?;
-    circuit(&mut job, &mut files)?;
-    add_inputs(&mut job, &mut files, inputs);
+    let inputs = attach(inputs, &mut files);
+    let work = Work::Witness { circuit, inputs };
+    let (job, files) = slices::job(store, slice, backend, work, files)?;
     let how = Attempt::quiet(scratch, slices::count(store));
     let attempt = session.attempt(&job, &files, how)?;
     session.check_cancelled()?;
@@ -213,9 +207,9 @@ pub(crate) fn outputs_with(
             .filter(|_| circuits.contains(&s.index));
         let mut made = None;
         if let Some(backend) = backend.and_then(|name| session.loaded(name)) {
-            let circuit = |job: &mut Job, files: &mut Files| {
-                slices::add_circuit(store, &slice, backend.name(), &ALL_ROLES, job, files)
-            };
+            let mut files = Files::default();
+            let circuit = slices::circuit(store, &slice, backend.name(), &mut files)?;
+            let circuit = (circuit, files);
             made = run_circuit(session, store, &backend, &slice, &inputs, scratch, circuit)?.ok();
         }
         let made = match made {

@@ -8,7 +8,7 @@ use crate::compile::{CompileOptions, compile};
 use crate::config::Config;
 use crate::error::Result;
 use crate::event::Event;
-use crate::job::{Control, Executor, Files, Job, Operation, Outcome, Output};
+use crate::job::{Control, Executor, Files, Job, Outcome, Output, TensorRef, Work};
 use crate::prove::{ProveOptions, prove};
 use crate::report::StageReport;
 use crate::run::{Ran, RunOptions, run};
@@ -62,10 +62,8 @@ impl<'s> Fake<'s> {
 /// A job in words: operation, slice, backend. `verify` asks for the very version that it
 /// judged by, which is left out.
 pub(crate) fn said(job: &Job) -> String {
-    let operation = serde_json::to_value(job.operation).unwrap();
-    let operation = operation.as_str().unwrap();
     let backend = job.backend.split('@').next().unwrap();
-    format!("{operation} {} {backend}", job.slice.index)
+    format!("{} {} {backend}", job.op(), job.slice.index)
 }
 
 impl Executor for Fake<'_> {
@@ -90,18 +88,18 @@ fn well(job: &Job, files: &Files, control: &Control) -> Output {
         fs::write(control.dir.join(name), text).unwrap();
         vec![Artefact::new(name, Role::Verifying, name)]
     };
-    let input = || {
-        let input = &job.inputs[0];
+    let input = |inputs: &[TensorRef]| {
+        let input = &inputs[0];
         fs::read(files.get(&input.info.name, &input.sha256).unwrap()).unwrap()
     };
-    match job.operation {
-        Operation::Supports => yes(0),
-        Operation::Compile => Output::Done(Done {
+    match &job.work {
+        Work::Supports => yes(0),
+        Work::Compile { .. } => Output::Done(Done {
             artefacts: artefact("key", format!("{} {}", job.backend, job.slice.sha256)),
             ..Done::default()
         }),
-        Operation::Witness => {
-            let data = plus_one(&input());
+        Work::Witness { inputs, .. } => {
+            let data = plus_one(&input(inputs));
             fs::write(control.dir.join("output"), &data).unwrap();
             Output::Done(Done {
                 outputs: vec![TensorFile {
@@ -112,12 +110,14 @@ fn well(job: &Job, files: &Files, control: &Control) -> Output {
                 ..Done::default()
             })
         }
-        Operation::Prove => Output::Done(Done {
-            artefacts: artefact("proof", job.outputs[0].sha256.clone()),
+        Work::Prove { outputs, .. } => Output::Done(Done {
+            artefacts: artefact("proof", outputs[0].sha256.clone()),
             ..Done::default()
         }),
-        Operation::Verify => {
-            let right = sha256_hex(&plus_one(&input())) == job.outputs[0].sha256;
+        Work::Verify {
+            inputs, outputs, ..
+        } => {
+            let right = sha256_hex(&plus_one(&input(inputs))) == outputs[0].sha256;
             Output::Verdict(if right {
                 Verdict::valid()
             } else {

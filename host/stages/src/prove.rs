@@ -5,10 +5,10 @@
 //! computes them again.
 
 use crate::attempt::Attempt;
-use crate::chain::{ALL_ROLES, add_inputs};
+use crate::chain::attach;
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::job::{Files, Job, Operation};
+use crate::job::{Files, Job, Work};
 use crate::memory::expected;
 use crate::report::{Outcome, SliceLine, StageReport};
 use crate::run::witness::record;
@@ -337,24 +337,19 @@ impl Stage<'_> {
         s: &SliceRun,
         backend: &Loaded<'_>,
     ) -> Result<(Job, Files)> {
-        let (mut job, mut files) = slices::job(self.store, slice, Operation::Prove, backend)?;
-        slices::add_circuit(
-            self.store,
-            slice,
-            backend.name(),
-            &ALL_ROLES,
-            &mut job,
-            &mut files,
-        )?;
+        let mut files = Files::default();
+        let circuit = slices::circuit(self.store, slice, backend.name(), &mut files)?;
+        let mut witness = Vec::new();
         for a in s.witness_execution.iter().flat_map(|w| &w.files) {
-            let a = self.run.artefact(a)?;
-            job.witness.push(files.attach(a));
+            witness.push(files.attach(self.run.artefact(a)?));
         }
-        add_inputs(&mut job, &mut files, &held(self.run, &s.claim.inputs)?);
-        for h in held(self.run, &s.claim.outputs)? {
-            job.outputs.push(files.attach_tensor(&h.tensor, &h.path));
-        }
-        Ok((job, files))
+        let work = Work::Prove {
+            circuit,
+            witness,
+            inputs: attach(&held(self.run, &s.claim.inputs)?, &mut files),
+            outputs: attach(&held(self.run, &s.claim.outputs)?, &mut files),
+        };
+        slices::job(self.store, slice, backend, work, files)
     }
 
     /// Whether there is a proof with all its files.

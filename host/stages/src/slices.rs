@@ -1,7 +1,7 @@
 //! Helpers over opened slices: jobs and files of a slice, layer selection, routing facts.
 
 use crate::error::{Error, Result};
-use crate::job::{Files, Job, Operation};
+use crate::job::{FileRef, Files, Job, Work};
 use crate::session::{Loaded, Session};
 use dsperse_documents::{ModelMetadata, SliceMetadata};
 use dsperse_plugin_api::{Descriptor, OperatorSupport, Role};
@@ -199,18 +199,18 @@ fn no_payload(index: usize) -> Error {
     .with_hint("use the slices from which the bundle was made")
 }
 
-/// A job on a slice, with the slice's ONNX file.
+/// A job on a slice, with the slice's ONNX file beside the `files` of its work.
 ///
 /// # Errors
 /// When the payload is missing from the bundle, or was changed.
 pub fn job(
     store: &SliceStore,
     slice: &SliceMetadata,
-    operation: Operation,
     backend: &Loaded<'_>,
+    work: Work,
+    mut files: Files,
 ) -> Result<(Job, Files)> {
-    let mut files = Files::default();
-    let job = Job::new(operation, backend, slice.slice_info(None));
+    let job = Job::new(backend, slice.slice_info(None), work);
     let payload = payload(store, slice.index)?;
     files.insert(Files::PAYLOAD, &slice.payload.sha256, payload);
     Ok((job, files))
@@ -224,20 +224,19 @@ pub fn payload(store: &SliceStore, index: usize) -> Result<PathBuf> {
     store.payload(index)?.ok_or_else(|| no_payload(index))
 }
 
-/// Adds what a backend compiled to a job. Only artefacts of `roles` go with it.
+/// A prover's own jobs get everything that was compiled.
+const ALL_ROLES: [Role; 4] = [Role::Proving, Role::Verifying, Role::Public, Role::Secret];
+
+/// What a backend compiled, all roles of it, for a job.
 ///
 /// # Errors
 /// When an artefact is missing or was changed.
-pub fn add_circuit(
+pub fn circuit(
     store: &SliceStore,
     slice: &SliceMetadata,
     backend: &str,
-    roles: &[Role],
-    job: &mut Job,
     files: &mut Files,
-) -> Result<()> {
-    for a in store.circuit(slice.index, backend, roles)? {
-        job.circuit.push(files.attach(a));
-    }
-    Ok(())
+) -> Result<Vec<FileRef>> {
+    let made = store.circuit(slice.index, backend, &ALL_ROLES)?;
+    Ok(made.into_iter().map(|a| files.attach(a)).collect())
 }

@@ -5,12 +5,13 @@ use crate::compile::{Calibration, CompileOptions};
 use crate::error::ErrorClass;
 use crate::event::Event;
 use crate::fake::{Answer, Fake, World, invalid, prover, said, yes};
-use crate::job::{Control, Job, Operation, Output};
+use crate::job::{Control, Job, Output, Work};
 use crate::prove::ProveOptions;
 use crate::report::Outcome;
 use crate::verify::VerifyOptions;
 use dsperse_documents::digest::sha256_hex;
 use dsperse_documents::{BackendError, ErrorKind, Fallback, KeyOrigin, Verdict};
+use dsperse_plugin_api::abi::Op;
 use dsperse_plugin_api::job::PEAK_BYTES;
 use dsperse_plugin_api::{BindsPublicIo, Done, Stage, Support, TensorFile};
 use dsperse_plugin_host::CancelToken;
@@ -37,19 +38,19 @@ fn kinds(fallbacks: &[Fallback]) -> Vec<(&str, Stage, Option<ErrorKind>)> {
 #[test]
 fn compile_goes_along_the_chain_and_keeps_the_reasons() {
     let world = World::new(&["a", "b", "c", "d", "e"].map(prover));
-    let fake = Fake::new(|job, _| match (job.backend.as_str(), job.operation) {
-        ("a", Operation::Supports) => Some(Ok(Output::Supports(Support::No {
+    let fake = Fake::new(|job, _| match (job.backend.as_str(), job.op()) {
+        ("a", Op::Supports) => Some(Ok(Output::Supports(Support::No {
             node: Some("n1".into()),
             op: Some("Add".into()),
             reason: "no additions".into(),
         }))),
-        ("b", Operation::Compile) => {
+        ("b", Op::Compile) => {
             let error = BackendError::tool_missing("tool", "\"tool\" is missing");
             Some(Err(error.with_hint("install it")))
         }
-        ("c", Operation::Compile) => Some(Err(crash())),
+        ("c", Op::Compile) => Some(Err(crash())),
         // An answer to another question.
-        ("d", Operation::Compile) => Some(Ok(yes(0))),
+        ("d", Op::Compile) => Some(Ok(yes(0))),
         _ => None,
     });
     let report = world.compile(&fake, "a|b|c|d|e");
@@ -124,7 +125,7 @@ fn what_ran_out_of_resources_is_tried_again_under_other_limits() {
     let fake = Fake::new(|job, control| {
         assert_eq!(control.timeout, Some(Duration::from_secs(5)));
         let little = control.memory == Some(1 << 20);
-        (job.backend == "a" && job.operation == Operation::Compile && little)
+        (job.backend == "a" && job.op() == Op::Compile && little)
             .then(|| Err(BackendError::resource("it needs more than 1 MiB")))
     });
     world.compile(&fake, "a|b");
@@ -497,12 +498,21 @@ fn a_verifier_gets_the_claim_and_what_verifies_it_only() {
     let names = |list: &[crate::job::FileRef]| -> Vec<String> {
         list.iter().map(|f| f.name.clone()).collect()
     };
-    assert_eq!(names(&job.circuit), ["key"]);
-    assert_eq!(names(&job.proof), ["proof"]);
-    assert!(job.witness.is_empty());
+    let Work::Verify {
+        circuit,
+        proof,
+        inputs,
+        outputs,
+        ..
+    } = &job.work
+    else {
+        panic!("{job:?}");
+    };
+    assert_eq!(names(circuit), ["key"]);
+    assert_eq!(names(proof), ["proof"]);
     assert!(!job.payload);
-    assert_eq!(job.inputs[0].info.name, "a");
-    assert_eq!(job.outputs[0].info.name, "y");
+    assert_eq!(inputs[0].info.name, "a");
+    assert_eq!(outputs[0].info.name, "y");
     // A job can be sent elsewhere: it names content, and nothing of this machine.
     let here = world.dir.path().to_str().unwrap();
     for job in &jobs {
@@ -520,9 +530,9 @@ fn slices_that_together_need_too_much_memory_wait_for_each_other() {
     world.limits.parallel = Some(2);
     // More than half of any machine, so two at once are too much.
     let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let fake = Fake::new(|job, _| match job.operation {
-        Operation::Supports => Some(Ok(yes(u64::MAX / 2))),
-        Operation::Compile => {
+    let fake = Fake::new(|job, _| match job.op() {
+        Op::Supports => Some(Ok(yes(u64::MAX / 2))),
+        Op::Compile => {
             most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
             std::thread::sleep(Duration::from_millis(20));
             now.fetch_sub(1, Ordering::SeqCst);
@@ -539,7 +549,7 @@ fn slices_that_together_need_too_much_memory_wait_for_each_other() {
     world.limits.parallel = Some(2);
     let (arrived, changed) = (Mutex::new(0), Condvar::new());
     let fake = Fake::new(|job, _| {
-        if job.operation == Operation::Compile {
+        if job.op() == Op::Compile {
             let mut arrived = arrived.lock().unwrap();
             *arrived += 1;
             changed.notify_all();
@@ -657,7 +667,7 @@ fn circuits_that_together_miss_the_target_are_turned_down() {
     let exact = sha256_hex(&exact);
     let fake = Fake::new(|job, control| match said(job).as_str() {
         "witness 0 a" => gives(job, control, [2.02, 3.0, 4.0, 5.0]),
-        "witness 1 a" if job.inputs[0].sha256 == exact => {
+        "witness 1 a" if job.files().iter().any(|(_, sha256)| *sha256 == exact) => {
             gives(job, control, [3.01, 4.0, 5.0, 6.0])
         }
         "witness 1 a" => gives(job, control, [3.04, 4.0, 5.0, 6.0]),
@@ -742,8 +752,10 @@ fn every_sample_counts() {
         .into_iter()
         .filter(|j| said(j) == "compile 0 a")
         .collect();
-    assert_eq!(compiles[0].calibration.len(), 3);
-    assert_eq!(compiles[0].calibration_outputs.len(), 3);
+    assert!(
+        matches!(&compiles[0].work, Work::Compile { calibration, calibration_outputs }
+            if (calibration.len(), calibration_outputs.len()) == (3, 3))
+    );
     let made = &world.slice(0).compilations["a"];
     assert_eq!(made.fidelity.as_ref().unwrap().samples, 3);
     let range = &made.calibrated[0];
@@ -753,7 +765,7 @@ fn every_sample_counts() {
 /// Compiles well and says what a proof will need.
 fn needing(prove: u64) -> impl Fn(&Job, &Control) -> Answer {
     move |job, control| {
-        (job.operation == Operation::Compile && job.backend == "a").then(|| {
+        (job.op() == Op::Compile && job.backend == "a").then(|| {
             std::fs::write(control.dir.join("key"), &job.slice.sha256).unwrap();
             let mut done = Done::default();
             let role = dsperse_plugin_api::Role::Verifying;
@@ -811,7 +823,7 @@ fn proofs_share_the_memory_that_their_backend_says_they_need() {
         let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let compile = needing(each);
         let fake = Fake::new(|job: &Job, control: &Control| {
-            if job.operation == Operation::Prove {
+            if job.op() == Op::Prove {
                 most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                 std::thread::sleep(Duration::from_millis(200));
                 now.fetch_sub(1, Ordering::SeqCst);

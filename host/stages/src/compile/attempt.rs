@@ -6,7 +6,7 @@ use crate::attempt::Attempt;
 use crate::config::compile_options_digest;
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::job::{Files, Job, Operation};
+use crate::job::{Files, Job};
 use crate::report::SliceLine;
 use crate::session::{FIDELITY_TARGET, Loaded, takes_target};
 use crate::slices;
@@ -218,13 +218,14 @@ impl Stage<'_> {
     }
 
     fn compile_job(&self, slice: &SliceMetadata, backend: &Loaded<'_>) -> Result<(Job, Files)> {
-        let (mut job, mut files) = slices::job(self.store, slice, Operation::Compile, backend)?;
+        let mut files = Files::default();
+        let work = self.samples.get()?.work(slice, &mut files)?;
+        let (mut job, files) = slices::job(self.store, slice, backend, work, files)?;
         let closer = lock(&self.targets).get(&slice.index).copied();
         if let Some(target) = closer.filter(|_| takes_target(backend.descriptor)) {
             job.options
                 .insert(FIDELITY_TARGET.to_owned(), target.into());
         }
-        self.samples.get()?.add(slice, &mut job, &mut files)?;
         Ok((job, files))
     }
 

@@ -3,7 +3,7 @@
 
 use crate::chain::{self, Tensors};
 use crate::error::{Error, Result};
-use crate::job::{Files, Job, TensorRef};
+use crate::job::{Files, Work};
 use crate::session::Session;
 use dsperse_documents::{ModelMetadata, SliceMetadata, digest::FieldHasher};
 use dsperse_plugin_api::TensorInfo;
@@ -51,44 +51,31 @@ impl Samples {
         self.digests.get(&index).cloned()
     }
 
-    /// Adds the slice's sample to a job.
-    pub(super) fn add(
-        &self,
-        slice: &SliceMetadata,
-        job: &mut Job,
-        files: &mut Files,
-    ) -> Result<()> {
-        if !self.digests.contains_key(&slice.index) {
-            return Ok(());
-        }
-        add_samples(&self.tensors, slice, job, files)
+    /// A slice's compilation on the samples.
+    pub(super) fn work(&self, slice: &SliceMetadata, files: &mut Files) -> Result<Work> {
+        let none = !self.digests.contains_key(&slice.index);
+        compilation(if none { &[] } else { &self.tensors }, slice, files)
     }
 }
 
-/// Adds a slice's calibration tensors, taken from the float chain on each sample, to a
-/// compile job.
+/// A slice's compilation with its calibration tensors, taken from the float chain on each
+/// sample.
 ///
 /// # Errors
 /// When a chain did not compute them.
-pub(crate) fn add_samples(
+pub(crate) fn compilation(
     samples: &[Tensors],
     slice: &SliceMetadata,
-    job: &mut Job,
     files: &mut Files,
-) -> Result<()> {
-    let mut sample = |tensors: &Tensors, wanted: &[TensorInfo]| -> Result<Vec<TensorRef>> {
-        let held = chain::pick(tensors, wanted)?;
-        Ok(held
-            .iter()
-            .map(|h| files.attach_tensor(&h.tensor, &h.path))
-            .collect())
+) -> Result<Work> {
+    let mut of_samples = |wanted: &[TensorInfo]| -> Result<Vec<_>> {
+        let sample = |t: &Tensors| Ok(chain::attach(&chain::pick(t, wanted)?, files));
+        samples.iter().map(sample).collect()
     };
-    for tensors in samples {
-        job.calibration.push(sample(tensors, &slice.inputs)?);
-        job.calibration_outputs
-            .push(sample(tensors, &slice.outputs)?);
-    }
-    Ok(())
+    Ok(Work::Compile {
+        calibration: of_samples(&slice.inputs)?,
+        calibration_outputs: of_samples(&slice.outputs)?,
+    })
 }
 
 /// Digest of a slice's calibration tensors, by which a later command knows whether it has

@@ -78,12 +78,9 @@ impl Stage<'_> {
         dir: &Path,
         tensors: &Tensors,
     ) -> Result<Result<Fidelity, Fallback>> {
-        let circuit = |job: &mut crate::job::Job, files: &mut Files| -> Result<()> {
-            for a in &done.artefacts {
-                job.circuit.push(files.attach_made(a, dir));
-            }
-            Ok(())
-        };
+        let mut files = Files::default();
+        let made = done.artefacts.iter();
+        let circuit = made.map(|a| files.attach_made(a, dir)).collect();
         let inputs = pick(tensors, &slice.inputs)?;
         let run = chain::run_circuit(
             self.session,
@@ -92,7 +89,7 @@ impl Stage<'_> {
             slice,
             &inputs,
             self.scratch,
-            circuit,
+            (circuit, files),
         )?;
         match run {
             Ok(outputs) => {

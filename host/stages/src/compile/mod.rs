@@ -26,7 +26,7 @@ pub(crate) use attempt::falls_through;
 use attempt::{Decision, Work};
 pub use calibration::read_all;
 pub(crate) use calibration::read_tensors;
-pub(crate) use calibration::{add_samples, float_chains, samples_digest};
+pub(crate) use calibration::{compilation, float_chains, samples_digest};
 use dsperse_documents::{Fallback, ReceiptFile, SliceMetadata, keys_digest};
 use dsperse_plugin_api::Role;
 use dsperse_router::policy::verdict_counts_as_proof;

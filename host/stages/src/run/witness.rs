@@ -2,11 +2,11 @@
 
 use super::Stage;
 use crate::attempt::Attempt;
-use crate::chain::{ALL_ROLES, add_inputs, backend_error};
+use crate::chain::{attach, backend_error};
 use crate::compile::falls_through;
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::job::Operation;
+use crate::job::{Files, Work};
 use crate::memory::expected;
 use crate::report::{Outcome, SliceLine};
 use crate::slices;
@@ -87,15 +87,18 @@ impl Stage<'_> {
             let reason = "no plugin of this name is loaded";
             return Ok(Err(Fallback::new(name, BackendStage::Witness, reason)));
         };
-        let (mut job, mut files) = slices::job(self.store, slice, Operation::Witness, &backend)?;
-        if slice.compilations.contains_key(name) {
-            slices::add_circuit(self.store, slice, name, &ALL_ROLES, &mut job, &mut files)?;
-        }
+        let mut files = Files::default();
+        let circuit = match slice.compilations.contains_key(name) {
+            true => slices::circuit(self.store, slice, name, &mut files)?,
+            false => Vec::new(),
+        };
         let claim = Claim {
             inputs: slice.inputs.iter().map(|t| t.name.clone()).collect(),
             outputs: slice.outputs.iter().map(|t| t.name.clone()).collect(),
         };
-        add_inputs(&mut job, &mut files, &self.held(&claim.inputs)?);
+        let inputs = attach(&self.held(&claim.inputs)?, &mut files);
+        let work = Work::Witness { circuit, inputs };
+        let (job, files) = slices::job(self.store, slice, &backend, work, files)?;
         let key = job.key();
         line.backend = Some(name.to_owned());
         if self.up_to_date(index, name, &key, &claim, line) {

@@ -5,9 +5,9 @@ use super::evidence::of_kernel;
 use crate::ask;
 use crate::attempt::Attempt;
 use crate::chain::{self, Tensors};
-use crate::compile::{add_samples, float_chains, read_tensors, samples_digest};
+use crate::compile::{self, float_chains, read_tensors, samples_digest};
 use crate::error::{Error, Result};
-use crate::job::{FileRef, Files, Job, Operation};
+use crate::job::{FileRef, Files, Job, TensorRef, Work};
 use crate::session::{FIDELITY_TARGET, Loaded, Session, takes_target};
 use crate::slices;
 use dsperse_documents::{Compilation, ModelMetadata, ReceiptFile, SliceMetadata};
@@ -85,19 +85,21 @@ impl<'a> Plugins<'a> {
         compilation: &Compilation,
         claimed: std::result::Result<Vec<Held<PathBuf>>, String>,
     ) -> Result<(Vec<ReceiptFile>, bool)> {
-        let (mut job, mut files) = slices::job(self.store, slice, Operation::Compile, backend)?;
+        let mut samples = [].as_slice();
+        let mut same_calibration = true;
+        if let Some(made_with) = &compilation.calibration_sha256 {
+            samples = self.floats(claimed)?;
+            same_calibration = samples_digest(samples, slice)? == *made_with;
+        }
+        let mut files = Files::default();
+        let work = compile::compilation(samples, slice, &mut files)?;
+        let (mut job, files) = slices::job(self.store, slice, backend, work, files)?;
         // A slice may have had to come closer than its backend's options say.
         if let Some(f) = &compilation.fidelity
             && takes_target(backend.descriptor)
         {
             job.options
                 .insert(FIDELITY_TARGET.to_owned(), f.target.into());
-        }
-        let mut same_calibration = true;
-        if let Some(made_with) = &compilation.calibration_sha256 {
-            let tensors = self.floats(claimed)?;
-            add_samples(tensors, slice, &mut job, &mut files)?;
-            same_calibration = samples_digest(tensors, slice)? == *made_with;
         }
         let how = Attempt::quiet(self.scratch, 1);
         let made = self.session.attempt(&job, &files, how)?.done();
@@ -128,21 +130,17 @@ impl Checker<PathBuf> for Plugins<'_> {
     fn check(&self, q: Question<'_, PathBuf>) -> Result<Checked> {
         let backend = self.loaded(&q.backend)?;
         let mut files = Files::default();
-        let mut job = Job::new(Operation::Verify, &backend, q.slice.slice_info(None));
+        let work = Work::Verify {
+            circuit: attach(q.circuit, &mut files),
+            proof: attach(q.proof, &mut files),
+            inputs: attach_tensors(q.inputs, &mut files),
+            outputs: attach_tensors(q.outputs, &mut files),
+            tolerance: q.tolerance,
+        };
+        let mut job = Job::new(&backend, q.slice.slice_info(None), work);
         job.payload = q.payload.is_some();
         if let Some(path) = q.payload {
             files.insert(Files::PAYLOAD, &q.slice.payload.sha256, path);
-        }
-        job.tolerance = q.tolerance;
-        for (list, of_job) in [(q.circuit, &mut job.circuit), (q.proof, &mut job.proof)] {
-            for file in list {
-                of_job.push(attach(file, &mut files));
-            }
-        }
-        for (held, list) in [(q.inputs, &mut job.inputs), (q.outputs, &mut job.outputs)] {
-            for h in held.iter().map(of_kernel) {
-                list.push(files.attach_tensor(&h.tensor, &h.path));
-            }
         }
         let how = Attempt::told("verify", self.scratch, self.model.slices.len());
         let attempt = self.session.attempt(&job, &files, how)?;
@@ -244,11 +242,19 @@ fn to_kernel<'a>(backend: &Loaded<'a>) -> Backend<'a> {
     }
 }
 
-fn attach(file: File<PathBuf>, files: &mut Files) -> FileRef {
-    files.insert(&file.name, &file.sha256, file.file);
-    FileRef {
-        name: file.name,
-        role: file.role,
-        sha256: file.sha256,
-    }
+fn attach(list: Vec<File<PathBuf>>, files: &mut Files) -> Vec<FileRef> {
+    let attach = |file: File<PathBuf>| {
+        files.insert(&file.name, &file.sha256, file.file);
+        FileRef {
+            name: file.name,
+            role: file.role,
+            sha256: file.sha256,
+        }
+    };
+    list.into_iter().map(attach).collect()
+}
+
+fn attach_tensors(held: &[Held<PathBuf>], files: &mut Files) -> Vec<TensorRef> {
+    let held: Vec<_> = held.iter().map(of_kernel).collect();
+    chain::attach(&held, files)
 }
