@@ -7,9 +7,9 @@
 use crate::document::{Came, JobResult};
 use crate::store::JobDir;
 use dsperse_documents::BackendError;
-use dsperse_jobs::job::{Control, Job, Output, Work};
+use dsperse_jobs::job::{Job, Work};
 use dsperse_plugin_api::{Artefact, Done, Role};
-use dsperse_plugin_host::{AnswerBounds, check_done, check_sizes};
+use dsperse_plugin_host::{AnswerBounds, Control, Reply, check_done, check_sizes};
 use dsperse_store::copy_hashing;
 use std::fs::{self, File};
 use std::path::Path;
@@ -24,7 +24,7 @@ pub fn admit(
     dir: &JobDir,
     job: &Job,
     control: &Control,
-) -> Result<Result<Output, BackendError>, String> {
+) -> Result<Result<Reply, BackendError>, String> {
     let key = job.key();
     if result.key != key {
         return Err(format!("it is of the job {}, not {key}", result.key));
@@ -55,7 +55,7 @@ pub fn admit(
             let witness = matches!(work, Work::Witness { .. });
             let outputs = witness.then_some(job.slice.outputs.as_slice());
             check_done(outputs, to, &mut done, &bounds).map_err(|e| e.message)?;
-            Ok(Ok(Output::Done(done)))
+            Ok(Ok(Reply::Done(done)))
         }
         _ => Err("it answers another question than was asked".to_owned()),
     }

@@ -7,9 +7,10 @@
 use crate::document::{Bounds, Came, End, JobDocument, JobExit, JobResult, VERSION};
 use crate::store::{JobDir, Store};
 use dsperse_documents::{BackendError, ErrorKind, Usage};
-use dsperse_jobs::job::{Control, Executor, Files, Job, JobEvents, Outcome, Output};
+use dsperse_jobs::attempt::wrong_answer;
+use dsperse_jobs::job::{Executor, Files, Hint, Job, Outcome};
 use dsperse_jobs::local::LocalExecutor;
-use dsperse_plugin_host::{CancelToken, PluginHost};
+use dsperse_plugin_host::{CancelToken, Control, EventSink, PluginHost, Reply};
 use dsperse_store::{atomic, known_digest};
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -125,7 +126,7 @@ impl Node<'_> {
         let outcome = self.carry_out(&executor, job, &files, &bounds, dir, attempt, at)?;
         let Outcome { result, usage, .. } = outcome;
         let came = match result {
-            Ok(Output::Done(done)) => {
+            Ok(Reply::Done(done)) => {
                 if work.is_some() {
                     for path in done.artefacts.iter().map(|a| &a.path) {
                         move_out(at, &out, path)?;
@@ -137,8 +138,9 @@ impl Node<'_> {
                 sync_tree(&out).map_err(|e| Stopped::node("write", &out, &e))?;
                 Came::Done(done)
             }
-            Ok(Output::Supports(support)) => Came::Supports(support),
-            Ok(Output::Verdict(verdict)) => Came::Verdict(verdict),
+            Ok(Reply::Supports(support)) => Came::Supports(support),
+            Ok(Reply::Verdict(verdict)) => Came::Verdict(verdict),
+            Ok(Reply::Probe(_)) => Came::Failed(wrong_answer()),
             Err(error) => match self.exit_of_error(&error, &usage, &bounds, [at, attempt]) {
                 Some(exit) => return Err(Stopped::new(exit, error)),
                 None => Came::Failed(error),
@@ -236,8 +238,6 @@ impl Node<'_> {
                 .and_then(|s| Duration::try_from_secs_f64(s).ok()),
             memory: bounds.memory,
             artefacts: dsperse_plugin_host::DEFAULT_ARTEFACTS,
-            estimate: None,
-            serves: false,
             cancel: self.cancel.clone(),
             events: Some(events(&attempt.join("events.jsonl"))),
         };
@@ -257,7 +257,7 @@ impl Node<'_> {
                     }
                 }
             });
-            let outcome = executor.execute(job, files, &control);
+            let outcome = executor.execute(job, files, &control, Hint::default());
             over.store(true, Ordering::Release);
             outcome
         });
@@ -328,7 +328,7 @@ pub fn host_name() -> String {
 }
 
 /// Writes events for the coordinator to read. Losing one loses nothing else.
-fn events(path: &Path) -> JobEvents {
+fn events(path: &Path) -> EventSink {
     let file = Mutex::new(File::create(path).ok());
     Arc::new(move |event| {
         let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);

@@ -11,10 +11,10 @@ use crate::settings::Settings;
 use crate::store::{JobDir, Store};
 use dsperse_documents::{BackendError, ErrorKind, Usage};
 use dsperse_jobs::error::{Error, Result};
-use dsperse_jobs::job::{Control, Executor, FileRef, Files, Job, Outcome, Output, Work};
+use dsperse_jobs::job::{Executor, FileRef, Files, Hint, Job, Outcome, Work};
 use dsperse_jobs::local::LocalExecutor;
 use dsperse_plugin_api::{Done, Role, Stage, Verdict};
-use dsperse_plugin_host::{Event, PluginHost};
+use dsperse_plugin_host::{CallEvent, Control, PluginHost, Reply};
 use dsperse_store::{atomic, lock};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::{self, File};
@@ -90,7 +90,13 @@ impl<'h> RemoteExecutor<'h> {
         }
     }
 
-    fn send(&self, job: &Job, files: &Files, control: &Control) -> Result<Outcome> {
+    fn send(
+        &self,
+        job: &Job,
+        files: &Files,
+        control: &Control,
+        estimate: Option<u64>,
+    ) -> Result<Outcome> {
         let Some(engine) = self.engine.as_deref() else {
             return Err(Error::failed("the executor is gone"));
         };
@@ -113,7 +119,7 @@ impl<'h> RemoteExecutor<'h> {
             .settings
             .most_memory
             .min(control.memory.unwrap_or(u64::MAX));
-        let memory = policy::memory(control.estimate, self.settings.memory, most);
+        let memory = policy::memory(estimate, self.settings.memory, most);
         let mut watch = Watch {
             sender: self,
             engine,
@@ -188,9 +194,11 @@ impl<'h> RemoteExecutor<'h> {
             ..control.clone()
         };
         let _place = self.gate.enter();
-        let answer = self.local.execute(&question, &files, &control);
+        let answer = self
+            .local
+            .execute(&question, &files, &control, Hint::default());
         match answer.map(|o| o.result) {
-            Ok(Ok(Output::Verdict(Verdict::Invalid { reason }))) => {
+            Ok(Ok(Reply::Verdict(Verdict::Invalid { reason }))) => {
                 Err(format!("the proof does not hold: {reason}"))
             }
             Ok(Err(e)) if e.kind == ErrorKind::InvalidInput => {
@@ -203,12 +211,12 @@ impl<'h> RemoteExecutor<'h> {
 }
 
 impl Executor for RemoteExecutor<'_> {
-    fn execute(&self, job: &Job, files: &Files, control: &Control) -> Result<Outcome> {
-        if !control.serves && self.goes(job) {
-            return self.send(job, files, control);
+    fn execute(&self, job: &Job, files: &Files, control: &Control, hint: Hint) -> Result<Outcome> {
+        if !hint.serves && self.goes(job) {
+            return self.send(job, files, control, hint.memory);
         }
         let _place = self.gate.enter();
-        self.local.execute(job, files, control)
+        self.local.execute(job, files, control, hint)
     }
 
     fn here(&self) -> Option<&dyn Executor> {
@@ -303,7 +311,7 @@ impl Watch<'_, '_> {
         self.events();
         let taken = found.and_then(|found| {
             let taken = admit(&found, &self.dir, self.job, self.control)?;
-            if let Ok(Output::Done(done)) = &taken {
+            if let Ok(Reply::Done(done)) = &taken {
                 self.sender
                     .holds(self.job, self.files, self.control, done)?;
             }
@@ -559,7 +567,7 @@ impl Watch<'_, '_> {
             };
             *from += end as u64 + 1;
             for line in text.get(..end).unwrap_or_default().split(|b| *b == b'\n') {
-                if let Ok(event) = serde_json::from_slice::<Event>(line) {
+                if let Ok(event) = serde_json::from_slice::<CallEvent>(line) {
                     tell(&event);
                 }
             }
@@ -706,23 +714,13 @@ mod tests {
                 },
             );
             let dir = tempfile::tempdir_in(place.path()).unwrap();
-            let control = Control {
-                dir: dir.path().to_path_buf(),
-                threads: 1,
-                timeout: None,
-                memory: None,
-                estimate: None,
-                serves: false,
-                artefacts: u64::MAX,
-                cancel: CancelToken::new(),
-                events: None,
-            };
-            let outcome = remote.send(&job, &files, &control).unwrap();
+            let control = Control::new(dir.path());
+            let outcome = remote.send(&job, &files, &control, None).unwrap();
             assert_eq!(
                 fs::read_to_string(dir.path().join("proof")).unwrap(),
                 job.key()
             );
-            matches!(outcome.result, Ok(Output::Done(_)))
+            matches!(outcome.result, Ok(Reply::Done(_)))
         });
         assert!(done.into_iter().all(|d| d == Some(true)));
         let seconds = began.elapsed().as_secs_f64();

@@ -3,10 +3,11 @@
 
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::job::{Files, Job, Output, Work};
+use crate::job::{Files, Hint, Job, Work};
 use crate::session::Session;
 use dsperse_documents::{BackendError, ErrorKind, Usage};
 use dsperse_plugin_api::{Done, Encoding, Support, TensorFile, TensorInfo, Verdict};
+use dsperse_plugin_host::Reply;
 use std::path::Path;
 use tempfile::TempDir;
 
@@ -58,7 +59,7 @@ impl<'a> Attempt<'a> {
 pub struct Attempted {
     /// The answer, which is one to the question that was asked, or the backend's error. Never
     /// a cancellation.
-    pub result: Result<Output, BackendError>,
+    pub result: Result<Reply, BackendError>,
     /// What it cost.
     pub usage: Usage,
     /// The machine that made it; `None` is this one.
@@ -85,12 +86,14 @@ impl Session<'_> {
                 backend: job.backend.clone(),
             });
         }
-        let mut control = self.control(dir.path(), job, how.jobs);
-        control.serves = how.stage.is_none();
-        control.estimate = (how.memory > 0).then_some(how.memory);
+        let control = self.control(dir.path(), job, how.jobs);
+        let hint = Hint {
+            memory: (how.memory > 0).then_some(how.memory),
+            serves: how.stage.is_none(),
+        };
         let started_at = now();
-        let outcome = self.executor().execute(job, files, &control)?;
-        let result = outcome.result.and_then(|output| admit(job, output));
+        let outcome = self.executor().execute(job, files, &control, hint)?;
+        let result = outcome.result.and_then(|reply| admit(job, reply));
         if matches!(&result, Err(e) if e.kind == ErrorKind::Cancelled) {
             return Err(Error::interrupted());
         }
@@ -114,7 +117,7 @@ impl Attempted {
     /// The job's own error.
     pub fn supports(self) -> Result<Support, BackendError> {
         match self.result? {
-            Output::Supports(s) => Ok(s),
+            Reply::Supports(s) => Ok(s),
             _ => Err(wrong_answer()),
         }
     }
@@ -124,7 +127,7 @@ impl Attempted {
     /// The job's own error.
     pub fn done(self) -> Result<(Done, TempDir), BackendError> {
         match self.result? {
-            Output::Done(d) => Ok((d, self.dir)),
+            Reply::Done(d) => Ok((d, self.dir)),
             _ => Err(wrong_answer()),
         }
     }
@@ -134,7 +137,7 @@ impl Attempted {
     /// The job's own error.
     pub fn verdict(self) -> Result<Verdict, BackendError> {
         match self.result? {
-            Output::Verdict(v) => Ok(v),
+            Reply::Verdict(v) => Ok(v),
             _ => Err(wrong_answer()),
         }
     }
@@ -146,20 +149,22 @@ fn now() -> Option<f64> {
     since.ok().map(|d| d.as_secs_f64())
 }
 
-fn wrong_answer() -> BackendError {
+/// An answer that is none to the job's question.
+#[must_use]
+pub fn wrong_answer() -> BackendError {
     BackendError::internal("the backend answered another question than it was asked")
 }
 
 /// Looks at an answer as a whole; its files were measured by the executor.
-fn admit(job: &Job, output: Output) -> Result<Output, BackendError> {
-    match (&output, &job.work) {
-        (Output::Supports(_), Work::Supports)
-        | (Output::Verdict(_), Work::Verify { .. })
-        | (Output::Done(_), Work::Compile { .. }) => {}
-        (Output::Done(done), Work::Witness { .. }) => {
+fn admit(job: &Job, reply: Reply) -> Result<Reply, BackendError> {
+    match (&reply, &job.work) {
+        (Reply::Supports(_), Work::Supports)
+        | (Reply::Verdict(_), Work::Verify { .. })
+        | (Reply::Done(_), Work::Compile { .. }) => {}
+        (Reply::Done(done), Work::Witness { .. }) => {
             check_outputs(&done.outputs, &job.slice.outputs).map_err(BackendError::internal)?;
         }
-        (Output::Done(done), Work::Prove { .. }) => {
+        (Reply::Done(done), Work::Prove { .. }) => {
             if done.artefacts.is_empty() {
                 return Err(BackendError::internal(
                     "the backend says that it has proven the slice, but hands over no proof",
@@ -168,7 +173,7 @@ fn admit(job: &Job, output: Output) -> Result<Output, BackendError> {
         }
         _ => return Err(wrong_answer()),
     }
-    Ok(output)
+    Ok(reply)
 }
 
 /// Compares the outputs of a witness job with what the slice declares: same names, shapes

@@ -1,6 +1,7 @@
 //! What a stage reports while it works; the command line turns it into progress lines.
 
 use dsperse_documents::{Fallback, Usage};
+use dsperse_plugin_host::CallEvent;
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,21 +30,14 @@ pub enum Event {
         /// Backend.
         backend: String,
     },
-    /// A running job reports progress.
-    Progress {
+    /// A running job's backend has something to say.
+    Call {
         /// Slice.
         slice: usize,
-        /// From 0 to 1.
-        fraction: f64,
-        /// A short word for the step.
-        step: String,
-    },
-    /// A running job takes more memory than was last told.
-    Memory {
-        /// Slice.
-        slice: usize,
-        /// Peak so far, in bytes.
-        peak_bytes: u64,
+        /// Backend.
+        backend: String,
+        /// What.
+        event: CallEvent,
     },
     /// A slice needs nothing because its result is up to date.
     UpToDate {
@@ -82,17 +76,6 @@ pub enum Event {
         slice: usize,
         /// Why.
         reason: String,
-    },
-    /// A line that a backend logged.
-    Log {
-        /// Slice.
-        slice: usize,
-        /// Backend.
-        backend: String,
-        /// Severity.
-        level: dsperse_plugin_api::context::Level,
-        /// The line.
-        line: String,
     },
     /// What was chosen where the user left a choice open.
     Note {

@@ -9,16 +9,12 @@
 use crate::error::Error;
 use dsperse_documents::{BackendError, Usage, digest::sha256_hex};
 use dsperse_plugin_api::abi::Op;
-use dsperse_plugin_api::{
-    Artefact, ArtefactRef, Cost, Done, Role, SliceInfo, Support, TensorInfo, Verdict, job::Options,
-};
-use dsperse_plugin_host::CancelToken;
+use dsperse_plugin_api::{Artefact, ArtefactRef, Cost, Role, SliceInfo, TensorInfo, job::Options};
+use dsperse_plugin_host::{Control, Reply};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
 /// A file by content.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -289,48 +285,20 @@ impl Files {
     }
 }
 
-/// Something that a job reports while it runs.
-pub type JobEvents = Arc<dyn Fn(&dsperse_plugin_host::Event) + Send + Sync>;
-
-/// Bounds and companions of one job; they don't change its result.
-#[derive(Clone)]
-pub struct Control {
-    /// An empty directory for the job's files, on the disk where they will stay.
-    pub dir: PathBuf,
-    /// Threads that the backend should use at most.
-    pub threads: usize,
-    /// Longest wall time.
-    pub timeout: Option<Duration>,
-    /// Most memory.
-    pub memory: Option<u64>,
+/// What an executor may care to know of a job beyond its bounds.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Hint {
     /// Memory that it is expected to need, where something is known.
-    pub estimate: Option<u64>,
-    /// Bytes of all files together that it may hand back.
-    pub artefacts: u64,
+    pub memory: Option<u64>,
     /// Whether it only serves another job, and is not worth a way to another machine.
     pub serves: bool,
-    /// Asks the job to stop.
-    pub cancel: CancelToken,
-    /// Receives events.
-    pub events: Option<JobEvents>,
-}
-
-/// What a job produced.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Output {
-    /// Answer to [`Op::Supports`].
-    Supports(Support),
-    /// Files below [`Control::dir`], with sizes and digests.
-    Done(Done),
-    /// Answer to [`Op::Verify`].
-    Verdict(Verdict),
 }
 
 /// Result of a job and its cost.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// The checked answer or a typed error.
-    pub result: Result<Output, BackendError>,
+    /// The checked answer, with files below [`Control::dir`], or a typed error.
+    pub result: Result<Reply, BackendError>,
     /// What it cost.
     pub usage: Usage,
     /// The machine that made it, as its engine calls it; `None` is this one.
@@ -340,7 +308,7 @@ pub struct Outcome {
 impl Outcome {
     /// What this machine's own worker answered.
     #[must_use]
-    pub fn here(result: Result<Output, BackendError>, usage: Usage) -> Self {
+    pub fn here(result: Result<Reply, BackendError>, usage: Usage) -> Self {
         Self {
             result,
             usage,
@@ -369,7 +337,13 @@ pub trait Executor: Send + Sync {
     /// # Errors
     /// When nobody could carry the job out, which is not the backend's doing: no other
     /// backend is tried.
-    fn execute(&self, job: &Job, files: &Files, control: &Control) -> Result<Outcome, Error>;
+    fn execute(
+        &self,
+        job: &Job,
+        files: &Files,
+        control: &Control,
+        hint: Hint,
+    ) -> Result<Outcome, Error>;
 
     /// The executor of this machine, where this one sends jobs to others: for what must not
     /// rest on their word.

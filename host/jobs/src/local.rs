@@ -1,12 +1,12 @@
 //! The executor of this machine: plugin workers, through the plugin host.
 
 use crate::error::Error;
-use crate::job::{Control, Executor, FileRef, Files, Job, Outcome, Output, TensorRef, Work};
-use dsperse_documents::{BackendError, Usage};
+use crate::job::{Executor, FileRef, Files, Hint, Job, Outcome, TensorRef, Work};
+use dsperse_documents::BackendError;
 use dsperse_plugin_api::{
     ArtefactRef, CompileJob, ProveJob, SliceInfo, SupportsJob, TensorFile, VerifyJob, WitnessJob,
 };
-use dsperse_plugin_host::{CallOptions, PluginHost, Reply, Request};
+use dsperse_plugin_host::{Control, PluginHost, Request};
 use dsperse_store::known_digest;
 use std::path::Path;
 
@@ -173,7 +173,13 @@ fn difference(job: &Job, version: &str, digest: &str, library: &Path) -> Option<
 }
 
 impl Executor for LocalExecutor<'_> {
-    fn execute(&self, job: &Job, files: &Files, control: &Control) -> Result<Outcome, Error> {
+    fn execute(
+        &self,
+        job: &Job,
+        files: &Files,
+        control: &Control,
+        _: Hint,
+    ) -> Result<Outcome, Error> {
         let prepared = self
             .same_backend(job)
             .and_then(|()| self.request(job, files));
@@ -181,14 +187,7 @@ impl Executor for LocalExecutor<'_> {
             Ok(request) => request,
             Err(e) => return Ok(Outcome::error(e)),
         };
-        let mut options = CallOptions::new(&control.dir);
-        options.threads = control.threads;
-        options.timeout = control.timeout;
-        options.memory = control.memory;
-        options.artefacts = control.artefacts;
-        options.cancel = control.cancel.clone();
-        options.events.clone_from(&control.events);
-        let call = self.host.call(&job.backend, request, options);
+        let call = self.host.call(&job.backend, request, control.clone());
         if !call.log_tail.is_empty() {
             tracing::debug!(
                 backend = job.backend,
@@ -207,24 +206,8 @@ impl Executor for LocalExecutor<'_> {
             ))
             .with_hint(TOUCHED)),
         };
-        let result = call
-            .result
-            .and_then(untouched)
-            .and_then(|reply| match reply {
-                Reply::Supports(s) => Ok(Output::Supports(s)),
-                Reply::Done(d) => Ok(Output::Done(d)),
-                Reply::Verdict(v) => Ok(Output::Verdict(v)),
-                Reply::Probe(_) => Err(BackendError::internal(
-                    "the backend answered another question than it was asked",
-                )),
-            });
-        let usage = Usage {
-            seconds: call.usage.wall_seconds,
-            cpu_seconds: call.usage.cpu_seconds,
-            peak_bytes: call.usage.peak_bytes,
-            ..Usage::default()
-        };
-        Ok(Outcome::here(result, usage))
+        let result = call.result.and_then(untouched);
+        Ok(Outcome::here(result, call.usage))
     }
 }
 

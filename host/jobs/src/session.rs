@@ -3,10 +3,10 @@
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::event::{Event, Events};
-use crate::job::{Control, Executor, Job, JobEvents, Work};
+use crate::job::{Executor, Job, Work};
 use crate::schedule::{self, Bounds};
 use dsperse_plugin_api::{Descriptor, Stage, job::Options};
-use dsperse_plugin_host::{CancelToken, DEFAULT_ARTEFACTS, PluginHost};
+use dsperse_plugin_host::{CancelToken, Control, DEFAULT_ARTEFACTS, EventSink, PluginHost};
 use dsperse_router::{Defaults, Spec};
 use std::path::Path;
 use std::sync::Arc;
@@ -342,30 +342,12 @@ impl<'a> Session<'a> {
     pub fn control(&self, dir: &Path, job: &Job, jobs: usize) -> Control {
         let events = self.events.clone();
         let (slice, backend) = (job.slice.index, job.backend.clone());
-        let forward: JobEvents = Arc::new(move |e| {
-            use dsperse_plugin_api::context::Level;
-            use dsperse_plugin_host::Event as JobEvent;
-            let log = |level, line: &str| Event::Log {
+        let forward: EventSink = Arc::new(move |event| {
+            events(&Event::Call {
                 slice,
                 backend: backend.clone(),
-                level,
-                line: line.to_owned(),
-            };
-            let event = match e {
-                JobEvent::Progress { fraction, step } => Event::Progress {
-                    slice,
-                    fraction: *fraction,
-                    step: step.clone(),
-                },
-                JobEvent::Log { level, message } => log(*level, message),
-                JobEvent::Output { line, .. } => log(Level::Debug, line),
-                JobEvent::Panic { message } => log(Level::Warn, message),
-                JobEvent::Memory { peak_bytes } => Event::Memory {
-                    slice,
-                    peak_bytes: *peak_bytes,
-                },
-            };
-            events(&event);
+                event: event.clone(),
+            });
         });
         Control {
             dir: dir.to_path_buf(),
@@ -376,9 +358,7 @@ impl<'a> Session<'a> {
                     .unwrap_or_else(|| default_timeout(&job.work)),
             ),
             memory: Some(self.limits.memory.unwrap_or_else(schedule::most_memory)),
-            estimate: None,
             artefacts: self.limits.artefacts.unwrap_or(DEFAULT_ARTEFACTS),
-            serves: false,
             cancel: self.cancel.clone(),
             events: Some(forward),
         }

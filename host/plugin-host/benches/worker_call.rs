@@ -7,7 +7,7 @@
 //! to each other, so a busy machine stretches them: measure on a quiet one.
 
 use dsperse_plugin_api::ProbeJob;
-use dsperse_plugin_host::{CallOptions, HostOptions, PluginHost, Request};
+use dsperse_plugin_host::{Control, HostOptions, PluginHost, Request};
 use std::path::PathBuf;
 
 const CALLS: usize = 200;
@@ -36,14 +36,14 @@ fn main() {
         let outcome = host.call(
             &plugin.descriptor.name,
             Request::Probe(ProbeJob::default()),
-            CallOptions::new(dir.path()),
+            Control::new(dir.path()),
         );
         if let Err(error) = outcome.result {
             eprintln!("the call failed: {error}");
             std::process::exit(1);
         }
         let p = outcome.parts;
-        let total = outcome.usage.wall_seconds;
+        let total = outcome.usage.seconds;
         let rest = total - p.start - p.load - p.call - p.end;
         for (list, value) in parts
             .iter_mut()

@@ -1,5 +1,6 @@
 //! What a caller passes to a plugin call and gets back.
 
+use dsperse_documents::Usage;
 use dsperse_plugin_api::abi::Op;
 use dsperse_plugin_api::context::Level;
 use dsperse_plugin_api::{
@@ -92,7 +93,7 @@ pub enum OutputStream {
 /// Something that a call reports while it runs.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case", tag = "event")]
-pub enum Event {
+pub enum CallEvent {
     /// A log line of the backend.
     Log {
         /// Severity.
@@ -126,17 +127,31 @@ pub enum Event {
     },
 }
 
+impl CallEvent {
+    /// The event as a line of a log, where it is one.
+    #[must_use]
+    pub fn line(&self) -> Option<(Level, &str)> {
+        match self {
+            Self::Log { level, message } => Some((*level, message)),
+            Self::Output { line, .. } => Some((Level::Debug, line)),
+            Self::Panic { message } => Some((Level::Warn, message)),
+            Self::Progress { .. } | Self::Memory { .. } => None,
+        }
+    }
+}
+
 /// Receives events, from whichever thread waits for the call.
-pub type EventSink = Arc<dyn Fn(&Event) + Send + Sync>;
+pub type EventSink = Arc<dyn Fn(&CallEvent) + Send + Sync>;
 
 /// Bytes of files that a call may hand back when nobody says otherwise: the largest proving
 /// keys of external tools have a few gigabytes.
 pub const DEFAULT_ARTEFACTS: u64 = 16 << 30;
 
-/// Limits and companions of one call.
+/// Bounds and companions of one call; they don't change its result.
 #[derive(Clone)]
-pub struct CallOptions {
-    /// The throwaway directory of this job: exists, empty, absolute.
+pub struct Control {
+    /// The throwaway directory of this job: exists, empty, absolute, and on the disk where its
+    /// files will stay.
     pub dir: PathBuf,
     /// How many threads the backend should use at most.
     pub threads: usize,
@@ -147,15 +162,13 @@ pub struct CallOptions {
     pub memory: Option<u64>,
     /// Bytes of all files together that the call may hand back.
     pub artefacts: u64,
-    /// Log lines of the backend below this level are not wanted.
-    pub log_level: Level,
     /// Asks this call to stop.
     pub cancel: CancelToken,
     /// Receives events.
     pub events: Option<EventSink>,
 }
 
-impl CallOptions {
+impl Control {
     /// One thread, no limits, nobody listening.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Self {
@@ -165,16 +178,15 @@ impl CallOptions {
             timeout: None,
             memory: None,
             artefacts: DEFAULT_ARTEFACTS,
-            log_level: Level::Info,
             cancel: CancelToken::new(),
             events: None,
         }
     }
 }
 
-impl fmt::Debug for CallOptions {
+impl fmt::Debug for Control {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CallOptions")
+        f.debug_struct("Control")
             .field("dir", &self.dir)
             .field("threads", &self.threads)
             .field("timeout", &self.timeout)
@@ -186,15 +198,15 @@ impl fmt::Debug for CallOptions {
     }
 }
 
-/// What a call cost.
-#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Usage {
-    /// Wall seconds as the caller saw them, the start of the worker included.
-    pub wall_seconds: f64,
-    /// CPU seconds (user and system) of the worker and of the children it waited for.
-    pub cpu_seconds: f64,
-    /// Largest memory: the worker's own peak plus the sampled peak of its children, bytes.
-    pub peak_bytes: u64,
+/// A call on its way to a worker: what crosses the plugin's boundary, and its bounds.
+#[derive(Debug)]
+pub(crate) struct Call<'a> {
+    pub(crate) op: &'a str,
+    pub(crate) request: &'a [u8],
+    /// Its directory may be empty here: then the worker stays where it is.
+    pub(crate) control: &'a Control,
+    /// The worker may be one that served before, and may serve again.
+    pub(crate) reuse: bool,
 }
 
 /// Where the wall time of a call went, in seconds. A worker that served before has
@@ -211,19 +223,52 @@ pub struct CallParts {
     pub end: f64,
 }
 
-/// What came of a call.
+/// What came of a call; the engine's own is the plugin's bare answer.
 #[derive(Debug, Clone)]
-pub struct CallOutcome {
+pub struct CallOutcome<R = Reply> {
     /// The checked answer, or a typed error that says what happened.
-    pub result: Result<Reply, Error>,
-    /// What it cost.
+    pub result: Result<R, Error>,
+    /// What it cost: wall seconds as the caller saw them, the start of the worker included;
+    /// CPU seconds of the worker and of the children it waited for; and the worker's own peak
+    /// of memory with the sampled peak of its children.
     pub usage: Usage,
     /// Where the time went.
     pub parts: CallParts,
     /// The end of what the plugin wrote to its standard streams.
     pub log_tail: String,
+    /// Processes that the call left behind, which were ended.
+    pub left_behind: usize,
     /// The answer was remembered from an earlier call (`supports` only).
     pub cached: bool,
+}
+
+impl<R> CallOutcome<R> {
+    /// What came of a call for which no worker was needed, or none could be had.
+    pub(crate) fn without_worker(result: Result<R, Error>) -> Self {
+        Self {
+            result,
+            usage: Usage::default(),
+            parts: CallParts::default(),
+            log_tail: String::new(),
+            left_behind: 0,
+            cached: false,
+        }
+    }
+
+    /// The same with another answer.
+    pub(crate) fn map<S>(
+        self,
+        read: impl FnOnce(Result<R, Error>) -> Result<S, Error>,
+    ) -> CallOutcome<S> {
+        CallOutcome {
+            result: read(self.result),
+            usage: self.usage,
+            parts: self.parts,
+            log_tail: self.log_tail,
+            left_behind: self.left_behind,
+            cached: self.cached,
+        }
+    }
 }
 
 #[cfg(test)]

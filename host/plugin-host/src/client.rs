@@ -1,13 +1,14 @@
-//! The host's end of a worker: starts it, sends one job at a time, and keeps the time.
+//! The host's end of a worker: starts it, sends one call at a time, and keeps the time.
 //!
 //! What happened is collected in [`Observed`]; what it means is decided in `judge`.
 
+use crate::call::Call;
 use crate::worker::frames::{Decoder, Frame, Kind, encode};
 use crate::worker::messages::{
     CallHead, Exit, FRAME_SLACK, Hello, Idle, Loaded, PROTOCOL, ReplyHead, Started, from_bytes,
     join, split, to_bytes,
 };
-use crate::{CallParts, CancelToken, Event, EventSink, Policy, WORKER_SUBCOMMAND};
+use crate::{CallEvent, CallParts, Control, Policy, WORKER_SUBCOMMAND};
 use dsperse_plugin_api::Error;
 use dsperse_plugin_api::tool::WORKING_DIR;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -28,19 +29,6 @@ const TICK: Duration = Duration::from_millis(20);
 const FAREWELL: Duration = Duration::from_secs(60);
 /// How long a worker may take to end after it has answered.
 const AFTER_REPLY: Duration = Duration::from_secs(60);
-
-/// What to run.
-pub(crate) struct Job<'a> {
-    pub(crate) op: &'a str,
-    pub(crate) request: &'a [u8],
-    pub(crate) dir: Option<&'a Path>,
-    pub(crate) memory: Option<u64>,
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) cancel: &'a CancelToken,
-    pub(crate) events: Option<&'a EventSink>,
-    /// The worker ends after this call.
-    pub(crate) last: bool,
-}
 
 /// Why the host stopped a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,21 +152,21 @@ impl Worker {
         poll(&mut fds, Some(&now)) == Ok(0) && !self.decoder.has_rest()
     }
 
-    /// Runs one job and waits for its end.
-    pub(crate) fn run(&mut self, job: &Job<'_>) -> Observed {
-        let mut watch = Watch::new(job, self.loaded.clone());
+    /// Runs one call and waits for its end.
+    pub(crate) fn run(&mut self, call: &Call<'_>) -> Observed {
+        let mut watch = Watch::new(call, self.loaded.clone());
         let head = CallHead {
-            op: job.op.to_owned(),
-            dir: job.dir.map(Path::to_path_buf),
-            memory: job.memory,
-            last: job.last,
+            op: call.op.to_owned(),
+            dir: (!call.control.dir.as_os_str().is_empty()).then(|| call.control.dir.clone()),
+            memory: call.control.memory,
+            last: !call.reuse,
         };
-        if job.cancel.is_cancelled() {
+        if call.control.cancel.is_cancelled() {
             // Ahead of the call, so that its flag is set when it starts.
             self.stop(&mut watch, Stop::Cancelled);
         }
         // A worker that is gone already, and so can't be written to, may have said why.
-        let _ = self.send(Kind::Call, &join(&head, job.request));
+        let _ = self.send(Kind::Call, &join(&head, call.request));
         let end = self.wait(&mut watch);
         self.loaded.clone_from(&watch.loaded);
         if let Some(answered) = watch.answered {
@@ -317,9 +305,9 @@ impl Worker {
     fn keep_time(&mut self, watch: &mut Watch<'_>) -> Option<End> {
         let now = Instant::now();
         if watch.stop.is_none() {
-            let stop = if watch.job.cancel.is_cancelled() {
+            let stop = if watch.control.cancel.is_cancelled() {
                 Some(Stop::Cancelled)
-            } else if let Some(limit) = watch.job.timeout
+            } else if let Some(limit) = watch.control.timeout
                 && now.duration_since(watch.start) > limit
             {
                 Some(Stop::Timeout(limit))
@@ -391,7 +379,7 @@ impl Drop for Worker {
 
 /// State of one call in the host.
 struct Watch<'a> {
-    job: &'a Job<'a>,
+    control: &'a Control,
     start: Instant,
     loaded: Option<Loaded>,
     begun: bool,
@@ -405,9 +393,9 @@ struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    fn new(job: &'a Job<'a>, loaded: Option<Loaded>) -> Self {
+    fn new(call: &Call<'a>, loaded: Option<Loaded>) -> Self {
         Self {
-            job,
+            control: call.control,
             start: Instant::now(),
             loaded,
             begun: false,
@@ -421,13 +409,13 @@ impl<'a> Watch<'a> {
         }
     }
 
-    fn event(&mut self, event: &Event) {
-        if let Event::Panic { message } = event
+    fn event(&mut self, event: &CallEvent) {
+        if let CallEvent::Panic { message } = event
             && self.panics.len() < 8
         {
             self.panics.push(message.clone());
         }
-        if let Some(sink) = self.job.events {
+        if let Some(sink) = &self.control.events {
             sink(event);
         }
     }

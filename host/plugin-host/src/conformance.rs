@@ -1,9 +1,10 @@
 //! The conformance kit's way to a plugin: every call in a worker, under the same limits as
 //! in real life. `dsperse plugin test` is this and a few lines.
 
+use crate::call::Call;
 use crate::discovery::inspect;
-use crate::engine::{DescribeError, Engine, Task};
-use crate::{CancelToken, HostOptions};
+use crate::engine::{DescribeError, Engine};
+use crate::{Control, HostOptions};
 use dsperse_plugin_api::abi::{Manifest, RawReply};
 use dsperse_plugin_api::conformance::Caller;
 use dsperse_plugin_api::{Error, Result};
@@ -60,14 +61,14 @@ impl Caller for WorkerCaller {
         // The checks send requests that can't be read, and those name no directory.
         let document: Option<serde_json::Value> = serde_json::from_slice(request).ok();
         let dir = document.as_ref().and_then(|d| d.get("dir")?.as_str());
-        let cancel = CancelToken::new();
+        let control = Control::new(dir.unwrap_or_default());
         if cancel_after == Some(Duration::ZERO) {
-            cancel.cancel();
+            control.cancel.cancel();
         }
         std::thread::scope(|scope| {
             let (done, waiting) = std::sync::mpsc::channel::<()>();
             if let Some(after) = cancel_after {
-                let cancel = &cancel;
+                let cancel = &control.cancel;
                 scope.spawn(move || {
                     // Ends at once when the call is over and `done` is dropped.
                     if waiting.recv_timeout(after).is_err() {
@@ -75,18 +76,13 @@ impl Caller for WorkerCaller {
                     }
                 });
             }
-            let ran = self.engine.run(&Task {
-                library: &self.library,
-                digest: "",
+            let call = Call {
                 op,
                 request,
-                dir: dir.map(Path::new),
-                memory: None,
-                timeout: None,
-                cancel: &cancel,
-                events: None,
+                control: &control,
                 reuse: false,
-            });
+            };
+            let ran = self.engine.run(&self.library, "", &call);
             drop(done);
             if ran.left_behind > 0 {
                 let mut leaks = self.leaks.lock().unwrap_or_else(PoisonError::into_inner);

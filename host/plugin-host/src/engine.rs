@@ -1,11 +1,13 @@
 //! Runs one operation of a library: in a fresh worker, in one that is kept for a plugin
 //! whose workers may be reused, or (for debugging) in this process.
 
-use crate::client::{End, Job, Observed, Stop, Worker, start_error};
+use crate::call::Call;
+use crate::client::{End, Observed, Stop, Worker, start_error};
 use crate::judge::judge;
 use crate::loader::{self, Facts, Refused, bridge::Bridge};
 use crate::worker::messages::{DESCRIBE, Loaded};
-use crate::{CallParts, CancelToken, Event, EventSink, Isolation, Policy, SkipKind, sys, usage};
+use crate::{CallEvent, CallOutcome, Control, Isolation, Policy, SkipKind, sys, usage};
+use dsperse_documents::Usage;
 use dsperse_plugin_api::abi::RawReply;
 use dsperse_plugin_api::context::Level;
 use dsperse_plugin_api::{Error, ErrorKind};
@@ -24,32 +26,6 @@ pub(crate) struct Engine {
     idle: Mutex<HashMap<String, Vec<Worker>>>,
     /// Libraries loaded into this process, by path (`Isolation::None`).
     loaded: Mutex<HashMap<PathBuf, (loader::Loaded, Facts)>>,
-}
-
-/// One operation of one library.
-pub(crate) struct Task<'a> {
-    pub(crate) library: &'a Path,
-    pub(crate) digest: &'a str,
-    pub(crate) op: &'a str,
-    pub(crate) request: &'a [u8],
-    pub(crate) dir: Option<&'a Path>,
-    pub(crate) memory: Option<u64>,
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) cancel: &'a CancelToken,
-    pub(crate) events: Option<&'a EventSink>,
-    /// The worker may be one that served before, and may serve again.
-    pub(crate) reuse: bool,
-}
-
-/// What came of it.
-pub(crate) struct Ran {
-    pub(crate) result: Result<RawReply, Error>,
-    pub(crate) cpu_seconds: f64,
-    pub(crate) peak_bytes: u64,
-    pub(crate) parts: CallParts,
-    pub(crate) tail: String,
-    /// Processes that the call left behind, which were ended.
-    pub(crate) left_behind: usize,
 }
 
 /// Why a library could not describe itself.
@@ -84,15 +60,14 @@ impl Engine {
         }
         let mut worker = Worker::start(&self.program, library, &self.policy)
             .map_err(|e| DescribeError::Failed(start_error(&self.program, &e)))?;
-        let seen = worker.run(&Job {
+        let mut control = Control::new("");
+        control.memory = Some(self.policy.describe_memory);
+        control.timeout = Some(self.policy.describe_timeout);
+        let seen = worker.run(&Call {
             op: DESCRIBE,
             request: b"",
-            dir: None,
-            memory: Some(self.policy.describe_memory),
-            timeout: Some(self.policy.describe_timeout),
-            cancel: &CancelToken::new(),
-            events: None,
-            last: true,
+            control: &control,
+            reuse: false,
         });
         match &seen.loaded {
             Some(Loaded::Refused { kind, reason }) => {
@@ -116,69 +91,67 @@ impl Engine {
         })
     }
 
-    /// Runs an operation.
-    pub(crate) fn run(&self, task: &Task<'_>) -> Ran {
+    /// Runs an operation of a library, which has the digest `digest`.
+    pub(crate) fn run(
+        &self,
+        library: &Path,
+        digest: &str,
+        call: &Call<'_>,
+    ) -> CallOutcome<RawReply> {
         match self.isolation {
-            Isolation::None => self.run_here(task),
-            Isolation::Process => self.run_in_worker(task),
+            Isolation::None => self.run_here(library, call),
+            Isolation::Process => self.run_in_worker(library, digest, call),
         }
     }
 
-    fn run_in_worker(&self, task: &Task<'_>) -> Ran {
-        if task.reuse
-            && let Some(worker) = self.take_idle(task.digest)
+    fn run_in_worker(
+        &self,
+        library: &Path,
+        digest: &str,
+        call: &Call<'_>,
+    ) -> CallOutcome<RawReply> {
+        if call.reuse
+            && let Some(mut worker) = self.take_idle(digest)
         {
-            let (seen, worker) = Self::run_with(worker, task);
+            let seen = worker.run(call);
             // It may have died of anything between two calls; that is not this call's end.
             if seen.begun || seen.stop.is_some() {
-                return self.conclude(task, seen, worker);
+                return self.conclude(digest, call, seen, worker);
             }
         }
-        match Worker::start(&self.program, task.library, &self.policy) {
-            Ok(worker) => {
-                let (seen, worker) = Self::run_with(worker, task);
-                self.conclude(task, seen, worker)
+        match Worker::start(&self.program, library, &self.policy) {
+            Ok(mut worker) => {
+                let seen = worker.run(call);
+                self.conclude(digest, call, seen, worker)
             }
-            Err(e) => Ran {
-                result: Err(start_error(&self.program, &e)),
-                cpu_seconds: 0.0,
-                peak_bytes: 0,
-                parts: CallParts::default(),
-                tail: String::new(),
-                left_behind: 0,
-            },
+            Err(e) => CallOutcome::without_worker(Err(start_error(&self.program, &e))),
         }
-    }
-
-    fn run_with(mut worker: Worker, task: &Task<'_>) -> (Observed, Worker) {
-        let seen = worker.run(&Job {
-            op: task.op,
-            request: task.request,
-            dir: task.dir,
-            memory: task.memory,
-            timeout: task.timeout,
-            cancel: task.cancel,
-            events: task.events,
-            last: !task.reuse,
-        });
-        (seen, worker)
     }
 
     /// Judges what was seen; keeps the worker for another call, or ends it.
-    fn conclude(&self, task: &Task<'_>, seen: Observed, worker: Worker) -> Ran {
-        let result = judge(task.op, &seen);
+    fn conclude(
+        &self,
+        digest: &str,
+        call: &Call<'_>,
+        seen: Observed,
+        worker: Worker,
+    ) -> CallOutcome<RawReply> {
+        let result = judge(call.op, &seen);
         let left_behind = left_behind(&seen);
-        report_left_behind(task, left_behind);
-        if task.reuse && behaved(&seen, &result) {
-            self.put_idle(task.digest, worker);
+        report_left_behind(call, left_behind);
+        if call.reuse && behaved(&seen, &result) {
+            self.put_idle(digest, worker);
         }
-        Ran {
-            result,
-            cpu_seconds: Duration::from_micros(seen.cpu_micros).as_secs_f64(),
-            peak_bytes: seen.peak,
+        CallOutcome {
+            usage: Usage {
+                cpu_seconds: Duration::from_micros(seen.cpu_micros).as_secs_f64(),
+                peak_bytes: seen.peak,
+                ..Usage::default()
+            },
             parts: seen.parts,
-            tail: seen.tail,
+            log_tail: seen.tail,
             left_behind,
+            ..CallOutcome::without_worker(result)
         }
     }
 
@@ -224,12 +197,12 @@ impl Engine {
     }
 
     /// In this process: no limits but the cancel flag, and a crash is ours.
-    fn run_here(&self, task: &Task<'_>) -> Ran {
+    fn run_here(&self, library: &Path, call: &Call<'_>) -> CallOutcome<RawReply> {
         let (cpu, _) = sys::own_usage();
-        let result = match self.load(task.library) {
+        let result = match self.load(library) {
             Ok((loaded, _)) => {
-                let sink = task.events.cloned();
-                let bridge = Bridge::leak(Box::new(move |event: Event| {
+                let sink = call.control.events.clone();
+                let bridge = Bridge::leak(Box::new(move |event: CallEvent| {
                     if let Some(sink) = &sink {
                         sink(&event);
                     }
@@ -239,13 +212,16 @@ impl Engine {
                     let watch = scope.spawn(|| {
                         let start = std::time::Instant::now();
                         while !done.load(std::sync::atomic::Ordering::Acquire) {
-                            let late = task.timeout.is_some_and(|limit| start.elapsed() > limit);
-                            bridge.set_cancelled(late || task.cancel.is_cancelled());
+                            let late = call
+                                .control
+                                .timeout
+                                .is_some_and(|limit| start.elapsed() > limit);
+                            bridge.set_cancelled(late || call.control.cancel.is_cancelled());
                             std::thread::park_timeout(Duration::from_millis(20));
                         }
                     });
                     let raw =
-                        bridge.call(&loaded, task.op, task.request, self.policy.max_reply_bytes);
+                        bridge.call(&loaded, call.op, call.request, self.policy.max_reply_bytes);
                     done.store(true, std::sync::atomic::Ordering::Release);
                     watch.thread().unpark();
                     raw.map_err(|e| Error::internal(e.to_string()))
@@ -253,13 +229,13 @@ impl Engine {
             }
             Err(refused) => Err(Error::internal(refused.reason)),
         };
-        Ran {
-            result,
-            cpu_seconds: sys::own_usage().0.saturating_sub(cpu).as_secs_f64(),
-            peak_bytes: usage::high_water(0).unwrap_or_else(|| sys::own_usage().1),
-            parts: CallParts::default(),
-            tail: String::new(),
-            left_behind: 0,
+        CallOutcome {
+            usage: Usage {
+                cpu_seconds: sys::own_usage().0.saturating_sub(cpu).as_secs_f64(),
+                peak_bytes: usage::high_water(0).unwrap_or_else(|| sys::own_usage().1),
+                ..Usage::default()
+            },
+            ..CallOutcome::without_worker(result)
         }
     }
 }
@@ -282,15 +258,15 @@ fn left_behind(seen: &Observed) -> usize {
     }
 }
 
-fn report_left_behind(task: &Task<'_>, count: usize) {
+fn report_left_behind(call: &Call<'_>, count: usize) {
     if count > 0
-        && let Some(sink) = task.events
+        && let Some(sink) = &call.control.events
     {
-        sink(&Event::Log {
+        sink(&CallEvent::Log {
             level: Level::Warn,
             message: format!(
                 "\"{}\" left {count} {} behind, which the host has ended",
-                task.op,
+                call.op,
                 if count == 1 { "process" } else { "processes" }
             ),
         });

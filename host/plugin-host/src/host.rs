@@ -1,10 +1,12 @@
 //! The plugin host: what a program holds for as long as it may call plugins.
 
+use crate::call::Call;
 use crate::discovery::{Place, Plugin, SkipKind, Skipped, inspect, look, scan};
-use crate::engine::{DescribeError, Engine, Ran, Task, skip_kind};
+use crate::engine::{DescribeError, Engine, skip_kind};
 use crate::state::{Described, Stamp, State};
-use crate::{CallOptions, CallOutcome, CallParts, HostOptions, Reply, Request, Usage, check};
+use crate::{CallOutcome, Control, HostOptions, Reply, Request, check};
 use dsperse_plugin_api::abi::{CallRequest, Op, RawReply, negotiate};
+use dsperse_plugin_api::context::Level;
 use dsperse_plugin_api::descriptor::API_VERSION;
 use dsperse_plugin_api::{Descriptor, Error, ErrorKind, Stage, SupportsJob};
 use serde::Serialize;
@@ -202,28 +204,19 @@ impl PluginHost {
     /// Runs one operation of the backend `name` and waits for it. Every fault of the
     /// plugin becomes a typed error in the outcome.
     #[must_use]
-    pub fn call(&self, name: &str, request: Request, options: CallOptions) -> CallOutcome {
+    pub fn call(&self, name: &str, request: Request, control: Control) -> CallOutcome {
         let start = Instant::now();
-        let mut outcome = match self.prepare(name, &request, &options) {
+        let mut outcome = match self.prepare(name, &request, &control) {
             Ok(Prepared::Known(reply)) => CallOutcome {
-                result: Ok(reply),
-                usage: Usage::default(),
-                parts: CallParts::default(),
-                log_tail: String::new(),
                 cached: true,
+                ..CallOutcome::without_worker(Ok(reply))
             },
             Ok(Prepared::Run { plugin, document }) => {
-                self.run(plugin, &request, &document, &options, start)
+                self.run(plugin, &request, &document, &control, start)
             }
-            Err(error) => CallOutcome {
-                result: Err(error),
-                usage: Usage::default(),
-                parts: CallParts::default(),
-                log_tail: String::new(),
-                cached: false,
-            },
+            Err(error) => CallOutcome::without_worker(Err(error)),
         };
-        outcome.usage.wall_seconds = start.elapsed().as_secs_f64();
+        outcome.usage.seconds = start.elapsed().as_secs_f64();
         outcome
     }
 
@@ -231,7 +224,7 @@ impl PluginHost {
         &self,
         name: &str,
         request: &Request,
-        options: &CallOptions,
+        control: &Control,
     ) -> Result<Prepared<'_>, Error> {
         let plugin = self.get(name).ok_or_else(|| {
             let names: Vec<&str> = self
@@ -249,7 +242,7 @@ impl PluginHost {
             ))
             .with_hint("run \"dsperse plugin list\" to see what was found and what was skipped")
         })?;
-        if options.cancel.is_cancelled() {
+        if control.cancel.is_cancelled() {
             return Err(Error::cancelled());
         }
         self.not_worn_out(&plugin.digest)?;
@@ -270,7 +263,7 @@ impl PluginHost {
         }
         Ok(Prepared::Run {
             plugin,
-            document: encode(request, options)?,
+            document: encode(request, control)?,
         })
     }
 
@@ -279,45 +272,24 @@ impl PluginHost {
         plugin: &Plugin,
         request: &Request,
         document: &[u8],
-        options: &CallOptions,
+        control: &Control,
         began: Instant,
     ) -> CallOutcome {
         let op = request.op();
-        let Ran {
-            result,
-            cpu_seconds,
-            peak_bytes,
-            parts,
-            tail,
-            ..
-        } = self.engine.run(&Task {
-            library: &plugin.path,
-            digest: &plugin.digest,
+        let call = Call {
             op: op.as_str(),
             request: document,
-            dir: Some(&options.dir),
-            memory: options.memory,
-            timeout: options.timeout,
-            cancel: &options.cancel,
-            events: options.events.as_ref(),
+            control,
             // A verdict must not depend on what a worker did before.
             reuse: plugin.descriptor.capabilities.reusable_worker && op != Op::Verify,
+        };
+        let outcome = self.engine.run(&plugin.path, &plugin.digest, &call);
+        let outcome = outcome.map(|raw| {
+            raw.and_then(|raw| decode(request, &raw, control, began))
+                .map_err(|error| honest(error, control))
         });
-        let result = result
-            .and_then(|raw| decode(request, &raw, options, began))
-            .map_err(|error| honest(error, options));
-        self.remember(plugin, request, &result);
-        CallOutcome {
-            result,
-            usage: Usage {
-                wall_seconds: 0.0,
-                cpu_seconds,
-                peak_bytes,
-            },
-            parts,
-            log_tail: tail,
-            cached: false,
-        }
+        self.remember(plugin, request, &outcome.result);
+        outcome
     }
 
     fn remember(&self, plugin: &Plugin, request: &Request, result: &Result<Reply, Error>) {
@@ -440,35 +412,35 @@ fn impossible(descriptor: &Descriptor) -> Option<String> {
 }
 
 /// The request document of a call.
-fn encode(request: &Request, options: &CallOptions) -> Result<Vec<u8>, Error> {
-    let dir = options.dir.to_str().ok_or_else(|| {
+fn encode(request: &Request, control: &Control) -> Result<Vec<u8>, Error> {
+    let dir = control.dir.to_str().ok_or_else(|| {
         Error::invalid_input(format!(
             "the directory {:?} is not UTF-8, which plugins can't be told",
-            options.dir
+            control.dir
         ))
     })?;
-    if !options.dir.is_absolute() {
+    if !control.dir.is_absolute() {
         return Err(Error::invalid_input(format!(
             "the job's directory \"{dir}\" is not absolute"
         )));
     }
-    fn envelope<J: Serialize>(job: &J, dir: &str, options: &CallOptions) -> Result<Vec<u8>, Error> {
+    fn envelope<J: Serialize>(job: &J, dir: &str, control: &Control) -> Result<Vec<u8>, Error> {
         serde_json::to_vec(&CallRequest {
             job,
             dir: dir.to_owned(),
-            threads: options.threads.max(1),
-            memory: options.memory,
-            log_level: options.log_level,
+            threads: control.threads.max(1),
+            memory: control.memory,
+            log_level: Level::Info,
         })
         .map_err(|e| Error::invalid_input(format!("the job can't be written as JSON: {e}")))
     }
     match request {
-        Request::Probe(job) => envelope(job, dir, options),
-        Request::Supports(job) => envelope(job, dir, options),
-        Request::Compile(job) => envelope(job, dir, options),
-        Request::Witness(job) => envelope(job, dir, options),
-        Request::Prove(job) => envelope(job, dir, options),
-        Request::Verify(job) => envelope(job, dir, options),
+        Request::Probe(job) => envelope(job, dir, control),
+        Request::Supports(job) => envelope(job, dir, control),
+        Request::Compile(job) => envelope(job, dir, control),
+        Request::Witness(job) => envelope(job, dir, control),
+        Request::Prove(job) => envelope(job, dir, control),
+        Request::Verify(job) => envelope(job, dir, control),
     }
 }
 
@@ -476,7 +448,7 @@ fn encode(request: &Request, options: &CallOptions) -> Result<Vec<u8>, Error> {
 fn decode(
     request: &Request,
     raw: &RawReply,
-    options: &CallOptions,
+    control: &Control,
     began: Instant,
 ) -> Result<Reply, Error> {
     let op = request.op();
@@ -488,20 +460,20 @@ fn decode(
             let mut done = raw.reply(op)?;
             let bounds = check::Bounds {
                 op: op.as_str(),
-                bytes: options.artefacts,
+                bytes: control.artefacts,
                 began,
-                timeout: options.timeout,
-                cancel: &options.cancel,
+                timeout: control.timeout,
+                cancel: &control.cancel,
             };
-            check::done(request, &options.dir, &mut done, &bounds)?;
+            check::done(request, &control.dir, &mut done, &bounds)?;
             Reply::Done(done)
         }
     })
 }
 
 /// Two kinds make the host stop or count, so a plugin may not claim them without cause.
-fn honest(mut error: Error, options: &CallOptions) -> Error {
-    if error.kind == ErrorKind::Cancelled && !options.cancel.is_cancelled() {
+fn honest(mut error: Error, control: &Control) -> Error {
+    if error.kind == ErrorKind::Cancelled && !control.cancel.is_cancelled() {
         error.kind = ErrorKind::Internal;
         error.message = format!(
             "the backend says that the call was cancelled, which nobody asked for: {}",

@@ -6,7 +6,7 @@
 //! (It contains faults, not malice: a library runs with the user's own rights.)
 //!
 //! ```no_run
-//! use dsperse_plugin_host::{CallOptions, HostOptions, PluginHost, Request};
+//! use dsperse_plugin_host::{Control, HostOptions, PluginHost, Request};
 //! use dsperse_plugin_api::ProbeJob;
 //!
 //! // First thing in `main`: this program is also its own worker.
@@ -21,8 +21,8 @@
 //!     println!("{}: {}", skipped.path.display(), skipped.reason);
 //! }
 //! let dir = std::env::temp_dir().join("probe");
-//! let outcome = host.call("onnx", Request::Probe(ProbeJob::default()), CallOptions::new(dir));
-//! println!("{:?} in {:.3} s", outcome.result, outcome.usage.wall_seconds);
+//! let outcome = host.call("onnx", Request::Probe(ProbeJob::default()), Control::new(dir));
+//! println!("{:?} in {:.3} s", outcome.result, outcome.usage.seconds);
 //! ```
 //!
 //! Where is what decided?
@@ -54,8 +54,8 @@ mod usage;
 mod worker;
 
 pub use call::{
-    CallOptions, CallOutcome, CallParts, CancelToken, DEFAULT_ARTEFACTS, Event, EventSink,
-    OutputStream, Reply, Request, Usage,
+    CallEvent, CallOutcome, CallParts, CancelToken, Control, DEFAULT_ARTEFACTS, EventSink,
+    OutputStream, Reply, Request,
 };
 pub use check::{Bounds as AnswerBounds, check_done, check_sizes, resolve};
 pub use conformance::WorkerCaller;

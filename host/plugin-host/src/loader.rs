@@ -130,7 +130,7 @@ impl Loaded {
 /// Events and cancellation of one call, behind the pointer that a plugin gets.
 pub(crate) mod bridge {
     use super::Loaded;
-    use crate::Event;
+    use crate::CallEvent;
     use dsperse_plugin_api::abi::{
         ByteView, EventKind, HostV1, LogEvent, PanicEvent, ProgressEvent, RawReply, ReplyError,
     };
@@ -141,11 +141,11 @@ pub(crate) mod bridge {
     /// calling after their call has returned.
     pub(crate) struct Bridge {
         cancelled: AtomicU32,
-        sink: Box<dyn Fn(Event) + Send + Sync>,
+        sink: Box<dyn Fn(CallEvent) + Send + Sync>,
     }
 
     impl Bridge {
-        pub(crate) fn leak(sink: Box<dyn Fn(Event) + Send + Sync>) -> &'static Self {
+        pub(crate) fn leak(sink: Box<dyn Fn(CallEvent) + Send + Sync>) -> &'static Self {
             Box::leak(Box::new(Self {
                 cancelled: AtomicU32::new(0),
                 sink,
@@ -196,21 +196,21 @@ pub(crate) mod bridge {
     const MAX_TEXT: usize = 64 << 10;
 
     /// Events of unknown kinds are for later hosts; unreadable ones are not worth a word.
-    fn decode(kind: u32, bytes: &[u8]) -> Option<Event> {
+    fn decode(kind: u32, bytes: &[u8]) -> Option<CallEvent> {
         if bytes.len() > MAX_TEXT {
             return None;
         }
         Some(match EventKind::from_u32(kind)? {
             EventKind::Log => {
                 let log: LogEvent = serde_json::from_slice(bytes).ok()?;
-                Event::Log {
+                CallEvent::Log {
                     level: log.level,
                     message: log.message,
                 }
             }
             EventKind::Progress => {
                 let progress: ProgressEvent = serde_json::from_slice(bytes).ok()?;
-                Event::Progress {
+                CallEvent::Progress {
                     fraction: progress.fraction.clamp(0.0, 1.0),
                     step: progress.step,
                 }
@@ -224,7 +224,7 @@ pub(crate) mod bridge {
                 if !panic.thread.is_empty() {
                     message = format!("{message} (thread \"{}\")", panic.thread);
                 }
-                Event::Panic { message }
+                CallEvent::Panic { message }
             }
         })
     }
@@ -237,14 +237,14 @@ pub(crate) mod bridge {
         fn events_are_decoded_and_unknown_ones_ignored() {
             assert_eq!(
                 decode(2, br#"{"fraction":7,"step":"fold"}"#),
-                Some(Event::Progress {
+                Some(CallEvent::Progress {
                     fraction: 1.0,
                     step: "fold".into()
                 })
             );
             assert_eq!(
                 decode(3, br#"{"message":"boom","place":"a.rs:1:2"}"#),
-                Some(Event::Panic {
+                Some(CallEvent::Panic {
                     message: "boom (at a.rs:1:2)".into()
                 })
             );

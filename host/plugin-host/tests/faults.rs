@@ -6,7 +6,7 @@ mod common;
 use common::{alone, call, compile, descriptors, fault, faulty, marked, witness, workers};
 use dsperse_fixture_faulty::FAULTS;
 use dsperse_plugin_api::ErrorKind;
-use dsperse_plugin_host::{CallOptions, Event, PluginHost, Reply};
+use dsperse_plugin_host::{CallEvent, Control, PluginHost, Reply};
 use std::time::{Duration, Instant};
 
 /// What must come of a fault, and words that its message must have.
@@ -60,7 +60,7 @@ fn expectation(name: &str) -> Option<Expect> {
     })
 }
 
-fn limits(name: &str, options: &mut CallOptions) {
+fn limits(name: &str, options: &mut Control) {
     match name {
         "loop" => options.timeout = Some(Duration::from_millis(300)),
         "memory" => options.memory = Some(200 << 20),
@@ -113,7 +113,7 @@ fn check(host: &PluginHost, name: &str) {
         assert!(peak > 200 << 20, "{peak}");
         // And what they grow to is told while it grows.
         let told = called.events.iter().filter_map(|e| match e {
-            Event::Memory { peak_bytes } => Some(*peak_bytes),
+            CallEvent::Memory { peak_bytes } => Some(*peak_bytes),
             _ => None,
         });
         let told: Vec<u64> = told.collect();
@@ -151,7 +151,7 @@ fn a_panic_is_reported_with_its_place_while_it_happens() {
         .events
         .iter()
         .filter_map(|event| match event {
-            Event::Panic { message } => Some(message),
+            CallEvent::Panic { message } => Some(message),
             _ => None,
         })
         .collect();
@@ -173,7 +173,7 @@ fn noise_is_forwarded_within_bounds() {
         .events
         .iter()
         .map(|event| match event {
-            Event::Output { line, .. } => line.len(),
+            CallEvent::Output { line, .. } => line.len(),
             _ => 0,
         })
         .sum();
@@ -202,6 +202,6 @@ fn a_polite_loop_is_cancelled_without_a_kill() {
     let progress = called
         .events
         .iter()
-        .any(|e| matches!(e, Event::Progress { step, .. } if step == "looping"));
+        .any(|e| matches!(e, CallEvent::Progress { step, .. } if step == "looping"));
     assert!(progress, "{:?}", called.events);
 }

@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::error::{Error, ErrorClass, Result};
 use crate::event::Event;
 use crate::fake::{executor, prover, yes};
-use crate::job::{Control, Executor, Files, Job, Outcome, Output};
+use crate::job::{Executor, Files, Hint, Job, Outcome};
 use crate::session::{Limits, Session};
 use crate::slice::{Cut, Wanted, plan};
 use dsperse_documents::{BackendError, ErrorKind, Usage};
@@ -14,6 +14,7 @@ use dsperse_onnx::{
 use dsperse_plugin_api::abi::Op;
 use dsperse_plugin_api::{Descriptor, OperatorSupport, Support};
 use dsperse_plugin_host::CancelToken;
+use dsperse_plugin_host::{Control, Reply};
 use dsperse_slicer::{DimOptions, Plan, Prepared, load_bytes, prepare};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -42,7 +43,7 @@ struct Judge<F> {
 }
 
 impl<F: Fn(&str, &GraphProto) -> Answer + Send + Sync> Executor for Judge<F> {
-    fn execute(&self, job: &Job, files: &Files, _: &Control) -> crate::Result<Outcome> {
+    fn execute(&self, job: &Job, files: &Files, _: &Control, _: Hint) -> crate::Result<Outcome> {
         assert_eq!(job.op(), Op::Supports);
         assert_eq!(job.options["limit"], 7, "the options of dsperse.toml");
         let path = files.get(Files::PAYLOAD, &job.slice.sha256).unwrap();
@@ -61,7 +62,7 @@ impl<F: Fn(&str, &GraphProto) -> Answer + Send + Sync> Executor for Judge<F> {
                 Says::No => None,
                 Says::Because(node) => Some(node),
             };
-            Output::Supports(Support::No {
+            Reply::Supports(Support::No {
                 node,
                 op: None,
                 reason: "it can't".into(),

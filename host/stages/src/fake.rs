@@ -8,7 +8,7 @@ use crate::compile::{CompileOptions, compile};
 use crate::config::Config;
 use crate::error::Result;
 use crate::event::Event;
-use crate::job::{Control, Executor, Files, Job, Outcome, Output, TensorRef, Work};
+use crate::job::{Executor, Files, Hint, Job, Outcome, TensorRef, Work};
 use crate::prove::{ProveOptions, prove};
 use crate::report::StageReport;
 use crate::run::{Ran, RunOptions, run};
@@ -22,14 +22,14 @@ use dsperse_plugin_api::{
     Artefact, BindsPublicIo, Capabilities, Cost, Descriptor, Done, Encoding, ProofProperties, Role,
     Stage, Support, TensorFile, TensorInfo, Verdict,
 };
-use dsperse_plugin_host::CancelToken;
+use dsperse_plugin_host::{CancelToken, Control, Reply};
 use dsperse_store::{Access, Fixed, NewSlices, RunDir, Shape, SliceStore, read_inputs};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 /// How a job ends: the answer of the script, or `None` when it goes well.
-pub(crate) type Answer = Option<std::result::Result<Output, BackendError>>;
+pub(crate) type Answer = Option<std::result::Result<Reply, BackendError>>;
 
 type Script<'s> = Box<dyn Fn(&Job, &Control) -> Answer + Send + Sync + 's>;
 
@@ -67,7 +67,13 @@ pub(crate) fn said(job: &Job) -> String {
 }
 
 impl Executor for Fake<'_> {
-    fn execute(&self, job: &Job, files: &Files, control: &Control) -> crate::Result<Outcome> {
+    fn execute(
+        &self,
+        job: &Job,
+        files: &Files,
+        control: &Control,
+        _: Hint,
+    ) -> crate::Result<Outcome> {
         self.jobs.lock().unwrap().push(job.clone());
         let scripted = (self.script)(job, control);
         let usage = Usage {
@@ -83,7 +89,7 @@ impl Executor for Fake<'_> {
 
 /// What a backend does when nothing is wrong: every slice adds one to its input, keys are
 /// of the slice, proofs are of the claim.
-fn well(job: &Job, files: &Files, control: &Control) -> Output {
+fn well(job: &Job, files: &Files, control: &Control) -> Reply {
     let artefact = |name: &str, text: String| {
         fs::write(control.dir.join(name), text).unwrap();
         vec![Artefact::new(name, Role::Verifying, name)]
@@ -94,14 +100,14 @@ fn well(job: &Job, files: &Files, control: &Control) -> Output {
     };
     match &job.work {
         Work::Supports => yes(0),
-        Work::Compile { .. } => Output::Done(Done {
+        Work::Compile { .. } => Reply::Done(Done {
             artefacts: artefact("key", format!("{} {}", job.backend, job.slice.sha256)),
             ..Done::default()
         }),
         Work::Witness { inputs, .. } => {
             let data = plus_one(&input(inputs));
             fs::write(control.dir.join("output"), &data).unwrap();
-            Output::Done(Done {
+            Reply::Done(Done {
                 outputs: vec![TensorFile {
                     info: job.slice.outputs[0].clone(),
                     path: "output".into(),
@@ -110,7 +116,7 @@ fn well(job: &Job, files: &Files, control: &Control) -> Output {
                 ..Done::default()
             })
         }
-        Work::Prove { outputs, .. } => Output::Done(Done {
+        Work::Prove { outputs, .. } => Reply::Done(Done {
             artefacts: artefact("proof", outputs[0].sha256.clone()),
             ..Done::default()
         }),
@@ -118,7 +124,7 @@ fn well(job: &Job, files: &Files, control: &Control) -> Output {
             inputs, outputs, ..
         } => {
             let right = sha256_hex(&plus_one(&input(inputs))) == outputs[0].sha256;
-            Output::Verdict(if right {
+            Reply::Verdict(if right {
                 Verdict::valid()
             } else {
                 invalid("the output is another")
@@ -135,8 +141,8 @@ fn plus_one(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// "Yes, with so much memory."
-pub(crate) fn yes(peak_bytes: u64) -> Output {
-    Output::Supports(Support::Yes {
+pub(crate) fn yes(peak_bytes: u64) -> Reply {
+    Reply::Supports(Support::Yes {
         cost: Cost {
             peak_bytes,
             ..Cost::default()

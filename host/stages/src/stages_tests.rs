@@ -5,7 +5,7 @@ use crate::compile::{Calibration, CompileOptions};
 use crate::error::ErrorClass;
 use crate::event::Event;
 use crate::fake::{Answer, Fake, World, invalid, prover, said, yes};
-use crate::job::{Control, Job, Output, Work};
+use crate::job::{Job, Work};
 use crate::prove::ProveOptions;
 use crate::report::Outcome;
 use crate::verify::VerifyOptions;
@@ -15,6 +15,7 @@ use dsperse_plugin_api::abi::Op;
 use dsperse_plugin_api::job::PEAK_BYTES;
 use dsperse_plugin_api::{BindsPublicIo, Done, Stage, Support, TensorFile};
 use dsperse_plugin_host::CancelToken;
+use dsperse_plugin_host::{Control, Reply};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
@@ -39,7 +40,7 @@ fn kinds(fallbacks: &[Fallback]) -> Vec<(&str, Stage, Option<ErrorKind>)> {
 fn compile_goes_along_the_chain_and_keeps_the_reasons() {
     let world = World::new(&["a", "b", "c", "d", "e"].map(prover));
     let fake = Fake::new(|job, _| match (job.backend.as_str(), job.op()) {
-        ("a", Op::Supports) => Some(Ok(Output::Supports(Support::No {
+        ("a", Op::Supports) => Some(Ok(Reply::Supports(Support::No {
             node: Some("n1".into()),
             op: Some("Add".into()),
             reason: "no additions".into(),
@@ -203,7 +204,7 @@ fn a_witness_that_fails_falls_through_and_is_computed_again() {
 fn outputs_that_are_not_the_slices_fall_through() {
     let world = World::new(&[prover("a")]);
     let fake = Fake::new(|job, _| {
-        (said(job) == "witness 1 a").then(|| Ok(Output::Done(dsperse_plugin_api::Done::default())))
+        (said(job) == "witness 1 a").then(|| Ok(Reply::Done(dsperse_plugin_api::Done::default())))
     });
     world.compile(&fake, "a");
     let ran = world.run(&fake);
@@ -356,7 +357,7 @@ fn a_backend_that_writes_over_the_run_is_noticed_at_once() {
 fn a_backend_that_hands_over_no_proof_has_failed() {
     let world = World::new(&[prover("a")]);
     let fake =
-        Fake::new(|job, _| (said(job) == "prove 0 a").then(|| Ok(Output::Done(Done::default()))));
+        Fake::new(|job, _| (said(job) == "prove 0 a").then(|| Ok(Reply::Done(Done::default()))));
     world.compile(&fake, "a");
     let ran = world.run(&fake);
     let report = world.prove(&fake, &ran);
@@ -422,7 +423,7 @@ fn every_answer_of_a_verifier_has_its_verdict() {
     world.compile(&Fake::new(well), "0:a;1:u");
     let ran = world.run(&Fake::new(well));
     world.prove(&Fake::new(well), &ran);
-    let no = |reason: &str| Some(Ok(Output::Verdict(invalid(reason))));
+    let no = |reason: &str| Some(Ok(Reply::Verdict(invalid(reason))));
     let garbled = BackendError::invalid_input("the proof is cut off");
     let memory = BackendError::resource("no memory");
     let died = "backend \"a\" could not judge its proof: the worker died of signal 6";
@@ -611,7 +612,7 @@ fn cancelling_keeps_what_is_done_and_blames_nobody() {
 fn gives(job: &Job, control: &Control, values: [f32; 4]) -> Answer {
     let data: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
     std::fs::write(control.dir.join("output"), &data).unwrap();
-    Some(Ok(Output::Done(Done {
+    Some(Ok(Reply::Done(Done {
         outputs: vec![TensorFile {
             info: job.slice.outputs[0].clone(),
             path: "output".into(),
@@ -772,7 +773,7 @@ fn needing(prove: u64) -> impl Fn(&Job, &Control) -> Answer {
             done.artefacts = vec![dsperse_plugin_api::Artefact::new("key", role, "key")];
             let peaks = serde_json::json!({ "witness": 1, "prove": prove });
             done.facts.insert(PEAK_BYTES.into(), peaks);
-            Ok(Output::Done(done))
+            Ok(Reply::Done(done))
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use super::foreign::field;
 use super::numbers;
+use dsperse_plugin_host::CallEvent;
 use dsperse_stages::Event;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::collections::BTreeMap;
@@ -86,22 +87,19 @@ impl Bars {
                     },
                 );
             }
-            Event::Progress {
-                slice,
-                fraction,
-                step,
-            } => {
-                if let Some(r) = self.running.get_mut(slice) {
-                    r.fraction = Some(*fraction);
-                    step.clone_into(&mut r.step);
-                    r.tell();
+            Event::Call { slice, event, .. } => {
+                let Some(r) = self.running.get_mut(slice) else {
+                    return;
+                };
+                match event {
+                    CallEvent::Progress { fraction, step } => {
+                        r.fraction = Some(*fraction);
+                        step.clone_into(&mut r.step);
+                    }
+                    CallEvent::Memory { peak_bytes } => r.peak_bytes = *peak_bytes,
+                    _ => return,
                 }
-            }
-            Event::Memory { slice, peak_bytes } => {
-                if let Some(r) = self.running.get_mut(slice) {
-                    r.peak_bytes = *peak_bytes;
-                    r.tell();
-                }
+                r.tell();
             }
             Event::FellThrough { slice, .. } => self.end(*slice),
             Event::Finished { slice, .. } | Event::Failed { slice, .. } => {

@@ -1,6 +1,7 @@
 //! Events as JSON, one object per line: `--progress json`. The fields are described in
 //! docs/user-guide.md; programs skip kinds and fields that they do not know.
 
+use dsperse_plugin_host::CallEvent;
 use dsperse_stages::Event;
 use serde_json::{Value, json};
 
@@ -16,14 +17,25 @@ pub fn json(event: &Event) -> Option<Value> {
             slice,
             backend,
         } => json!({"event": "started", "stage": stage, "slice": slice, "backend": backend}),
-        Event::Progress {
+        Event::Call {
             slice,
-            fraction,
-            step,
-        } => json!({"event": "progress", "slice": slice, "fraction": fraction, "step": step}),
-        Event::Memory { slice, peak_bytes } => {
-            json!({"event": "memory", "slice": slice, "peak_bytes": peak_bytes})
-        }
+            backend,
+            event,
+        } => match event {
+            CallEvent::Progress { fraction, step } => {
+                json!({"event": "progress", "slice": slice, "fraction": fraction, "step": step})
+            }
+            CallEvent::Memory { peak_bytes } => {
+                json!({"event": "memory", "slice": slice, "peak_bytes": peak_bytes})
+            }
+            other => {
+                let (level, line) = other.line()?;
+                json!({
+                    "event": "log", "slice": slice, "backend": backend,
+                    "level": format!("{level:?}").to_lowercase(), "line": line,
+                })
+            }
+        },
         Event::UpToDate {
             stage,
             slice,
@@ -54,15 +66,6 @@ pub fn json(event: &Event) -> Option<Value> {
             slice,
             reason,
         } => json!({"event": "failed", "stage": stage, "slice": slice, "reason": reason}),
-        Event::Log {
-            slice,
-            backend,
-            level,
-            line,
-        } => json!({
-            "event": "log", "slice": slice, "backend": backend,
-            "level": format!("{level:?}").to_lowercase(), "line": line,
-        }),
         Event::Note { message } => json!({"event": "note", "message": message}),
         Event::Warning { message, hint } => {
             json!({"event": "warning", "message": message, "hint": hint})

@@ -101,12 +101,12 @@ impl Lines {
                 Weight::Important,
                 format!("{stage} slice {slice} failed: {}", field(reason)),
             ),
-            Event::Log {
+            Event::Call {
                 slice,
                 backend,
-                level,
-                line,
+                event,
             } => {
+                let (level, line) = event.line()?;
                 let (backend, line) = (field(backend), field(line));
                 match level {
                     Level::Error | Level::Warn => {

@@ -1,6 +1,6 @@
 //! What the plugin prints: cut into lines, forwarded within bounds, the end kept.
 
-use crate::call::{Event, OutputStream};
+use crate::call::{CallEvent, OutputStream};
 use std::collections::VecDeque;
 
 /// Longest line that is forwarded in one piece, in bytes.
@@ -31,7 +31,7 @@ impl Output {
     }
 
     /// Takes bytes of a stream; returns the events to forward.
-    pub(crate) fn push(&mut self, stream: OutputStream, bytes: &[u8]) -> Vec<Event> {
+    pub(crate) fn push(&mut self, stream: OutputStream, bytes: &[u8]) -> Vec<CallEvent> {
         let kept = bytes.len().min(self.tail_limit);
         self.tail
             .extend(bytes.get(bytes.len() - kept..).unwrap_or_default());
@@ -55,7 +55,7 @@ impl Output {
     }
 
     /// Ends the call: forwards unfinished lines, returns the tail, starts anew.
-    pub(crate) fn finish(&mut self) -> (Vec<Event>, String) {
+    pub(crate) fn finish(&mut self) -> (Vec<CallEvent>, String) {
         let mut events = Vec::new();
         for stream in [OutputStream::Stdout, OutputStream::Stderr] {
             let partial = std::mem::take(self.partial(stream));
@@ -75,18 +75,18 @@ impl Output {
         }
     }
 
-    fn line(&mut self, stream: OutputStream, line: &[u8], events: &mut Vec<Event>) {
+    fn line(&mut self, stream: OutputStream, line: &[u8], events: &mut Vec<CallEvent>) {
         if self.allowance == 0 {
             return;
         }
         self.allowance = self.allowance.saturating_sub(line.len());
         let line = String::from_utf8_lossy(line);
-        events.push(Event::Output {
+        events.push(CallEvent::Output {
             stream,
             line: line.trim_end_matches(['\n', '\r']).to_owned(),
         });
         if self.allowance == 0 {
-            events.push(Event::Output {
+            events.push(CallEvent::Output {
                 stream,
                 line: format!(
                     "… more than {} bytes of output: the rest is dropped, its end is kept",
@@ -101,11 +101,11 @@ impl Output {
 mod tests {
     use super::*;
 
-    fn lines(events: Vec<Event>) -> Vec<String> {
+    fn lines(events: Vec<CallEvent>) -> Vec<String> {
         events
             .into_iter()
             .map(|event| match event {
-                Event::Output { line, .. } => line,
+                CallEvent::Output { line, .. } => line,
                 other => panic!("{other:?}"),
             })
             .collect()

@@ -362,7 +362,7 @@ impl Supervisor {
         }
     }
 
-    fn send_events(&mut self, events: &[crate::Event]) {
+    fn send_events(&mut self, events: &[crate::CallEvent]) {
         for event in events {
             if self.to_host.rest().len() <= EVENT_BACKLOG {
                 self.send(Kind::Event, &to_bytes(event));
@@ -438,7 +438,7 @@ impl Supervisor {
         let peak_bytes = self.peak.saturating_add(self.children_peak);
         if peak_bytes >= self.told.saturating_add(TELL) {
             self.told = peak_bytes;
-            self.send_events(&[crate::Event::Memory { peak_bytes }]);
+            self.send_events(&[crate::CallEvent::Memory { peak_bytes }]);
         }
         if let Some(limit) = limit {
             let found = usage::rss(self.worker)

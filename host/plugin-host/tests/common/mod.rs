@@ -4,7 +4,7 @@
 
 use dsperse_plugin_api::job::Options;
 use dsperse_plugin_api::{CompileJob, Encoding, SliceInfo, TensorInfo, WitnessJob};
-use dsperse_plugin_host::{CallOptions, CallOutcome, Event, HostOptions, PluginHost, Request};
+use dsperse_plugin_host::{CallEvent, CallOutcome, Control, HostOptions, PluginHost, Request};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -90,7 +90,7 @@ pub fn witness(options: Options) -> Request {
 /// A call in a directory of its own, with the events it sent.
 pub struct Called {
     pub outcome: CallOutcome,
-    pub events: Vec<Event>,
+    pub events: Vec<CallEvent>,
     pub dir: tempfile::TempDir,
 }
 
@@ -98,13 +98,13 @@ pub fn call(
     host: &PluginHost,
     name: &str,
     request: Request,
-    change: impl FnOnce(&mut CallOptions),
+    change: impl FnOnce(&mut Control),
 ) -> Called {
     let dir = tempfile::tempdir().unwrap();
-    let mut options = CallOptions::new(dir.path());
+    let mut options = Control::new(dir.path());
     let events = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&events);
-    options.events = Some(Arc::new(move |event: &Event| {
+    options.events = Some(Arc::new(move |event: &CallEvent| {
         sink.lock().unwrap().push(event.clone());
     }));
     change(&mut options);

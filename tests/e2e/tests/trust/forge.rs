@@ -7,7 +7,7 @@ use dsperse_onnx::ModelProto;
 use dsperse_plugin_api::{
     ArtefactRef, CompileJob, Done, ProveJob, TensorFile, WitnessJob, job::Options,
 };
-use dsperse_plugin_host::{CallOptions, Reply, Request};
+use dsperse_plugin_host::{Control, Reply, Request};
 use dsperse_store::TensorStore;
 use serde_json::json;
 use std::fs;
@@ -40,11 +40,7 @@ fn options(w: &World) -> Options {
 
 fn call(lab: &Lab, w: &World, request: Request, dir: &Path) -> Done {
     fs::create_dir_all(dir).expect("a directory");
-    match lab
-        .host
-        .call(w.backend, request, CallOptions::new(dir))
-        .result
-    {
+    match lab.host.call(w.backend, request, Control::new(dir)).result {
         Ok(Reply::Done(done)) => done,
         other => panic!("the cheat's own prover fails: {other:?}"),
     }

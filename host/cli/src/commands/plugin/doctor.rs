@@ -6,7 +6,7 @@ use crate::error::{Result, UserError};
 use crate::exit::Exit;
 use crate::output::SCHEMA;
 use dsperse_plugin_api::{Descriptor, Probe, ProbeJob};
-use dsperse_plugin_host::{CallOptions, Reply, Request};
+use dsperse_plugin_host::{Control, Reply, Request};
 use serde_json::json;
 use std::fmt::Write as _;
 
@@ -38,7 +38,7 @@ pub fn execute(app: &App, reset: bool) -> Result<Exit> {
         let call = host.call(
             &p.descriptor.name,
             Request::Probe(ProbeJob { options }),
-            CallOptions::new(dir.path()),
+            Control::new(dir.path()),
         );
         match call.result {
             Ok(Reply::Probe(probe)) => {
