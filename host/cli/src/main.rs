@@ -26,5 +26,6 @@ fn main() -> std::process::ExitCode {
     if dsperse_plugin_host::is_worker() {
         dsperse_plugin_host::worker_main();
     }
+    dsperse_documents::setting::spell(|name| format!("--{name}"));
     app::main()
 }

@@ -17,6 +17,7 @@
 //! - [`packed`]: the mark of a packed proof;
 //! - [`digest`]: how digests over structured data are computed;
 //! - [`paths`]: which names of files in documents are refused;
+//! - [`setting`]: what users can set, as sentences name it;
 //! - [`foreign`]: text from outside, made harmless before it leaves the program.
 //!
 //! Types that plugins see too ([`TensorInfo`], [`Encoding`], [`Artefact`], [`Role`],
@@ -31,6 +32,7 @@ pub mod model;
 pub mod packed;
 pub mod paths;
 pub mod run;
+pub mod setting;
 pub mod slice;
 pub mod tensors;
 pub mod verdict;

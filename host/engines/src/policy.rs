@@ -3,6 +3,7 @@
 use crate::document::JobExit;
 use crate::engine::Ended;
 use dsperse_documents::BackendError;
+use dsperse_documents::setting::MEMORY;
 
 /// Tries that may be lost before the job is given up.
 pub const TRIES: usize = 3;
@@ -127,7 +128,9 @@ impl History {
         Next::Backend(
             error
                 .unwrap_or_else(|| BackendError::resource(why))
-                .with_hint("allow more with --memory, or most_memory in [executor]"),
+                .with_hint(format!(
+                    "allow more with {MEMORY}, or most_memory in [executor]"
+                )),
         )
     }
 

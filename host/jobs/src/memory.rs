@@ -2,6 +2,7 @@
 
 use crate::schedule;
 use crate::session::Session;
+use dsperse_documents::setting::{MEMORY, SPLIT_ABOVE};
 use dsperse_documents::{BackendError, Compilation};
 use dsperse_plugin_api::{Stage, job::PEAK_BYTES};
 use dsperse_plugin_host::text_of_bytes;
@@ -47,7 +48,7 @@ impl Session<'_> {
             text_of_bytes(most)
         ))
         .with_hint(format!(
-            "allow it with \"--memory {enough}M\", or slice again with \"--memory {}M\", which cuts into smaller parts, and \"--split-above\" where a single layer is too big",
+            "allow it with \"{MEMORY} {enough}M\", or slice again with \"{MEMORY} {}M\", which cuts into smaller parts, and \"{SPLIT_ABOVE}\" where a single layer is too big",
             (most >> 20).max(1)
         )))
     }

@@ -12,6 +12,7 @@ use crate::keys::{self, Key, SIGNATURE, Signed};
 use crate::lock::Entry;
 use crate::package::{self, Manifest, Opened, platform};
 use crate::source::Source;
+use dsperse_documents::setting::{ALLOW_DOWNGRADE, INDEX, NO_ACTIVATE, SHA256};
 use dsperse_store::file_digest;
 use semver::{Version, VersionReq};
 use std::collections::BTreeMap;
@@ -74,7 +75,7 @@ struct Choice {
     source: Source,
     file: String,
     /// Digests that it must have, each with who says so.
-    digests: Vec<(String, &'static str)>,
+    digests: Vec<(String, String)>,
     /// The key that must have signed it.
     key: Option<Key>,
     name: Option<String>,
@@ -94,7 +95,9 @@ pub fn find(name: &str, range: &VersionReq, sources: &[Source]) -> Result<(Sourc
     if sources.is_empty() {
         return Err(PackageError::usage(
             format!("it is not known where to look for \"{name}\""),
-            "name the index with --index URL|DIR, or pin the key of a source with \"dsperse plugin trust\"",
+            format!(
+                "name the index with {INDEX} URL|DIR, or pin the key of a source with \"dsperse plugin trust\""
+            ),
         ));
     }
     let mut having = Vec::new();
@@ -109,14 +112,14 @@ pub fn find(name: &str, range: &VersionReq, sources: &[Source]) -> Result<(Sourc
         [] => {
             return Err(PackageError::usage(
                 format!("no index lists \"{name}\" (looked at {})", looked()),
-                "check the name, or name another index with --index",
+                format!("check the name, or name another index with {INDEX}"),
             ));
         }
         several => {
             let names: Vec<String> = several.iter().map(|(s, _)| s.to_string()).collect();
             return Err(PackageError::usage(
                 format!("\"{name}\" is listed by {}", names.join(" and ")),
-                "say which is meant with --index",
+                format!("say which is meant with {INDEX}"),
             ));
         }
     };
@@ -165,7 +168,7 @@ impl Choice {
                 Self {
                     source,
                     file,
-                    digests: vec![(sha256, "the index")],
+                    digests: vec![(sha256, "the index".to_owned())],
                     key: None,
                     name: Some(release.name),
                     version: Some(release.version),
@@ -185,7 +188,7 @@ impl Choice {
                 Self {
                     source: source.clone(),
                     file: offer.file.clone(),
-                    digests: vec![(offer.sha256.clone(), "the lock file")],
+                    digests: vec![(offer.sha256.clone(), "the lock file".to_owned())],
                     key: entry.key.clone(),
                     name: Some(entry.name.clone()),
                     version: Some(entry.version.clone()),
@@ -242,7 +245,7 @@ impl Choice {
             }
             return Err(self.refused(
                 "it is not signed, and no SHA-256 of it was given",
-                "ask its author for its SHA-256, and give it with --sha256",
+                format!("ask its author for its SHA-256, and give it with {SHA256}"),
             ));
         };
         let hint = "get package and signature again from where its author publishes them";
@@ -316,7 +319,7 @@ impl Root {
         if let Some(sha256) = &how.sha256 {
             choice
                 .digests
-                .insert(0, (sha256.trim().to_ascii_lowercase(), "--sha256"));
+                .insert(0, (sha256.trim().to_ascii_lowercase(), SHA256.to_string()));
         }
         let locked = self.lock()?;
         let state = self.state()?;
@@ -355,7 +358,7 @@ impl Root {
         else {
             return Err(PackageError::usage(
                 format!("\"{name}\" was not updated, so there is nothing to go back to"),
-                "\"dsperse plugin add NAME@VERSION --allow-downgrade\" takes any version",
+                format!("\"dsperse plugin add NAME@VERSION {ALLOW_DOWNGRADE}\" takes any version"),
             ));
         };
         installed.active = Some(before.clone());
@@ -364,7 +367,7 @@ impl Root {
         let package = package.ok_or_else(|| {
             PackageError::usage(
                 format!("{name} {before} is not installed any more"),
-                format!("type: dsperse plugin add {name}@{before} --allow-downgrade"),
+                format!("type: dsperse plugin add {name}@{before} {ALLOW_DOWNGRADE}"),
             )
         })?;
         locked.write(&state)?;
@@ -454,7 +457,7 @@ impl Locked<'_> {
         {
             return Err(choice.refused(
                 format!("{name} {version} is older than {active}, which is active"),
-                "add --allow-downgrade to go back to it, or --no-activate to have it beside, as NAME@VERSION",
+                format!("add {ALLOW_DOWNGRADE} to go back to it, or {NO_ACTIVATE} to have it beside, as NAME@VERSION"),
             ));
         }
         let known = match installed.versions.get(&version) {

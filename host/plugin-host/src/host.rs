@@ -5,6 +5,7 @@ use crate::discovery::{Place, Plugin, SkipKind, Skipped, inspect, look, scan};
 use crate::engine::{DescribeError, Engine, skip_kind};
 use crate::state::{Described, Stamp, State};
 use crate::{CallOutcome, Control, HostOptions, Reply, Request, check};
+use dsperse_documents::setting::RESET;
 use dsperse_plugin_api::abi::{CallRequest, Op, RawReply, negotiate};
 use dsperse_plugin_api::context::Level;
 use dsperse_plugin_api::descriptor::API_VERSION;
@@ -342,7 +343,7 @@ enum Prepared<'a> {
 
 fn quarantined(reason: &str) -> String {
     format!(
-        "it is quarantined until it changes: {reason}; \"dsperse plugin doctor --reset\" tries it again"
+        "it is quarantined until it changes: {reason}; \"dsperse plugin doctor {RESET}\" tries it again"
     )
 }
 

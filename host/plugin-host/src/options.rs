@@ -1,5 +1,6 @@
 //! Where plugins are looked for, and every limit of the host in one place.
 
+use dsperse_documents::setting::PLUGINS;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -39,9 +40,9 @@ pub enum SearchSource {
 impl SearchSource {
     /// Words for a message.
     #[must_use]
-    pub fn words(self) -> &'static str {
+    pub fn words(self) -> String {
         match self {
-            Self::Flag => "--plugins",
+            Self::Flag => return PLUGINS.to_string(),
             Self::Environment => "DSPERSE_PLUGINS",
             Self::Added => "DSPERSE_ADD_PLUGINS",
             Self::BesideExecutable => "beside the executable",
@@ -50,6 +51,7 @@ impl SearchSource {
             Self::Locked => "named by the project's lock file",
             Self::UserData => "the user's data directory",
         }
+        .to_owned()
     }
 
     /// Whether somebody asked for this very place, so that its absence is worth a word.

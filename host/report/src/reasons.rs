@@ -5,6 +5,7 @@
 
 use crate::state::{self, State};
 use crate::subject::Subject;
+use dsperse_documents::setting::{MEMORY, STRATEGY, TIMEOUT};
 use dsperse_documents::{ErrorKind, Fallback, SliceMetadata};
 use std::collections::BTreeSet;
 
@@ -141,10 +142,7 @@ fn given(f: &Fallback, slice: &SliceMetadata) -> Given {
         backend: Some(f.backend.clone()),
         operators: operators.into_iter().collect(),
         reason: f.reason.clone(),
-        remedy: f
-            .hint
-            .clone()
-            .unwrap_or_else(|| remedy(f.kind, &f.reason).to_owned()),
+        remedy: f.hint.clone().unwrap_or_else(|| remedy(f.kind, &f.reason)),
     }
 }
 
@@ -162,8 +160,9 @@ fn reasons(subject: &Subject, slice: &SliceMetadata, state: State) -> Vec<Given>
     let run = subject.slice_run(slice.index);
     let error = |stage: Option<&dsperse_documents::StageOutcome>| {
         let e = stage.filter(|s| !s.success)?.error.as_ref()?;
-        let fix = e.hint.as_deref().unwrap_or(remedy(Some(e.kind), ""));
-        Some(told(&e.message, fix))
+        let fix = e.hint.clone();
+        let fix = fix.unwrap_or_else(|| remedy(Some(e.kind), ""));
+        Some(told(&e.message, &fix))
     };
     // What the run says of a slice that nobody could run may only repeat the fallbacks.
     let ran = error(run.and_then(|r| r.witness_execution.as_ref()));
@@ -210,19 +209,19 @@ fn reasons(subject: &Subject, slice: &SliceMetadata, state: State) -> Vec<Given>
     all
 }
 
-fn remedy(kind: Option<ErrorKind>, reason: &str) -> &'static str {
+fn remedy(kind: Option<ErrorKind>, reason: &str) -> String {
     if reason.contains("not in its list") || reason.contains("stage") && kind.is_none() {
-        return "another backend, or a rewrite of the operator by simpler ones";
+        return "another backend, or a rewrite of the operator by simpler ones".to_owned();
     }
     match kind {
         Some(ErrorKind::Unsupported) => {
-            "another backend, a rewrite of the operator by simpler ones, or a cut around it (--strategy auto)"
+            return format!("another backend, a rewrite of the operator by simpler ones, or a cut around it ({STRATEGY} auto)");
         }
         Some(ErrorKind::ToolMissing) => {
             "installing the tool: \"dsperse plugin doctor\" says which and how"
         }
         Some(ErrorKind::Resource) => {
-            "more memory or time (--memory, --timeout), or smaller slices (--strategy layer)"
+            return format!("more memory or time ({MEMORY}, {TIMEOUT}), or smaller slices ({STRATEGY} layer)");
         }
         Some(ErrorKind::InvalidInput) => "another input, or files that were not changed",
         Some(ErrorKind::Internal | ErrorKind::Panic | ErrorKind::Crash) => {
@@ -233,6 +232,7 @@ fn remedy(kind: Option<ErrorKind>, reason: &str) -> &'static str {
             "loading that backend (\"dsperse plugin list\" says what was skipped), or a weaker demand"
         }
     }
+    .to_owned()
 }
 
 /// What stands in double quotes.

@@ -232,49 +232,49 @@ mod tests {
                     zero_knowledge: true,
                     ..base.clone()
                 },
-                "--require-zk",
+                "(require-zk)",
             ),
             (
                 Policy {
                     strong_binding: true,
                     ..base.clone()
                 },
-                "--require-strong-binding",
+                "(require-strong-binding)",
             ),
             (
                 Policy {
                     succinct: true,
                     ..base.clone()
                 },
-                "--require-succinct",
+                "(require-succinct)",
             ),
             (
                 Policy {
                     hidden_weights: true,
                     ..base.clone()
                 },
-                "--require-hidden-weights",
+                "(require-hidden-weights)",
             ),
             (
                 Policy {
                     post_quantum: true,
                     ..base.clone()
                 },
-                "--require-post-quantum",
+                "(require-post-quantum)",
             ),
             (
                 Policy {
                     transparent: true,
                     ..base.clone()
                 },
-                "--require-transparent",
+                "(require-transparent)",
             ),
             (
                 Policy {
                     security_bits: Some(100),
                     ..base.clone()
                 },
-                "--require-security",
+                "(require-security)",
             ),
         ] {
             let plan = run(&[], &policy);

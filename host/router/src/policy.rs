@@ -1,5 +1,9 @@
 //! Policies: what the user demands of a proof, decided by capabilities.
 
+use dsperse_documents::setting::{
+    REQUIRE_HIDDEN_WEIGHTS, REQUIRE_POST_QUANTUM, REQUIRE_SECURITY, REQUIRE_STRONG_BINDING,
+    REQUIRE_SUCCINCT, REQUIRE_TRANSPARENT, REQUIRE_ZK, Setting,
+};
 use dsperse_plugin_api::{BindsPublicIo, Capabilities, ProofProperties, Setup, Stage};
 use serde::{Deserialize, Serialize};
 
@@ -50,49 +54,61 @@ impl Policy {
         let Some(proof) = provable(capabilities) else {
             return Err("a proof is required, and this backend makes none".to_owned());
         };
-        let demands: [(bool, bool, &str); 6] = [
+        let demands: [(bool, bool, Setting, &str, &str); 6] = [
             (
                 self.zero_knowledge,
                 proof.zero_knowledge,
-                "zero knowledge is required (--require-zk), and its proofs are not zero-knowledge",
+                REQUIRE_ZK,
+                "zero knowledge is required",
+                "and its proofs are not zero-knowledge",
             ),
             (
                 self.strong_binding,
                 proof.binds_public_io == BindsPublicIo::Strong,
-                "strong binding is required (--require-strong-binding), and its proofs do not bind inputs and outputs strongly",
+                REQUIRE_STRONG_BINDING,
+                "strong binding is required",
+                "and its proofs do not bind inputs and outputs strongly",
             ),
             (
                 self.succinct,
                 proof.succinct,
-                "succinct proofs are required (--require-succinct), and its proofs are not",
+                REQUIRE_SUCCINCT,
+                "succinct proofs are required",
+                "and its proofs are not",
             ),
             (
                 self.hidden_weights,
                 proof.hides_weights,
-                "hidden weights are required (--require-hidden-weights), and its verifier learns them",
+                REQUIRE_HIDDEN_WEIGHTS,
+                "hidden weights are required",
+                "and its verifier learns them",
             ),
             (
                 self.post_quantum,
                 proof.post_quantum,
-                "post-quantum security is required (--require-post-quantum), and it does not offer it",
+                REQUIRE_POST_QUANTUM,
+                "post-quantum security is required",
+                "and it does not offer it",
             ),
             (
                 self.transparent,
                 proof.setup == Setup::None,
-                "a setup without trust is required (--require-transparent), and it needs a trusted setup",
+                REQUIRE_TRANSPARENT,
+                "a setup without trust is required",
+                "and it needs a trusted setup",
             ),
         ];
-        for (wanted, offered, sentence) in demands {
+        for (wanted, offered, setting, demand, lack) in demands {
             if wanted && !offered {
-                return Err(sentence.to_owned());
+                return Err(format!("{demand} ({setting}), {lack}"));
             }
         }
         match (self.security_bits, proof.security_bits) {
             (Some(wanted), Some(offered)) if offered < wanted => Err(format!(
-                "{wanted} bits of soundness are required (--require-security), and it offers {offered}"
+                "{wanted} bits of soundness are required ({REQUIRE_SECURITY}), and it offers {offered}"
             )),
             (Some(wanted), None) => Err(format!(
-                "{wanted} bits of soundness are required (--require-security), and it states none"
+                "{wanted} bits of soundness are required ({REQUIRE_SECURITY}), and it states none"
             )),
             _ => Ok(()),
         }

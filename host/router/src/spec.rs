@@ -15,6 +15,7 @@
 
 use crate::layers::{self, Item};
 use crate::text::{SpecError, split, trim};
+use dsperse_documents::setting::NO_ACTIVATE;
 use semver::Version;
 use std::ops::Range;
 
@@ -202,7 +203,7 @@ impl Spec {
                     "version {wanted} of backend \"{plain}\" is not loaded"
                 ))
                 .hint(format!(
-                    "loaded: {}; install it with \"dsperse plugin add {plain}@{wanted} --no-activate\"",
+                    "loaded: {}; install it with \"dsperse plugin add {plain}@{wanted} {NO_ACTIVATE}\"",
                     versions.join(", ")
                 )));
             }

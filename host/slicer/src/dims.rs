@@ -6,6 +6,7 @@
 //! different model.
 
 use crate::error::{Result, SliceError};
+use dsperse_documents::setting::{DIM, FIX, INPUT_SHAPE};
 use dsperse_onnx::{DataType, Dim, GraphProto, Tensor, ValueInfoProto, Values};
 use std::collections::BTreeMap;
 
@@ -60,7 +61,7 @@ pub(crate) fn fix(graph: &GraphProto, options: &DimOptions) -> Result<FixedDims>
     for name in options.shapes.keys() {
         if !inputs.iter().any(|v| v.name() == name) {
             return Err(SliceError::Dim {
-                flag: format!("--input-shape {name}"),
+                flag: format!("{INPUT_SHAPE} {name}"),
                 reason: format!(
                     "the model has no such input; found: {}",
                     inputs
@@ -100,7 +101,7 @@ pub(crate) fn fix(graph: &GraphProto, options: &DimOptions) -> Result<FixedDims>
                     input: v.name().to_owned(),
                     axis: 0,
                     name: String::new(),
-                    flag: format!("--input-shape {}=N,N,…", v.name()),
+                    flag: format!("{INPUT_SHAPE} {}=N,N,…", v.name()),
                 });
             }
             (None, Some(dims)) => dims
@@ -119,7 +120,7 @@ pub(crate) fn fix(graph: &GraphProto, options: &DimOptions) -> Result<FixedDims>
                 .any(|d| d == Dim::Named(name.clone()));
             if !known {
                 return Err(SliceError::Dim {
-                    flag: format!("--dim {name}"),
+                    flag: format!("{DIM} {name}"),
                     reason: "no input has a size of this name".into(),
                 });
             }
@@ -136,7 +137,7 @@ pub(crate) fn fix_values(
 ) -> Result<()> {
     for (name, text) in &options.fixed {
         let wrong = |reason: String| SliceError::Dim {
-            flag: format!("--fix {name}={text}"),
+            flag: format!("{FIX} {name}={text}"),
             reason,
         };
         let Some(at) = inputs.inputs.iter().position(|(n, ..)| n == name) else {
@@ -197,7 +198,7 @@ fn check_shape(
     named: &mut BTreeMap<String, u64>,
 ) -> Result<()> {
     let wrong = |reason: String| SliceError::Dim {
-        flag: format!("--input-shape {input}"),
+        flag: format!("{INPUT_SHAPE} {input}"),
         reason,
     };
     if dims.len() != shape.len() {
@@ -263,9 +264,9 @@ fn size(
                         _ => "N".into(),
                     })
                     .collect();
-                format!("--input-shape {input}={}", sizes.join(","))
+                format!("{INPUT_SHAPE} {input}={}", sizes.join(","))
             } else {
-                format!("--dim {name}=N")
+                format!("{DIM} {name}=N")
             };
             return Err(SliceError::OpenDim {
                 input: input.to_owned(),
@@ -330,7 +331,7 @@ mod tests {
         let g = graph(&[("ids", vec![named("batch"), named("seq")])]);
         assert_eq!(
             fix(&g, &DimOptions::default()).unwrap_err().to_string(),
-            "input \"ids\": the size of axis 1 (\"seq\") is not fixed; set it with --dim seq=N"
+            "input \"ids\": the size of axis 1 (\"seq\") is not fixed; set it with dim seq=N"
         );
         let mut o = DimOptions::default();
         o.dims.insert("seq".into(), 16);
@@ -341,7 +342,7 @@ mod tests {
             fix(&g, &DimOptions::default())
                 .unwrap_err()
                 .to_string()
-                .ends_with("--input-shape x=1,N")
+                .ends_with("input-shape x=1,N")
         );
         let mut o = DimOptions::default();
         o.shapes.insert("x".into(), vec![1, 7]);
@@ -379,7 +380,7 @@ mod tests {
         assert_eq!(shapes(&o), [vec![1, 7], vec![1, 7, 3]]);
         // An array of another rank says nothing of single sizes.
         let error = fix(&g, &given(&[5], &[2, 5, 3])).unwrap_err().to_string();
-        assert!(error.ends_with("set it with --dim seq=N"), "{error}");
+        assert!(error.ends_with("set it with dim seq=N"), "{error}");
     }
 
     #[test]
@@ -406,7 +407,7 @@ mod tests {
             ("y", "1", "the model has no such input; found: x, rate"),
         ] {
             let error = fixed(&options(name, value)).unwrap_err().to_string();
-            assert_eq!(error, format!("--fix {name}={value}: {reason}"));
+            assert_eq!(error, format!("fix {name}={value}: {reason}"));
         }
         let rate = Tensor::read(&g.initializer[0]).unwrap();
         assert_eq!(rate.values, Values::I64(vec![16000]));
@@ -423,15 +424,15 @@ mod tests {
         };
         assert_eq!(
             with(vec![1, 7]),
-            "--input-shape x: axis 0 is 2 in the model, found 1"
+            "input-shape x: axis 0 is 2 in the model, found 1"
         );
-        assert_eq!(with(vec![2]), "--input-shape x: expected 2 sizes, found 1");
+        assert_eq!(with(vec![2]), "input-shape x: expected 2 sizes, found 1");
         let mut o = DimOptions::default();
         o.dims.insert("t".into(), 1);
         o.dims.insert("s".into(), 1);
         assert_eq!(
             fix(&g, &o).unwrap_err().to_string(),
-            "--dim t: no input has a size of this name"
+            "dim t: no input has a size of this name"
         );
         let mut o = DimOptions::default();
         o.shapes.insert("y".into(), vec![]);

@@ -1,5 +1,6 @@
 //! What can go wrong between a model file and its slices.
 
+use dsperse_documents::setting::{AT, STRATEGY};
 use dsperse_onnx::OnnxError;
 use std::path::PathBuf;
 
@@ -71,7 +72,7 @@ pub enum SliceError {
         reason: String,
     },
     /// A place to cut that isn't there.
-    #[error("--at {at}: {reason}")]
+    #[error("{AT} {at}: {reason}")]
     Point {
         /// As given.
         at: String,
@@ -80,7 +81,7 @@ pub enum SliceError {
     },
     /// A slice that doesn't fit the file format.
     #[error(
-        "slice {index} takes {bytes} bytes; an ONNX file must stay below 2 GiB; cut it further with --strategy op or --strategy points"
+        "slice {index} takes {bytes} bytes; an ONNX file must stay below 2 GiB; cut it further with {STRATEGY} op or {STRATEGY} points"
     )]
     TooLarge {
         /// The slice.

@@ -23,6 +23,7 @@ use crate::splice;
 use crate::split;
 use crate::types;
 use crate::weights;
+use dsperse_documents::setting::FIX;
 use dsperse_documents::{ModelFile, Rewrite, TensorInfo};
 use dsperse_onnx::{DataType, GraphProto, ModelProto, NodeProto, ValueInfoProto};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -64,8 +65,11 @@ pub struct PlanNode {
 }
 
 /// What to do about an `If`.
-const FIX: &str =
-    "where it depends on an input whose value you know, make that constant: --fix NAME=VALUE";
+fn make_constant() -> String {
+    format!(
+        "where it depends on an input whose value you know, make that constant: {FIX} NAME=VALUE"
+    )
+}
 
 /// A model that is ready to be cut.
 #[derive(Debug, Clone)]
@@ -196,8 +200,9 @@ pub fn prepare(loaded: LoadedModel, options: &DimOptions) -> Result<Prepared> {
     for n in &nodes {
         if n.op_type == "If" {
             warnings.push(format!(
-                "node \"{}\" (If) is decided while the model runs, which no backend proves; {FIX}",
-                n.name
+                "node \"{}\" (If) is decided while the model runs, which no backend proves; {}",
+                n.name,
+                make_constant()
             ));
         }
         if fold::is_random(&graph.node[n.at]) {
@@ -390,12 +395,14 @@ fn open_shape(
         node: culprit.map_or(String::new(), |n| format!("{} ({})", n.name(), n.op_type())),
         // tract's complaints are several lines long; the first says what failed. That it
         // lacks an operator is no news to the user.
-        reason: complaint
-            .and_then(|c| c.lines().next())
-            .filter(|c| !c.contains("Unimplemented"))
-            .filter(|_| !decided)
-            .unwrap_or(if decided { FIX } else { "" })
-            .to_owned(),
+        reason: match decided {
+            true => make_constant(),
+            false => complaint
+                .and_then(|c| c.lines().next())
+                .filter(|c| !c.contains("Unimplemented"))
+                .unwrap_or_default()
+                .to_owned(),
+        },
     }
 }
 

@@ -15,6 +15,7 @@
 
 use crate::facts::{Fact, Facts};
 use dsperse_documents::Rewrite;
+use dsperse_documents::setting::SPLIT_ABOVE;
 use dsperse_onnx::{AttributeProto, GraphProto, NodeProto, TensorProto, tensor};
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -90,7 +91,7 @@ pub(crate) fn split(
             None if node.is("Transpose") => nodes.push(node),
             None => {
                 warnings.push(format!(
-                    "node \"{}\" ({}) reads {} constants, more than --split-above allows, and can't be split",
+                    "node \"{}\" ({}) reads {} constants, more than {SPLIT_ABOVE} allows, and can't be split",
                     node.label(),
                     node.op_type(),
                     weights.shape.iter().product::<usize>()

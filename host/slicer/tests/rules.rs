@@ -340,8 +340,8 @@ fn points_by_name_and_by_index() {
             .unwrap_err()
             .to_string()
     };
-    assert!(error("nope").starts_with("--at nope: the model has no node of this name"));
-    assert_eq!(error("9"), "--at 9: the model has 4 nodes, counted from 0");
+    assert!(error("nope").starts_with("at nope: the model has no node of this name"));
+    assert_eq!(error("9"), "at 9: the model has 4 nodes, counted from 0");
 }
 
 #[test]
@@ -534,7 +534,7 @@ fn refusals_name_the_thing_and_the_way_out() {
         float("x", &[Dim::Known(1), Dim::Named("width".into())]);
     assert_eq!(
         refused(&model),
-        "input \"x\": the size of axis 1 (\"width\") is not fixed; set it with --dim width=N"
+        "input \"x\": the size of axis 1 (\"width\") is not fixed; set it with dim width=N"
     );
     let mut model = mlp(17);
     model.graph.as_mut().unwrap().initializer[0].dims = vec![6, 6];
@@ -593,5 +593,5 @@ fn slices_of_two_gib_are_refused() {
     assert!(slices[0].is_ok());
     let text = slices[1].as_ref().unwrap_err().to_string();
     assert!(text.starts_with("slice 1 takes 2147483"), "{text}");
-    assert!(text.contains("--strategy"));
+    assert!(text.contains("strategy op"));
 }

@@ -26,6 +26,7 @@ use crate::schedule::{self, Task};
 use crate::session::{Loaded, Session};
 use crate::slice::{Wanted, slice_error};
 use crate::slices;
+use dsperse_documents::setting::STRATEGY;
 use dsperse_documents::{BackendError, ErrorKind};
 use dsperse_plugin_api::{SliceInfo, Stage, Support};
 use dsperse_router::{Chain, Policy, Spec};
@@ -445,7 +446,9 @@ impl<'a> Asker<'a> {
         if provers.is_empty() && !auto {
             session.warn(
                 "no loaded backend makes proofs, so there is nothing to cut at".to_owned(),
-                Some("see \"dsperse plugin list\", or take another --strategy".to_owned()),
+                Some(format!(
+                    "see \"dsperse plugin list\", or take another {STRATEGY}"
+                )),
             );
         }
         let scratch = tempfile::Builder::new()

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::job::{FileRef, Files, Job, Work};
 use crate::session::{Loaded, Session};
+use dsperse_documents::setting::LAYERS;
 use dsperse_documents::{ModelMetadata, SliceMetadata};
 use dsperse_plugin_api::{Descriptor, OperatorSupport, Role};
 use dsperse_router::{OperatorUse, Routes, Spec, parse_layers, spec};
@@ -89,7 +90,7 @@ pub fn select(store: &SliceStore, layers: Option<&str>) -> Result<Vec<usize>> {
     let chosen: Vec<usize> = here.into_iter().filter(|i| wanted.contains(i)).collect();
     if chosen.is_empty() {
         return Err(Error::usage(format!(
-            "--layers \"{text}\" names no slice of \"{}\"",
+            "{LAYERS} \"{text}\" names no slice of \"{}\"",
             store.location().path.display()
         )));
     }

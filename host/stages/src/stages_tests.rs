@@ -796,7 +796,7 @@ fn a_proof_that_can_not_fit_is_declined_before_it_begins() {
         )
     );
     let hint = fallback.hint.as_deref().unwrap_or_default();
-    assert!(hint.contains("\"--memory 3072M\""), "{hint}");
+    assert!(hint.contains("\"memory 3072M\""), "{hint}");
 
     // Compiled where there was enough, and proven where there is not.
     world.limits.memory = Some(4 << 30);

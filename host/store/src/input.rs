@@ -12,6 +12,7 @@
 use crate::error::BundleError;
 use crate::output::Direction;
 use dsperse_archive::{Archive, Limits};
+use dsperse_documents::setting::FIX;
 use dsperse_tensor::npy::Npy;
 use dsperse_tensor::{Encoding, Number, Tensor, TensorInfo};
 use serde_json::{Map, Value};
@@ -510,7 +511,7 @@ impl Reader<'_> {
             path: self.path.to_owned(),
             reason: format!("\"{name}\" is {found}"),
             expected: format!(
-                "{value}, which the model was sliced with (--fix {name}={value}); slice it again for another value"
+                "{value}, which the model was sliced with ({FIX} {name}={value}); slice it again for another value"
             ),
         })
     }

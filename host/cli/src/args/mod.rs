@@ -145,3 +145,27 @@ pub enum Command {
     #[command(hide = true)]
     Job(job::Job),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{Command, CommandFactory};
+    use dsperse_documents::setting;
+
+    /// Hints name settings, and what they name must be there to type.
+    #[test]
+    fn every_setting_is_a_flag() {
+        fn flags(command: &Command, all: &mut Vec<String>) {
+            let longs = command.get_arguments().filter_map(|a| a.get_long());
+            all.extend(longs.map(str::to_owned));
+            for command in command.get_subcommands() {
+                flags(command, all);
+            }
+        }
+        let mut all = Vec::new();
+        flags(&Cli::command(), &mut all);
+        for setting in setting::ALL {
+            assert!(all.iter().any(|f| f == setting.name()), "{setting}");
+        }
+    }
+}

@@ -6,6 +6,7 @@ use crate::reasons;
 use crate::state::State;
 use crate::subject::Subject;
 use crate::text;
+use dsperse_documents::setting::{EXPECT_KEYS, EXPECT_MODEL, RECOMPILE, REQUIRE};
 use dsperse_documents::{Fidelity, KeyOrigin, MeasuredBy, Require, VerificationReport};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -442,7 +443,7 @@ fn checked(subject: &Subject) -> Vec<Line> {
         share(report.proven_by_parameters, "parameters")
     )));
     lines.push(line(format!(
-        "Also that neighbouring slices use the same bytes, and that model, slices and files have the digests that are named. Demanded: --require {}.",
+        "Also that neighbouring slices use the same bytes, and that model, slices and files have the digests that are named. Demanded: {REQUIRE} {}.",
         report.require.as_str()
     )));
     if !report.policy.is_empty() {
@@ -564,9 +565,9 @@ fn not(subject: &Subject) -> Vec<Line> {
             .iter()
             .any(|s| s.keys == Some(KeyOrigin::AsGiven));
         if given {
-            lines.push(line(
-                "That the keys belong to this model: they were taken as they lay there. Pin them, or verify with --recompile.",
-            ));
+            lines.push(line(format!(
+                "That the keys belong to this model: they were taken as they lay there. Pin them, or verify with {RECOMPILE}.",
+            )));
         }
         let clamped: u64 = report.slices.iter().map(|s| s.saturated_inputs).sum();
         if clamped > 0 {
@@ -700,12 +701,12 @@ pub fn command(subject: &Subject) -> String {
         return String::new();
     }
     let mut command = format!(
-        "dsperse verify RUN SLICES --expect-model {}",
+        "dsperse verify RUN SLICES {EXPECT_MODEL} {}",
         subject.model.identity
     );
     let report = subject.verification.as_ref();
     if let Some(keys) = report.and_then(|r| r.keys_sha256.as_ref()) {
-        command += &format!(" --expect-keys {keys}");
+        command += &format!(" {EXPECT_KEYS} {keys}");
     }
     command
 }

@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::fidelity::{compare, told, worst};
 use crate::job::Files;
 use crate::session::Loaded;
+use dsperse_documents::setting::MAX_ERROR;
 use dsperse_documents::{
     CompiledFidelity, ErrorKind, Fallback, Fidelity, InputRange, SliceMetadata,
 };
@@ -63,7 +64,7 @@ impl Stage<'_> {
                 );
                 let mut fallback = Fallback::new(backend.name(), BackendStage::Compile, reason);
                 fallback.kind = Some(ErrorKind::Unsupported);
-                fallback.hint = Some("allow more with --max-error".to_owned());
+                fallback.hint = Some(format!("allow more with {MAX_ERROR}"));
                 Ok(Err(fallback))
             }
         }

@@ -27,6 +27,7 @@ use attempt::{Decision, Work};
 pub use calibration::read_all;
 pub(crate) use calibration::read_tensors;
 pub(crate) use calibration::{compilation, float_chains, samples_digest};
+use dsperse_documents::setting::{BACKEND, REQUIRE, STRICT};
 use dsperse_documents::{Fallback, ReceiptFile, SliceMetadata, keys_digest};
 use dsperse_plugin_api::Role;
 use dsperse_router::policy::verdict_counts_as_proof;
@@ -327,8 +328,9 @@ fn nobody(index: usize, fallbacks: &[Fallback]) -> Error {
         .iter()
         .find_map(|f| f.hint.clone())
         .unwrap_or_else(|| {
-            "leave --strict and the --require flags out, or name another backend with --backend"
-                .to_owned()
+            format!(
+                "leave {STRICT} and the {REQUIRE} flags out, or name another backend with {BACKEND}"
+            )
         });
     Error::failed(if reasons.is_empty() {
         format!("slice {index}: the chain of backends is empty")

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::job::{FileRef, Files, Job, TensorRef, Work};
 use crate::session::{FIDELITY_TARGET, Loaded, Session, takes_target};
 use crate::slices;
+use dsperse_documents::setting::{ALLOW_SATURATION, CALIBRATION, EXPECT_KEYS, TOLERANCE};
 use dsperse_documents::{Compilation, ModelMetadata, ReceiptFile, SliceMetadata};
 use dsperse_plugin_api::{Role, Support};
 use dsperse_store::{SliceStore, Tensor};
@@ -151,18 +152,20 @@ impl Checker<PathBuf> for Plugins<'_> {
     }
 
     fn advice(&self, need: Need) -> Option<String> {
-        const PIN: &str =
-            "name the keys with --expect-keys, which whoever compiled the model can tell";
+        let pin = || {
+            format!("name the keys with {EXPECT_KEYS}, which whoever compiled the model can tell")
+        };
         Some(match need {
             Need::Backend => "see \"dsperse plugin list\"".to_owned(),
             Need::Version => {
                 "type \"dsperse compile\", \"dsperse run\" and \"dsperse prove\" again, or install that version of the backend".to_owned()
             }
-            Need::Saturation => "compile with calibration inputs like this one; or accept such proofs when you verify, with --allow-saturation".to_owned(),
-            Need::Tolerance => "accept what is so close with --tolerance, or see why the proof could not be judged".to_owned(),
-            Need::Keys => PIN.to_owned(),
+            Need::Saturation => format!("compile with calibration inputs like this one; or accept such proofs when you verify, with {ALLOW_SATURATION}"),
+            Need::Tolerance => format!("accept what is so close with {TOLERANCE}, or see why the proof could not be judged"),
+            Need::Keys => pin(),
             Need::Calibration => format!(
-                "it was compiled with other calibration data: give that input with --calibration, or {PIN}"
+                "it was compiled with other calibration data: give that input with {CALIBRATION}, or {}",
+                pin()
             ),
         })
     }

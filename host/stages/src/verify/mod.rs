@@ -14,6 +14,7 @@ use crate::schedule::{self, Task};
 use crate::session::Session;
 use checker::Plugins;
 use dsperse_documents::VerificationReport;
+use dsperse_documents::setting::EXPECT_KEYS;
 use dsperse_store::atomic::read_document;
 use dsperse_store::{RunDir, SliceStore, Tensor, lock, read_inputs, read_outputs};
 pub use dsperse_verify::{AllowedBackend, Demands};
@@ -80,7 +81,7 @@ pub fn verify(
         demands.recompile = true;
         session.warn(
             "slices were compiled on other machines: they are compiled again here, so that no verdict rests on their word".to_owned(),
-            Some("--expect-keys with the keys' digest from somebody you trust makes that needless".to_owned()),
+            Some(format!("{EXPECT_KEYS} with the keys' digest from somebody you trust makes that needless")),
         );
     }
     let scratch = tempfile::Builder::new()
