@@ -8,10 +8,10 @@ use dsperse_plugin_api::{
     Artefact, ArtefactRef, Cx, Done, Error, Number, ProveJob, Result, Role, TensorFile, TensorInfo,
     Verdict, VerifyJob, WitnessJob,
 };
+use dsperse_sumcheck_evaluator::outputs;
 use dsperse_sumcheck_judge::key::SliceKey;
 use dsperse_sumcheck_judge::{PROOF, VERIFYING_KEY, claim};
 use dsperse_sumcheck_prover::{ProvingKey, prove_once};
-use dsperse_sumcheck_verifier::eval;
 use dsperse_sumcheck_verifier::program::Tensor;
 use serde_json::{Map, Value};
 
@@ -45,7 +45,7 @@ pub fn witness(job: &WitnessJob, cx: &Cx) -> Result<Done> {
     let weights = weights(&job.circuit)?;
     let (inputs, saturated) = claim::inputs(&key, &job.inputs).map_err(Error::invalid_input)?;
     cx.check_cancelled()?;
-    let all = eval::evaluate(&key.key.program, &key.key.checked, &weights, &inputs)
+    let outputs = outputs(&key.key.program, &key.key.checked, &weights, &inputs)
         .map_err(|e| Error::unsupported(e.to_string()))?;
     let mut done = Done::default();
     if saturated > 0 {
@@ -57,10 +57,7 @@ pub fn witness(job: &WitnessJob, cx: &Cx) -> Result<Done> {
         ));
     }
     done.facts.insert(SATURATED_INPUTS.into(), saturated.into());
-    for (i, (&id, port)) in key.key.program.outputs.iter().zip(&key.outputs).enumerate() {
-        let tensor = all
-            .get(id as usize)
-            .ok_or_else(|| Error::internal("an output was not computed"))?;
+    for (i, (tensor, port)) in outputs.iter().zip(&key.outputs).enumerate() {
         let mut bytes = Vec::new();
         for &v in &tensor.data {
             Number::Int(v.into())

@@ -7,7 +7,7 @@ use crate::import::import;
 use crate::quantise::scale::Ranges;
 use crate::quantise::{Port, Precision, Quantised, quantise};
 use dsperse_onnx::ModelProto;
-use dsperse_sumcheck_verifier::eval;
+use dsperse_sumcheck_evaluator::outputs;
 use dsperse_sumcheck_verifier::program::Tensor;
 
 /// Bits of activations that are tried with one scale for a tensor.
@@ -263,12 +263,10 @@ impl Quantised {
             .zip(&self.inputs)
             .map(|(x, port)| port.quantise(x))
             .collect();
-        let all = eval::evaluate(&self.program, &self.checked, &self.weights, &inputs)
+        let outputs = outputs(&self.program, &self.checked, &self.weights, &inputs)
             .map_err(|e| LowerError::slice(e.to_string()))?;
-        let ports = self.program.outputs.iter().zip(&self.outputs);
-        Ok(ports
-            .map(|(&t, port)| port.dequantise(&all[t as usize]))
-            .collect())
+        let ports = outputs.iter().zip(&self.outputs);
+        Ok(ports.map(|(t, port)| port.dequantise(t)).collect())
     }
 }
 

@@ -1,8 +1,8 @@
 //! Partial evaluation of integer tensors: some dimensions are contracted with
 //! vectors of field elements, the others stay.
 
+use dsperse_sumcheck_evaluator::strides;
 use dsperse_sumcheck_verifier::commit::{EF, F};
-use dsperse_sumcheck_verifier::eval::strides;
 use dsperse_sumcheck_verifier::mle::{bits, outer};
 use dsperse_sumcheck_verifier::program::Tensor;
 use dsperse_sumcheck_verifier::wide::WideSum;

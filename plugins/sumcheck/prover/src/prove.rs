@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
+use dsperse_sumcheck_evaluator::{EvalError, evaluate};
 use dsperse_sumcheck_verifier::claims::Claims;
 use dsperse_sumcheck_verifier::commit::{
     Challenger, Commitment, EF, F, Opening, Pcs, ProverData, default_rate, first_fold, pcs,
     protocol,
 };
-use dsperse_sumcheck_verifier::eval::{EvalError, evaluate};
 use dsperse_sumcheck_verifier::fault::{CommitError, Malformed, ProofFault, PublicError};
 use dsperse_sumcheck_verifier::hash::Root;
 use dsperse_sumcheck_verifier::key::{

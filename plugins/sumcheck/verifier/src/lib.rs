@@ -1,7 +1,7 @@
 //! The verifier of the sumcheck backend, which compiles without the prover.
 //!
-//! 1. [`program`] defines the integer programs that are proven, [`eval`] what
-//!    they compute, [`validate`](mod@validate) which of them are acceptable.
+//! 1. [`program`] defines the integer programs that are proven (what they compute is in
+//!    `dsperse-sumcheck-evaluator`), [`validate`](mod@validate) which of them are acceptable.
 //! 2. [`layout`] derives the proof system of a program: committed columns,
 //!    lookups, equations.
 //! 3. [`verify`](mod@verify) checks a proof; [`lookup`], [`zero`], [`nodes`]
@@ -12,7 +12,6 @@ pub mod bytes;
 pub mod claims;
 pub mod commit;
 pub mod encode;
-pub mod eval;
 pub mod fault;
 pub mod hash;
 pub mod key;

@@ -5,7 +5,7 @@
 //! nothing wraps, and a value that would leave its declared range is either
 //! saturated by definition ([`Op::Requant`]) or makes the evaluation fail
 //! ([`Op::Div`]), so that no proof exists for it. The same types are read by
-//! the evaluator ([`crate::eval`]), the prover and the verifier.
+//! the evaluator (`dsperse-sumcheck-evaluator`), the prover and the verifier.
 //!
 //! Tensors are of three sorts. *Public* ones are inputs and outputs. *Committed*
 //! ones cost a commitment and a range check per element: weights, and the

@@ -5,8 +5,8 @@
 
 use super::{Graph, Id, Op, Window};
 use crate::array::{Array, strides};
-use dsperse_sumcheck_verifier::eval::rows_times;
-use dsperse_sumcheck_verifier::wire::Factor;
+use dsperse_sumcheck_evaluator::movement::{select, wire};
+use dsperse_sumcheck_evaluator::product::{Labelled, einsum};
 
 /// Evaluates the graph and returns its outputs. The inputs must have the shapes of the
 /// graph's input nodes.
@@ -41,6 +41,13 @@ pub fn evaluate_with(
             continue;
         }
         let value = match &node.op {
+            Op::Const(array) => {
+                observe(id, array);
+                if last_use[id] == usize::MAX {
+                    values[id] = Some(array.as_ref().clone());
+                }
+                continue;
+            }
             Op::Input { shape, .. } => values[id]
                 .take()
                 .unwrap_or_else(|| Array::filled(shape.clone(), 0.0)),
@@ -51,15 +58,11 @@ pub fn evaluate_with(
                     _ => values[*o].as_ref(),
                 };
                 let operands: Vec<&Array> = operands.iter().filter_map(get).collect();
-                match op {
-                    Op::Const(array) => array.as_ref().clone(),
-                    _ => compute(op, &operands, &node.shape),
-                }
+                compute(op, &operands, &node.shape)
             }
         };
         observe(id, &value);
-        values[id] =
-            (!matches!(node.op, Op::Const(_)) || last_use[id] == usize::MAX).then_some(value);
+        values[id] = Some(value);
         for operand in node.op.operands() {
             if last_use[operand] == id {
                 values[operand] = None;
@@ -79,13 +82,16 @@ pub(super) fn compute(op: &Op, operands: &[&Array], shape: &[usize]) -> Array {
     let map = |f: &dyn Fn(f64) -> f64| x.data.iter().map(|&v| f(v)).collect::<Vec<f64>>();
     let data = match op {
         Op::Input { .. } | Op::Const(_) => x.data.clone(),
-        Op::Wire { factors, .. } => wire(x, factors),
+        Op::Wire { factors, .. } => wire(&x.data, &x.shape, factors),
         Op::Einsum {
             a_labels,
             b_labels,
             out_labels,
             ..
-        } => einsum(x, a_labels, operands[1], b_labels, out_labels, shape),
+        } => {
+            let (a, b) = (labelled(x, a_labels), labelled(operands[1], b_labels));
+            einsum(a, b, out_labels)
+        }
         Op::Affine { terms, constant } => {
             let mut data = vec![*constant; x.data.len()];
             for (t, (_, c)) in operands.iter().zip(terms) {
@@ -130,7 +136,12 @@ pub(super) fn compute(op: &Op, operands: &[&Array], shape: &[usize]) -> Array {
             let pairs = x.data.iter().zip(&operands[1].data);
             pairs.map(|(n, d)| quotient(*n, *d)).collect()
         }
-        Op::Select { dim, .. } => select(x, *dim, &operands[1].data),
+        Op::Select { dim, .. } => {
+            // What is picked from outside is not a number.
+            let id = |id: &f64| (*id >= 0.0).then_some(*id as usize);
+            let ids: Vec<_> = operands[1].data.iter().map(id).collect();
+            select(&x.data, &x.shape, *dim, &ids, f64::NAN)
+        }
         Op::Sum { axes, .. } => sum(x, axes).data,
         Op::Expand { shape, .. } => x.expanded(shape).data,
         Op::MaxPool { windows, .. } => windows.iter().fold(x.clone(), |a, w| max_pool(&a, w)).data,
@@ -148,116 +159,12 @@ pub(super) fn compute(op: &Op, operands: &[&Array], shape: &[usize]) -> Array {
     }
 }
 
-/// For each output index of a factor: offsets into the input and coefficients.
-type Rows = Vec<Vec<(usize, f64)>>;
-
-fn wire(input: &Array, factors: &[Factor]) -> Vec<f64> {
-    let steps = strides(&input.shape);
-    let rows: Vec<Rows> = factors
-        .iter()
-        .map(|factor| {
-            let dims = factor.input_dims();
-            let sizes: Vec<usize> = dims.iter().map(|&d| input.shape[d]).collect();
-            let n_out = factor
-                .output_sizes(&sizes)
-                .map_or(0, |out| out.iter().product());
-            let mut rows = vec![Vec::new(); n_out];
-            for (o, i, c) in factor.entries(&sizes) {
-                let (mut rest, mut offset) = (i as usize, 0);
-                for k in (0..dims.len()).rev() {
-                    offset += rest % sizes[k] * steps[dims[k]];
-                    rest /= sizes[k];
-                }
-                rows[o as usize].push((offset, f64::from(c)));
-            }
-            rows
-        })
-        .collect();
-    let mut out = Vec::with_capacity(rows.iter().map(Vec::len).product());
-    expand(&rows, &input.data, &[(0, 1.0)], &mut out);
-    out
-}
-
-/// Walks the factors' outputs in row-major order; `partial` holds the terms that the
-/// factors before have chosen.
-fn expand(rows: &[Rows], data: &[f64], partial: &[(usize, f64)], out: &mut Vec<f64>) {
-    let Some((first, rest)) = rows.split_first() else {
-        out.push(partial.iter().map(|&(o, c)| c * data[o]).sum());
-        return;
-    };
-    for row in first {
-        let next: Vec<(usize, f64)> = partial
-            .iter()
-            .flat_map(|&(o, c)| row.iter().map(move |&(o2, c2)| (o + o2, c * c2)))
-            .collect();
-        expand(rest, data, &next, out);
+fn labelled<'a>(array: &'a Array, labels: &'a [u8]) -> Labelled<'a, f64> {
+    Labelled {
+        data: &array.data,
+        shape: &array.shape,
+        labels,
     }
-}
-
-fn offsets(labels: &[u8], shape: &[usize], over: &[(u8, usize)]) -> Vec<usize> {
-    let steps = strides(shape);
-    let mut out = vec![0usize];
-    for &(label, size) in over {
-        let at = labels.iter().position(|&l| l == label);
-        let step = at.map_or(0, |i| steps[i]);
-        out = out
-            .iter()
-            .flat_map(|&o| (0..size).map(move |i| o + i * step))
-            .collect();
-    }
-    out
-}
-
-fn einsum(
-    a: &Array,
-    a_labels: &[u8],
-    b: &Array,
-    b_labels: &[u8],
-    out_labels: &[u8],
-    out_shape: &[usize],
-) -> Vec<f64> {
-    let outer: Vec<(u8, usize)> = out_labels
-        .iter()
-        .copied()
-        .zip(out_shape.iter().copied())
-        .collect();
-    let mut inner: Vec<(u8, usize)> = Vec::new();
-    let both = a_labels
-        .iter()
-        .zip(&a.shape)
-        .chain(b_labels.iter().zip(&b.shape));
-    for (&l, &s) in both {
-        if !out_labels.contains(&l) && !inner.contains(&(l, s)) {
-            inner.push((l, s));
-        }
-    }
-    let (ia, ib) = (
-        offsets(a_labels, &a.shape, &inner),
-        offsets(b_labels, &b.shape, &inner),
-    );
-    let oa = offsets(a_labels, &a.shape, &outer);
-    let ob = offsets(b_labels, &b.shape, &outer);
-    // Where the last output dimensions are read by one operand only, the other is a
-    // scale for a whole run: much faster than one sum per element.
-    let run = |labels: &[u8]| -> usize {
-        let unread = outer.iter().rev().take_while(|(l, _)| !labels.contains(l));
-        unread.map(|x| x.1).product()
-    };
-    let (run_a, run_b) = (run(a_labels), run(b_labels));
-    if run_a.max(run_b) > 1 {
-        let (left, right) = ((a.data.as_slice(), &*oa), (b.data.as_slice(), &*ob));
-        return match run_a >= run_b {
-            true => rows_times(left, right, (&ia, &ib), run_a),
-            false => rows_times(right, left, (&ib, &ia), run_b),
-        };
-    }
-    oa.iter()
-        .zip(&ob)
-        .map(|(&p, &q)| {
-            let pairs = ia.iter().zip(&ib);
-            pairs.map(|(&i, &j)| a.data[p + i] * b.data[q + j]).sum()
-        })
-        .collect()
 }
 
 fn sum(x: &Array, axes: &[usize]) -> Array {
@@ -342,24 +249,6 @@ fn quotient(n: f64, d: f64) -> f64 {
 /// The step function, see [`Op::Step`].
 pub(crate) fn step(x: f64, strict: bool) -> f64 {
     f64::from(u8::from(x > 0.0 || (x == 0.0 && !strict)))
-}
-
-/// Picks along a dimension; what is picked from outside is not a number.
-fn select(x: &Array, dim: usize, ids: &[f64]) -> Vec<f64> {
-    let row: usize = x.shape[dim + 1..].iter().product();
-    let size = x.shape[dim];
-    let mut out = Vec::new();
-    for block in x.data.chunks(row * size) {
-        for &id in ids {
-            if id >= 0.0 && id < size as f64 {
-                let at = id as usize * row;
-                out.extend_from_slice(&block[at..at + row]);
-            } else {
-                out.extend(std::iter::repeat_n(f64::NAN, row));
-            }
-        }
-    }
-    out
 }
 
 fn normalise(x: &Array, axes: &[usize], epsilon: f64, centred: bool) -> Vec<f64> {
