@@ -9,8 +9,10 @@ use dsperse_sumcheck_judge::VERIFYING_KEY;
 use dsperse_sumcheck_judge::claim::digest;
 use dsperse_sumcheck_judge::key::{PortName, SliceKey};
 use dsperse_sumcheck_lowering::array::Array;
+use dsperse_sumcheck_lowering::graph::Graph;
 use dsperse_sumcheck_lowering::quantise::Port;
 use dsperse_sumcheck_lowering::{Calibration, DEFAULT_RANGE, LowerError, Lowered, lower};
+use dsperse_sumcheck_verifier::program::Tensor;
 use dsperse_sumcheck_verifier::security::soundness;
 use dsperse_sumcheck_verifier::verify::PROTOCOL;
 use serde_json::{Map, Value, json};
@@ -45,7 +47,9 @@ pub fn compile(job: &CompileJob, cx: &Cx) -> Result<Done> {
         settings.wide = false;
     }
     cx.progress(0.1, "lowering");
-    let lowered = lower(&model, Some(&shapes), &calibration, settings).map_err(compile_error)?;
+    let mut lowered =
+        lower(&model, Some(&shapes), &calibration, settings).map_err(compile_error)?;
+    drop((model, calibration));
     if !lowered.meets_target {
         let sentence = missed(&lowered, &job.slice, settings.target);
         // Guessed samples say little of real values: `run` measures those.
@@ -59,10 +63,12 @@ pub fn compile(job: &CompileJob, cx: &Cx) -> Result<Done> {
     }
     cx.check_cancelled()?;
     cx.progress(0.5, "committing to weights");
+    // What is committed to is held once, and the real numbers no longer.
+    lowered.graph = Graph::default();
+    let weights = std::mem::take(&mut lowered.quantised.weights);
     let quantised = &lowered.quantised;
-    let key =
-        dsperse_sumcheck_prover::compile(quantised.program.clone(), quantised.weights.clone())
-            .map_err(|e| Error::unsupported(e.to_string()))?;
+    let key = dsperse_sumcheck_prover::compile(quantised.program.clone(), weights)
+        .map_err(|e| Error::unsupported(e.to_string()))?;
     let slice_key = SliceKey {
         slice: digest(&job.slice.sha256).map_err(Error::invalid_input)?,
         inputs: names(&job.slice, true, &quantised.inputs)?,
@@ -74,7 +80,7 @@ pub fn compile(job: &CompileJob, cx: &Cx) -> Result<Done> {
         done.artefacts.push(Artefact::new(name, role, file));
         Ok(())
     };
-    let facts = facts(&lowered, &slice_key, settings.target);
+    let facts = facts(&lowered, &slice_key, key.weights(), settings.target);
     let text = serde_json::to_vec_pretty(&facts).map_err(|e| Error::internal(e.to_string()))?;
     let key_bytes = slice_key.to_bytes();
     write(
@@ -83,7 +89,7 @@ pub fn compile(job: &CompileJob, cx: &Cx) -> Result<Done> {
         "verifying_key.bin",
         &key_bytes,
     )?;
-    let weights = weights::to_bytes(&quantised.weights);
+    let weights = weights::to_bytes(key.weights());
     write(WEIGHTS, Role::Proving, "weights.bin", &weights)?;
     write("settings", Role::Public, "settings.json", &text)?;
     done.facts = facts;
@@ -195,7 +201,7 @@ fn encoding_of(port: &Port) -> Encoding {
 }
 
 /// What a reader of the settings file and of the report wants to know.
-fn facts(lowered: &Lowered, key: &SliceKey, target: f64) -> Map<String, Value> {
+fn facts(lowered: &Lowered, key: &SliceKey, weights: &[Tensor], target: f64) -> Map<String, Value> {
     let layout = &key.key.layout;
     let ports = |names: &[PortName], ports: &[Port]| -> Vec<Value> {
         let both = names.iter().zip(ports);
@@ -231,7 +237,7 @@ fn facts(lowered: &Lowered, key: &SliceKey, target: f64) -> Map<String, Value> {
         "scales_by_channel": lowered.precision.channels,
         "security_bits": soundness(&key.key).ok().map(|s| s.total_bits),
         "program_nodes": q.program.nodes.len(),
-        "weights": q.weights.iter().map(|w| w.data.len()).sum::<usize>(),
+        "weights": weights.iter().map(|w| w.data.len()).sum::<usize>(),
         "limb_bits": key.key.parameters.limb_bits,
         "looked_up_values": layout.leaves,
         "committed_values_log2": layout.activation_vars,

@@ -3,12 +3,11 @@
 use dsperse_onnx::ModelProto;
 use dsperse_plugin_api::job::Options;
 use dsperse_plugin_api::{Cost, Error, Result, SliceInfo, Support};
-use dsperse_sumcheck_lowering::quantise::quantise;
+use dsperse_sumcheck_lowering::quantise::outline;
 use dsperse_sumcheck_lowering::quantise::scale::Ranges;
 use dsperse_sumcheck_lowering::{LowerError, Settings, import};
 use dsperse_sumcheck_prover::{choose_parameters, memory};
 use dsperse_sumcheck_verifier::key::VerifyingKey;
-use dsperse_sumcheck_verifier::program::Tensor;
 
 /// Reads the slice's model.
 ///
@@ -95,7 +94,7 @@ pub fn supports(slice: &SliceInfo, options: &Options) -> Result<Support> {
     let shapes = input_shapes(slice)?;
     let no = |node, op, reason| Ok(Support::No { node, op, reason });
     let lowered = import::import(&model, Some(&shapes))
-        .and_then(|graph| quantise(&graph, &Ranges::unit(&graph), settings.finest()));
+        .and_then(|graph| outline(&graph, &Ranges::unit(&graph), settings.finest()));
     let quantised = match lowered {
         Ok(quantised) => quantised,
         Err(LowerError::Unsupported { node, op, reason }) => {
@@ -107,9 +106,7 @@ pub fn supports(slice: &SliceInfo, options: &Options) -> Result<Support> {
     let key = choose_parameters(&quantised.program)
         .and_then(|parameters| VerifyingKey::new(quantised.program, parameters));
     match key {
-        Ok(key) => Ok(Support::Yes {
-            cost: cost(&key, &quantised.weights),
-        }),
+        Ok(key) => Ok(Support::Yes { cost: cost(&key) }),
         Err(e) => no(None, None, e.to_string()),
     }
 }
@@ -137,7 +134,7 @@ pub fn peaks(key: &VerifyingKey) -> serde_json::Value {
 /// The constants were fitted to `prove` on 53 slices of five models, from 7 ms to 6.5 s
 /// of CPU time on one core of a cloud machine; all but a few estimates were within a
 /// factor of 1.5.
-fn cost(key: &VerifyingKey, weights: &[Tensor]) -> Cost {
+fn cost(key: &VerifyingKey) -> Cost {
     let layout = &key.layout;
     let power = |vars: usize| 2f64.powi(i32::try_from(vars).unwrap_or(64));
     let (mut committed, mut encoded) = (0.0, 0.0);
@@ -149,7 +146,9 @@ fn cost(key: &VerifyingKey, weights: &[Tensor]) -> Cost {
     }
     let values = layout.leaves as f64 + committed;
     let memory = memory(key);
-    let weights: usize = weights.iter().map(|w| w.data.len()).sum();
+    let shapes = key.program.weights().into_iter();
+    let elements = |id: u32| key.checked.shapes[id as usize].iter().product::<usize>();
+    let weights: usize = shapes.map(elements).sum();
     let lowering = LOWERING * weights as u64;
     let compile = lowering + memory.compile.max(memory.evaluate);
     Cost {

@@ -21,6 +21,7 @@ pub fn to_bytes(weights: &[Tensor]) -> Vec<u8> {
             })
             .unwrap_or(8);
         w.u8(width as u8);
+        w.out.reserve(t.data.len() * width as usize);
         for v in &t.data {
             w.out.extend_from_slice(&v.to_le_bytes()[..width as usize]);
         }
@@ -47,21 +48,21 @@ pub fn from_bytes(bytes: &[u8]) -> Result<Vec<Tensor>, String> {
             .iter()
             .try_fold(width, |n, &d| n.checked_mul(d))
             .ok_or_else(|| format!("a weight's shape {shape:?} is too large"))?;
-        let data = r
-            .take(n)?
-            .chunks(width)
-            .map(|c| {
-                // Sign extension of the last byte.
-                let fill = if c[width - 1] >> 7 == 1 { 0xff } else { 0 };
-                let mut word = [fill; 8];
-                word[..width].copy_from_slice(c);
-                i64::from_le_bytes(word)
-            })
-            .collect();
+        let bytes = r.take(n)?;
+        let data = match width {
+            1 => words(bytes, |b| i8::from_le_bytes(b).into()),
+            2 => words(bytes, |b| i16::from_le_bytes(b).into()),
+            4 => words(bytes, |b| i32::from_le_bytes(b).into()),
+            _ => words(bytes, i64::from_le_bytes),
+        };
         Ok(Tensor { shape, data })
     })?;
     r.finish()?;
     Ok(weights)
+}
+
+fn words<const WIDTH: usize>(bytes: &[u8], word: impl Fn([u8; WIDTH]) -> i64) -> Vec<i64> {
+    bytes.as_chunks().0.iter().map(|b| word(*b)).collect()
 }
 
 #[cfg(test)]

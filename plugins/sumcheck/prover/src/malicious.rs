@@ -6,8 +6,8 @@
 
 use std::cell::Cell;
 
-use dsperse_sumcheck_verifier::commit::{EF, F};
 use dsperse_sumcheck_evaluator::evaluate;
+use dsperse_sumcheck_verifier::commit::{EF, F};
 use dsperse_sumcheck_verifier::fault::{Malformed, ProofFault};
 use dsperse_sumcheck_verifier::hash::DIGEST_BYTES;
 use dsperse_sumcheck_verifier::key::{Parameters, VerifyingKey};

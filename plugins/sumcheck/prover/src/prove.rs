@@ -236,17 +236,18 @@ pub fn compile_with(
     let mut key = VerifyingKey::new(program, parameters)?;
     check_weights(&key, &weights)?;
     // Only weight nodes are read for weight columns.
-    let mut tensors = vec![
-        Tensor {
-            shape: vec![],
-            data: vec![]
-        };
-        key.program.nodes.len()
-    ];
-    for (id, w) in key.program.weights().into_iter().zip(&weights) {
-        tensors[id as usize] = w.clone();
+    let none = Tensor {
+        shape: vec![],
+        data: vec![],
+    };
+    let mut tensors = vec![none.clone(); key.program.nodes.len()];
+    let ids = key.program.weights();
+    for (&id, w) in ids.iter().zip(weights) {
+        tensors[id as usize] = w;
     }
     let columns = fill_columns(&key, &tensors, true);
+    let back = |&id: &u32| std::mem::replace(&mut tensors[id as usize], none.clone());
+    let weights = ids.iter().map(back).collect();
     let (weight_stack, committed) = match key.layout.weight_vars {
         None => (vec![], None),
         Some(vars) => {

@@ -37,6 +37,16 @@ fn fill(key: &VerifyingKey, tensors: &[Tensor], column: &Column) -> Vec<i64> {
     let out = &tensors[column.node as usize].data;
     let op = &key.program.nodes[column.node as usize];
     let data = |t: u32| &tensors[t as usize].data;
+    // The many: an element is its limb without further ado, and fits as it is bounded.
+    if let (Op::Weight { .. }, Source::Value, Some(width)) = (op, column.source, column.width)
+        && let Ok(lo) = i64::try_from(column.lo)
+    {
+        let mask = (1i64 << width) - 1;
+        return out
+            .iter()
+            .map(|x| ((x - lo) >> column.shift) & mask)
+            .collect();
+    }
     // What `Source` says, for element i, as (G1) to (G6) want it; then its limb, (V1).
     let quantity: Box<dyn Fn(usize) -> i128> = match (op, column.source) {
         (_, Source::Value) => Box::new(|i| i128::from(out[i])),

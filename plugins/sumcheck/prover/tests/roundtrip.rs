@@ -4,8 +4,8 @@
 mod common;
 
 use common::{KINDS, random_case};
-use dsperse_sumcheck_prover::{compile, prove};
 use dsperse_sumcheck_evaluator::evaluate;
+use dsperse_sumcheck_prover::{compile, prove};
 use dsperse_sumcheck_verifier::program::{Factor, Op, Program, Tensor};
 use dsperse_sumcheck_verifier::validate::validate;
 use dsperse_sumcheck_verifier::{Reject, verify};

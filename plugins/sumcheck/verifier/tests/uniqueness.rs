@@ -4,8 +4,8 @@
 //! a result has no range of its own, it is tried with the elements that could hide there.
 //! Weights, which nothing determines, are exactly what is in their bounds.
 
-use dsperse_sumcheck_verifier::commit::F;
 use dsperse_sumcheck_evaluator::evaluate;
+use dsperse_sumcheck_verifier::commit::F;
 use dsperse_sumcheck_verifier::layout::{Atom, FUNCTION_TAG, Layout, Linear, Source};
 use dsperse_sumcheck_verifier::mle::field;
 use dsperse_sumcheck_verifier::program::*;

@@ -336,6 +336,15 @@ impl Graph {
         }
     }
 
+    /// The same for somebody who keeps it as well.
+    #[must_use]
+    pub fn shared(&self, id: Id) -> Option<Rc<Array>> {
+        match &self.nodes[id].op {
+            Op::Const(array) => Some(array.clone()),
+            _ => None,
+        }
+    }
+
     /// Whether an operator on the nodes so far gives nothing but integers.
     fn is_integral(&self, op: &Op) -> bool {
         let whole = |x: f64| x.fract() == 0.0 && x.abs() <= MAX_WHOLE;

@@ -7,6 +7,7 @@ use super::{Importer, Kind, Step, Value, constant_size};
 use crate::array::{Array, broadcast};
 use crate::graph::check_shape;
 use dsperse_onnx::{DataType, NodeProto, Tensor};
+use std::rc::Rc;
 
 /// What this module looks at; weights of other operators are not copied for nothing.
 const OPERATORS: [&str; 16] = [
@@ -35,13 +36,13 @@ impl Importer<'_> {
         if !OPERATORS.contains(&node.op_type()) {
             return Ok(None);
         }
-        let constants: Option<Vec<(Array, Kind)>> = node
+        let constants: Option<Vec<(Rc<Array>, Kind)>> = node
             .input
             .iter()
             .filter(|n| !n.is_empty())
             .map(|n| {
                 let value = self.values.get(n.as_str())?;
-                Some((self.graph.constant(value.id)?.clone(), value.kind))
+                Some((self.graph.shared(value.id)?, value.kind))
             })
             .collect();
         let (array, kind) = match (node.op_type(), constants.as_deref()) {
@@ -74,7 +75,7 @@ impl Importer<'_> {
                 let to = node.int_or("to", 1).map_err(text)?;
                 let to = DataType::from_number(i32::try_from(to).ok());
                 let to_kind = Kind::of(to);
-                let mut x = x.clone();
+                let mut x = x.as_ref().clone();
                 match (kind, to_kind) {
                     (Kind::Float, Kind::Integer) => {
                         x.data.iter_mut().for_each(|v| *v = v.trunc());

@@ -127,7 +127,7 @@ impl Importer<'_> {
         } else {
             None
         };
-        let Some(weight) = self.graph.constant(b).cloned() else {
+        let Some(weight) = self.graph.shared(b) else {
             let b_labels = if flip_b { b"nk" } else { b"kn" }.to_vec();
             let product = self.graph.add(Op::Einsum {
                 a,
@@ -141,15 +141,22 @@ impl Importer<'_> {
                 None => self.affine(&[(product, alpha)], 0.0),
             };
         };
-        let mut weight = if flip_b { weight } else { transposed(&weight) };
-        weight.data.iter_mut().for_each(|w| *w *= alpha);
+        let mut weight = if flip_b {
+            weight
+        } else {
+            Rc::new(transposed(&weight))
+        };
+        if alpha != 1.0 {
+            let weight = Rc::make_mut(&mut weight);
+            weight.data.iter_mut().for_each(|w| *w *= alpha);
+        }
         let constant = c.and_then(|c| self.graph.constant(c));
         let bias = constant.and_then(|c| bias_vector(c, n, beta));
         let rest = c.filter(|_| bias.is_none());
         let id = self.emit(Linear {
             input: a,
             input_labels: a_labels,
-            weight: Rc::new(weight),
+            weight,
             weight_labels: b"nk".to_vec(),
             out_labels: b"mn".to_vec(),
             bias,
@@ -439,10 +446,18 @@ impl Importer<'_> {
 }
 
 fn transposed(matrix: &Array) -> Array {
+    /// Rows that are read side by side, so that what the cache fetched is used.
+    const ROWS: usize = 16;
     let (rows, columns) = (matrix.shape[0], matrix.shape[1]);
-    let data = (0..columns)
-        .flat_map(|c| (0..rows).map(move |r| matrix.data[r * columns + c]))
-        .collect();
+    let mut data = vec![0.0; rows * columns];
+    for first in (0..rows).step_by(ROWS) {
+        let last = rows.min(first + ROWS);
+        for c in 0..columns {
+            let to = data[c * rows + first..c * rows + last].iter_mut();
+            to.zip(first..)
+                .for_each(|(to, r)| *to = matrix.data[r * columns + c]);
+        }
+    }
     Array {
         shape: vec![columns, rows],
         data,

@@ -22,6 +22,19 @@ pub(super) struct Builder {
     pub(super) program: Program,
     pub(super) checked: Checked,
     pub(super) weights: Vec<Tensor>,
+    /// Whether the elements of weights are left out.
+    pub(super) outline: bool,
+}
+
+/// `round_ties_even`, which is a call of a function where the processor may be any. The sum of
+/// a number below `2^51` has no room for a fraction.
+fn nearest(x: f64) -> f64 {
+    const ROOM: f64 = 1.5 * (1u64 << 52) as f64;
+    if x.abs() < (1u64 << 51) as f64 {
+        (x + ROOM) - ROOM
+    } else {
+        x.round_ties_even()
+    }
 }
 
 impl Builder {
@@ -57,23 +70,28 @@ impl Builder {
     /// Appends a weight: `round(array / 2^exponent)`, with the least power-of-two bounds.
     pub(super) fn weight(&mut self, array: &Array, exponent: i32) -> Result<TensorId, String> {
         let scale = 2f64.powi(-exponent);
-        let data = array
-            .data
-            .iter()
-            .map(|&w| {
-                let scaled = (w * scale).round_ties_even();
-                if scaled.abs() < 2f64.powi(52) {
-                    Ok(scaled as i64)
-                } else {
-                    Err(format!("the constant {w} does not fit its scale"))
-                }
-            })
-            .collect::<Result<Vec<i64>, _>>()?;
+        let limit = 2f64.powi(52);
+        let (mut least, mut greatest) = (0f64, 0f64);
+        for &w in &array.data {
+            let scaled = w * scale;
+            // False for what is not a number.
+            if !(scaled.abs() < limit) {
+                return Err(format!("the constant {w} does not fit its scale"));
+            }
+            (least, greatest) = (least.min(scaled), greatest.max(scaled));
+        }
         // A power of two of values is cheapest to show.
         let mut half = 1i64;
-        while data.iter().any(|&w| w < -half || w >= half) {
+        while nearest(least) < -half as f64 || nearest(greatest) >= half as f64 {
             half *= 2;
         }
+        let data = match self.outline {
+            true => vec![],
+            false => {
+                let scaled = array.data.iter().map(|&w| nearest(w * scale) as i64);
+                scaled.collect()
+            }
+        };
         let id = self.push(Op::Weight {
             shape: array.shape.clone(),
             lo: -half,

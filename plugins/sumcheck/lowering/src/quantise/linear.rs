@@ -9,6 +9,7 @@ use super::{expand_factors, ir};
 use crate::array::Array;
 use crate::error::Result;
 use crate::graph::{Id, Op};
+use std::rc::Rc;
 
 /// Bits of a coefficient that is not a power of two.
 const COEFFICIENT_BITS: i32 = 14;
@@ -36,7 +37,7 @@ impl Quantiser<'_> {
         (b, b_labels): (Id, &[u8]),
         out_labels: &[u8],
     ) -> Result<Quantity> {
-        let constant = |id| self.graph.constant(id).cloned();
+        let constant = |id| self.graph.shared(id);
         let layer = match (constant(a), constant(b)) {
             (Some(w), _) => Some(self.layer(id, (w, a_labels), (b, b_labels), out_labels)?),
             (None, Some(w)) => Some(self.layer(id, (w, b_labels), (a, a_labels), out_labels)?),
@@ -67,15 +68,14 @@ impl Quantiser<'_> {
     fn layer(
         &mut self,
         id: Id,
-        (weight, weight_labels): (Array, &[u8]),
+        (mut weight, weight_labels): (Rc<Array>, &[u8]),
         (other, labels): (Id, &[u8]),
         out_labels: &[u8],
     ) -> Result<Layer> {
-        let mut weight = weight;
         let mut read = self.narrow_channels(other)?;
         if let Some(channels) = self.channels_of(read.tensor) {
             match Self::absorbed(&channels, labels, &weight, weight_labels) {
-                Some(absorbed) => weight = absorbed,
+                Some(absorbed) => weight = Rc::new(absorbed),
                 None => read = self.narrow(other)?,
             }
         }
@@ -96,7 +96,7 @@ impl Quantiser<'_> {
                 stretch: None,
             });
         };
-        scale_along(&mut weight, axis, &up, -1);
+        scale_along(Rc::make_mut(&mut weight), axis, &up, -1);
         Ok(Layer {
             weight: self.weight(&weight, exponent)?,
             other: read,

@@ -134,13 +134,34 @@ pub struct Quantised {
 /// # Errors
 /// [`LowerError::Unsupported`] with the node that does not fit the program's limits.
 pub fn quantise(graph: &Graph, ranges: &Ranges, precision: Precision) -> Result<Quantised> {
+    program(graph, ranges, precision, false)
+}
+
+/// The same without the elements of the weights, for whoever wants to know only whether there
+/// is such a program, and what it costs.
+///
+/// # Errors
+/// As [`quantise`].
+pub fn outline(graph: &Graph, ranges: &Ranges, precision: Precision) -> Result<Quantised> {
+    program(graph, ranges, precision, true)
+}
+
+fn program(
+    graph: &Graph,
+    ranges: &Ranges,
+    precision: Precision,
+    outline: bool,
+) -> Result<Quantised> {
     let plan = Plan::new(graph);
     let mut q = Quantiser {
         graph,
         ranges,
         precision,
         plan,
-        b: Builder::default(),
+        b: Builder {
+            outline,
+            ..Builder::default()
+        },
         values: vec![None; graph.nodes.len()],
         narrowed: vec![None; graph.nodes.len()],
         narrowed_channels: vec![None; graph.nodes.len()],
