@@ -74,8 +74,7 @@ impl Builder {
         let (mut least, mut greatest) = (0f64, 0f64);
         for &w in &array.data {
             let scaled = w * scale;
-            // False for what is not a number.
-            if !(scaled.abs() < limit) {
+            if scaled.is_nan() || scaled.abs() >= limit {
                 return Err(format!("the constant {w} does not fit its scale"));
             }
             (least, greatest) = (least.min(scaled), greatest.max(scaled));
