@@ -11,11 +11,13 @@ use crate::error::{Result, SliceError};
 use crate::graph;
 use crate::plan::Plan;
 use crate::prepare::{Prepared, Role};
+use bytes::Bytes;
 use dsperse_documents::{SliceSummary, TensorInfo};
 use dsperse_onnx::{DataType, FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProto};
 use prost::Message as _;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
 
 /// Files of this size and above are no valid protobuf messages.
 const MAX_BYTES: usize = 1 << 31;
@@ -51,9 +53,10 @@ impl Slice {
     }
 
     /// Digest of what the slice computes: two slices that differ only in the names of their
-    /// nodes and tensors have the same.
+    /// nodes and tensors have the same. `weights` remembers digests for other slices of the
+    /// same model.
     #[must_use]
-    pub fn fingerprint(&self) -> String {
+    pub fn fingerprint(&self, weights: &WeightDigests) -> String {
         let mut model = self.model.clone();
         if let Some(graph) = &mut model.graph {
             let inputs = graph.input.iter().map(ValueInfoProto::name);
@@ -79,6 +82,8 @@ impl Slice {
             let values = [&mut graph.input, &mut graph.output, &mut graph.value_info];
             values.into_iter().flatten().for_each(|v| new(&mut v.name));
             graph.initializer.iter_mut().for_each(|t| new(&mut t.name));
+            let data = graph.initializer.iter_mut().map(|t| t.raw_data.as_mut());
+            data.flatten().for_each(|data| *data = weights.digest(data));
             graph.initializer.sort_by(|a, b| a.name.cmp(&b.name));
             graph.name = None;
         }
@@ -99,6 +104,23 @@ impl Slice {
             macs: self.macs,
             ..SliceSummary::default()
         }
+    }
+}
+
+/// Digests of the weights of one model, which its slices share.
+#[derive(Debug, Default)]
+pub struct WeightDigests {
+    /// By address and length; the bytes are held, so that no others come to lie there.
+    known: Mutex<HashMap<(usize, usize), (Bytes, Bytes)>>,
+}
+
+impl WeightDigests {
+    fn digest(&self, data: &Bytes) -> Bytes {
+        let place = (data.as_ptr().addr(), data.len());
+        // Entries are put in whole, so what a panic left behind is right.
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || (data.clone(), Bytes::copy_from_slice(&Sha256::digest(data)));
+        known.entry(place).or_insert_with(new).1.clone()
     }
 }
 

@@ -38,7 +38,7 @@ mod weights;
 pub use analysis::{ModelAnalysis, NodeAnalysis, NodeState, TensorAnalysis};
 pub use dims::DimOptions;
 pub use error::{Result, SliceError};
-pub use extract::Slice;
+pub use extract::{Slice, WeightDigests};
 pub use facts::{Fact, Facts, encoding};
 pub use load::{LoadedModel, load, load_bytes};
 pub use plan::{CapabilityClass, Plan, Strategy};

@@ -30,7 +30,7 @@ use dsperse_documents::setting::STRATEGY;
 use dsperse_documents::{BackendError, ErrorKind};
 use dsperse_plugin_api::{SliceInfo, Stage, Support};
 use dsperse_router::{Chain, Policy, Spec};
-use dsperse_slicer::{CapabilityClass, Plan, PlanNode, Prepared, Slice, Strategy};
+use dsperse_slicer::{CapabilityClass, Plan, PlanNode, Prepared, Slice, Strategy, WeightDigests};
 use dsperse_store::lock;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
@@ -403,6 +403,8 @@ struct Asker<'a> {
     tells_missing: bool,
     opsets: BTreeMap<String, i64>,
     scratch: tempfile::TempDir,
+    /// What fingerprints are made of.
+    weights: WeightDigests,
     /// By fingerprint of a slice.
     known: Mutex<HashMap<String, Answer>>,
     /// Backends that are not ready, or keep crashing.
@@ -469,6 +471,7 @@ impl<'a> Asker<'a> {
             tells_missing: !auto || wanted.backend.is_some(),
             opsets: prepared.opset_imports(),
             scratch,
+            weights: WeightDigests::default(),
             known: Mutex::default(),
             out: AtomicU64::new(0),
             failures: Mutex::default(),
@@ -534,7 +537,7 @@ impl<'a> Asker<'a> {
         for (slice, (s, provers)) in self.prepared.slices_at(plan, indices).zip(&questions) {
             self.session.check_cancelled()?;
             let slice = slice.map_err(|e| slice_error(&e, self.file))?;
-            let print = slice.fingerprint();
+            let print = slice.fingerprint(&self.weights);
             prints.push((*s, print.clone()));
             let asked = lock(&self.known).get(&print).map_or(0, |a| a.asked);
             let open = provers & self.listed(&slice.operators) & !asked;

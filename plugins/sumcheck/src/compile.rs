@@ -28,6 +28,7 @@ pub const WEIGHTS: &str = "weights";
 pub fn compile(job: &CompileJob, cx: &Cx) -> Result<Done> {
     let mut settings = slice::settings(&job.options)?;
     let model = slice::read(&job.slice)?;
+    slice::fits_compile(slice::lowering_bytes(&model), cx)?;
     let shapes = slice::input_shapes(&job.slice)?;
     let mut done = Done::default();
     let calibration = Calibration {
@@ -63,6 +64,7 @@ pub fn compile(job: &CompileJob, cx: &Cx) -> Result<Done> {
     }
     cx.check_cancelled()?;
     cx.progress(0.5, "committing to weights");
+    slice::fits_compile(slice::commit_bytes(&lowered.quantised.program)?, cx)?;
     // What is committed to is held once, and the real numbers no longer.
     lowered.graph = Graph::default();
     let weights = std::mem::take(&mut lowered.quantised.weights);

@@ -2,12 +2,13 @@
 
 use dsperse_onnx::ModelProto;
 use dsperse_plugin_api::job::Options;
-use dsperse_plugin_api::{Cost, Error, Result, SliceInfo, Support};
+use dsperse_plugin_api::{Cost, Cx, Error, Result, SliceInfo, Support};
 use dsperse_sumcheck_lowering::quantise::outline;
 use dsperse_sumcheck_lowering::quantise::scale::Ranges;
 use dsperse_sumcheck_lowering::{LowerError, Settings, import};
 use dsperse_sumcheck_prover::{choose_parameters, memory};
 use dsperse_sumcheck_verifier::key::VerifyingKey;
+use dsperse_sumcheck_verifier::program::Program;
 
 /// Reads the slice's model.
 ///
@@ -111,12 +112,51 @@ pub fn supports(slice: &SliceInfo, options: &Options) -> Result<Support> {
     }
 }
 
+/// What a compilation needs at least, before its program is known.
+#[must_use]
+pub fn lowering_bytes(model: &ModelProto) -> u64 {
+    let initializers = model.graph.iter().flat_map(|g| &g.initializer);
+    let weights = initializers.filter_map(|t| Some(dsperse_onnx::tensor::dims(t).ok()?.1 as u64));
+    // The reals are turned around before they become integers, which are as long.
+    PROGRAM + (REALS + 8) * weights.sum::<u64>()
+}
+
+/// What committing to a program's weights needs.
+///
+/// # Errors
+/// `unsupported` for a program that can't be proven.
+pub fn commit_bytes(program: &Program) -> Result<u64> {
+    let key = choose_parameters(program)
+        .and_then(|parameters| VerifyingKey::new(program.clone(), parameters))
+        .map_err(|e| Error::unsupported(e.to_string()))?;
+    Ok(PROGRAM + memory(&key).compile)
+}
+
+/// Refuses a compilation that the job's memory does not allow, before it takes the memory.
+///
+/// # Errors
+/// `resource`, with both figures and what to type.
+pub fn fits_compile(needed: u64, cx: &Cx) -> Result<()> {
+    let mebibytes = |bytes: u64| bytes.div_ceil(1 << 20);
+    match cx.memory_limit().filter(|most| needed > *most) {
+        None => Ok(()),
+        Some(most) => Err(Error::resource(format!(
+            "its compilation is estimated to need {} MiB of memory, more than the {} MiB that a job may have",
+            mebibytes(needed),
+            most >> 20,
+        ))
+        .with_hint(format!(
+            "allow it with \"--memory {}M\", or slice again with \"--split-above\" and a number of weights that is smaller",
+            mebibytes(needed)
+        ))),
+    }
+}
+
 /// What the worker itself takes: program, threads, what the allocator holds back.
 const PROGRAM: u64 = 20 << 20;
 
-/// Bytes that the lowering holds for each weight: those of the model, its reals, and two
-/// copies of its integers.
-const LOWERING: u64 = 4 + 8 + 16;
+/// Bytes that the lowering holds for each weight: those of the model, and its reals.
+const REALS: u64 = 4 + 8;
 
 /// What later stages take, for the host's [`dsperse_plugin_api::job::PEAK_BYTES`].
 #[must_use]
@@ -149,10 +189,9 @@ fn cost(key: &VerifyingKey) -> Cost {
     let shapes = key.program.weights().into_iter();
     let elements = |id: u32| key.checked.shapes[id as usize].iter().product::<usize>();
     let weights: usize = shapes.map(elements).sum();
-    let lowering = LOWERING * weights as u64;
-    let compile = lowering + memory.compile.max(memory.evaluate);
+    let lowering = REALS * weights as u64 + memory.evaluate;
     Cost {
         prove_cpu_seconds: 0.01 + 2.5e-7 * values + 8e-8 * encoded,
-        peak_bytes: PROGRAM + memory.prove.max(compile),
+        peak_bytes: PROGRAM + memory.prove.max(memory.compile).max(lowering),
     }
 }

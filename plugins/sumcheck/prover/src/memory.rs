@@ -54,12 +54,10 @@ pub fn memory(key: &VerifyingKey) -> Memory {
         .weight_vars
         .map_or(0, |v| committed(v, key.parameters.weight_rate));
     let proving_key = integers + weight_stack + weight_data;
-    // The weights are copied for the columns to be filled.
-    let compile = proving_key + INTEGER * weights;
 
-    // All tensors, and where the largest of them reads its operands.
+    // All tensors, weights among them, and where the largest of them reads its operands.
     let largest = shapes.iter().map(|s| elements(s)).max().unwrap_or(0);
-    let evaluate = INTEGER * (weights + tensors + 2 * largest);
+    let evaluate = INTEGER * (tensors + 2 * largest);
 
     let stack = BASE << layout.activation_vars;
     let data = committed(layout.activation_vars, key.parameters.activation_rate);
@@ -93,11 +91,11 @@ pub fn memory(key: &VerifyingKey) -> Memory {
     let fold = |vars: usize| EXT << (vars - 1);
     let reduce = fold(layout.activation_vars).max(layout.weight_vars.map_or(0, fold));
     let after = proving_key + stack + data + reduce;
-    let prove = compile
+    let prove = proving_key
         .max(open + atoms + lookups.max(equations))
         .max(after);
     Memory {
-        compile: compile as u64,
+        compile: proving_key as u64,
         evaluate: evaluate as u64,
         prove: prove as u64,
     }

@@ -36,6 +36,8 @@ pub struct Bench {
     dir: tempfile::TempDir,
     pub slice: SliceInfo,
     pub options: Options,
+    /// Most memory of a job.
+    pub memory: Option<u64>,
 }
 
 /// A finished run: everything that a verifier gets.
@@ -76,6 +78,7 @@ impl Bench {
             dir,
             slice,
             options: Options::new(),
+            memory: None,
         }
     }
 
@@ -86,7 +89,7 @@ impl Bench {
     /// Calls an operation in a directory of its own.
     pub fn with<T>(&self, stage: &str, f: impl FnOnce(&SumcheckBackend, &Cx) -> T) -> T {
         let dir = self.stage(stage);
-        let cx = Cx::new(dir, 1, None, &Quiet);
+        let cx = Cx::new(dir, 1, self.memory, &Quiet);
         let backend = SumcheckBackend::open(&cx).expect("opens");
         f(&backend, &cx)
     }

@@ -153,3 +153,18 @@ fn inputs_beyond_the_calibrated_range_saturate_with_a_warning() {
         dsperse_plugin_api::Verdict::Valid { .. }
     ));
 }
+
+#[test]
+fn a_compilation_that_can_not_fit_is_declined_before_it_takes_the_memory() {
+    let mut bench = bench("digits-mlp", &[1, 64]);
+    // Enough for the numbers of the model, not for the commitment to its weights.
+    for most in [1 << 20, 21 << 20] {
+        bench.memory = Some(most);
+        let error = compile_error(&bench);
+        assert_eq!(error.kind, ErrorKind::Resource, "{error}");
+        let told = format!("more than the {} MiB that a job may have", most >> 20);
+        assert!(error.message.contains(&told), "{error}");
+        let hint = error.hint.unwrap_or_default();
+        assert!(hint.contains("--memory"), "{hint}");
+    }
+}
