@@ -1,22 +1,21 @@
-//! What all commands share: parsing, logging, plugins, configuration, interruption.
+//! What all commands share: plugins, configuration, interruption.
 
-use crate::args::{Cli, ColorWhen, Global, Isolation, ProgressHow, common, units};
-use crate::commands;
-use crate::console::progress::{Mode, Progress};
+use crate::args::{Global, Isolation, common, units};
+use crate::console::progress::Progress;
+use crate::console::shown;
 use crate::error::{Result, UserError};
 use crate::executor;
 use crate::exit::Exit;
+use crate::locked::{self, LockedPlugin};
+use crate::nothing;
 use crate::output;
-use crate::packages::LockedPlugin;
 use crate::prompt::{self, Prompt};
-use clap::{CommandFactory, FromArgMatches};
+use dsperse_packages::LOCK_FILE;
 use dsperse_plugin_host::{CancelToken, HostOptions, PluginHost};
 use dsperse_stages::job::Executor;
 use dsperse_stages::local::LocalExecutor;
 use dsperse_stages::{Config, Limits, Session};
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -30,123 +29,22 @@ pub struct App {
     progress: Progress,
 }
 
-/// Parses, runs and reports.
-#[must_use]
-pub fn main() -> ExitCode {
-    let cli = match parse() {
-        Ok(cli) => cli,
-        Err(exit) => return exit.into(),
-    };
-    start_logging(&cli.global);
-    let colour = colour(cli.global.color);
-    let mode = match cli.global.progress {
-        ProgressHow::Json => Mode::Json,
-        ProgressHow::None => Mode::Quiet,
-        _ if cli.global.quiet => Mode::Quiet,
-        ProgressHow::Plain => Mode::Plain,
-        ProgressHow::Auto if std::io::stderr().is_terminal() => Mode::Terminal,
-        ProgressHow::Auto => Mode::Plain,
-    };
-    let app = App {
-        prompt: Prompt::new(cli.global.no_input),
-        cancel: CancelToken::new(),
-        progress: Progress::new(mode, colour),
-        global: cli.global,
-    };
-    if let Err(e) = app.listen_for_interrupt() {
-        tracing::warn!("interrupts can't be handled: {e}");
-    }
-    let result = commands::execute(&app, cli.command);
-    app.progress.finish();
-    match result {
-        Ok(_) if app.cancel.is_cancelled() => Exit::Interrupted.into(),
-        Ok(exit) => exit,
-        Err(e) => {
-            app.report(&e, colour);
-            e.exit.into()
-        }
-    }
-}
-
-fn parse() -> std::result::Result<Cli, Exit> {
-    // Colours of help and usage errors are decided before anything is parsed.
-    let choice = std::env::args()
-        .skip_while(|a| a != "--color")
-        .nth(1)
-        .or_else(|| std::env::args().find_map(|a| Some(a.strip_prefix("--color=")?.to_owned())));
-    let choice = match choice.as_deref() {
-        Some("always") => clap::ColorChoice::Always,
-        Some("never") => clap::ColorChoice::Never,
-        _ => clap::ColorChoice::Auto,
-    };
-    let parsed = Cli::command()
-        .color(choice)
-        .try_get_matches()
-        .and_then(|m| Cli::from_arg_matches(&m));
-    parsed.map_err(|e| {
-        // Help and version are no errors; clap knows where each of them goes.
-        let exit = if e.use_stderr() {
-            Exit::Usage
-        } else {
-            Exit::Done
-        };
-        if exit == Exit::Usage && std::env::args().any(|a| a == "--json") {
-            // The message is the first paragraph; usage and advice follow.
-            let said = e.to_string();
-            let paragraph = said.split("\n\n").next().unwrap_or_default();
-            let message = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
-            let error = UserError::usage(
-                message.strip_prefix("error: ").unwrap_or(&message),
-                "--help of the command tells what it takes",
-            );
-            output::json(&error.to_json());
-        }
-        let _ = e.print();
-        exit
-    })
-}
-
-fn colour(when: ColorWhen) -> bool {
-    match when {
-        ColorWhen::Always => true,
-        ColorWhen::Never => false,
-        ColorWhen::Auto => {
-            std::io::stderr().is_terminal()
-                && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
-        }
-    }
-}
-
-fn start_logging(global: &Global) {
-    use tracing_subscriber::EnvFilter;
-    let default = match (global.quiet, global.verbose) {
-        (true, _) => "error",
-        // The engine warns of every operator set that its authors have not tested yet.
-        (_, 0) => "warn,tract_onnx=error",
-        (_, 1) => "info",
-        (_, 2) => "debug",
-        _ => "trace",
-    };
-    let filter = match &global.log_level {
-        Some(level) => EnvFilter::try_new(level),
-        None if global.verbose == 0 && !global.quiet => {
-            EnvFilter::try_from_default_env().or_else(|_| EnvFilter::try_new(default))
-        }
-        None => EnvFilter::try_new(default),
-    };
-    let filter = filter.unwrap_or_else(|e| {
-        eprintln!("warning: the log filter is not valid and is ignored: {e}");
-        EnvFilter::new(default)
-    });
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(colour(global.color))
-        .without_time()
-        .init();
-}
-
 impl App {
+    /// An app for these flags, which listens for interrupts.
+    #[must_use]
+    pub fn new(global: Global, progress: Progress) -> Self {
+        let app = Self {
+            prompt: Prompt::new(global.no_input),
+            cancel: CancelToken::new(),
+            progress,
+            global,
+        };
+        if let Err(e) = app.listen_for_interrupt() {
+            tracing::warn!("interrupts can't be handled: {e}");
+        }
+        app
+    }
+
     /// The first interrupt asks everything to stop; the second, or one at a question, ends
     /// the process.
     fn listen_for_interrupt(&self) -> std::result::Result<(), ctrlc::Error> {
@@ -164,18 +62,6 @@ impl App {
         })
     }
 
-    fn report(&self, e: &UserError, colour: bool) {
-        if self.global.json {
-            output::json(&e.to_json());
-        }
-        let text = e.render();
-        if colour {
-            eprintln!("{}", text.replacen("error:", "\x1b[31merror:\x1b[0m", 1));
-        } else {
-            eprintln!("{text}");
-        }
-    }
-
     /// Finds the plugins.
     ///
     /// # Errors
@@ -188,7 +74,7 @@ impl App {
     fn discover(&self) -> Result<(PluginHost, Vec<LockedPlugin>)> {
         let mut options = self.host_options();
         options.requirements = self.config()?.require;
-        let locked = self.add_packages(&mut options)?;
+        let locked = locked::add(&self.lock_file(), &mut options)?;
         Ok((PluginHost::discover(options), locked))
     }
 
@@ -201,6 +87,16 @@ impl App {
             Isolation::None => dsperse_plugin_host::Isolation::None,
         };
         options
+    }
+
+    /// The project's lock file, which need not be there: beside the configuration that was
+    /// named, or in the working directory.
+    pub fn lock_file(&self) -> PathBuf {
+        let config = self.global.backend_config.as_deref();
+        config
+            .and_then(Path::parent)
+            .unwrap_or(Path::new(""))
+            .join(LOCK_FILE)
     }
 
     /// The configuration: `--backend-config`, `./dsperse.toml`, or the user's.
@@ -274,7 +170,7 @@ impl App {
     ) -> Result<T> {
         let config = self.config()?;
         let (host, locked) = self.discover()?;
-        self.check_locked(&locked, &host)?;
+        locked::check(&self.lock_file(), &locked, &host)?;
         required(&host, &config)?;
         let limits = merged(limits, &config)?;
         let remote = match engine {
@@ -292,11 +188,16 @@ impl App {
             Arc::new(move |e| progress.handle(e)),
         )?;
         if needs_backend && host.plugins().is_empty() {
-            return Err(crate::nothing::loaded(&host));
+            return Err(nothing::loaded(&host));
         }
         let result = work(&session);
         self.progress.finish();
         result
+    }
+
+    /// Takes the progress off the screen.
+    pub fn finish(&self) {
+        self.progress.finish();
     }
 
     /// Tells what was chosen where the user left a choice open.
@@ -380,16 +281,4 @@ fn user_config_dir() -> Option<PathBuf> {
             .filter(|p| p.is_absolute())
     };
     absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")))
-}
-
-/// A path as it is shown: relative to the current directory when it lies below it.
-#[must_use]
-pub fn shown(path: &Path) -> String {
-    let here = std::env::current_dir().and_then(|d| d.canonicalize()).ok();
-    let relative = here.and_then(|h| path.strip_prefix(h).ok().map(Path::to_path_buf));
-    relative
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or_else(|| path.to_path_buf())
-        .display()
-        .to_string()
 }

@@ -3,7 +3,6 @@
 use crate::console::foreign;
 use crate::exit::Exit;
 use dsperse_stages::ErrorClass;
-use serde_json::{Value, json};
 
 /// A command that did not end well.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,19 +41,6 @@ impl UserError {
             text.push_str(&indented(hint));
         }
         text
-    }
-
-    /// The document for `--json`.
-    #[must_use]
-    pub fn to_json(&self) -> Value {
-        json!({
-            "schema": crate::output::SCHEMA,
-            "error": {
-                "exit_code": self.exit as u8,
-                "message": self.message,
-                "hint": self.hint,
-            },
-        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! What there is to say when no backend could be loaded: every place that was searched, what
 //! lies there, and why each file was passed over.
 
-use crate::app::shown;
+use crate::console::shown;
 use crate::error::UserError;
 use dsperse_plugin_host::{Place, PluginHost, SearchSource};
 use std::collections::BTreeSet;

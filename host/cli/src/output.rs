@@ -37,6 +37,18 @@ pub fn json(document: &impl Serialize) {
     }
 }
 
+/// Writes an error to stdout, as `--json` has it.
+pub fn error(e: &UserError) {
+    json(&serde_json::json!({
+        "schema": SCHEMA,
+        "error": {
+            "exit_code": e.exit as u8,
+            "message": e.message,
+            "hint": e.hint,
+        },
+    }));
+}
+
 /// Writes one JSON document to a file, in one step.
 ///
 /// # Errors

@@ -4,7 +4,7 @@
 //! takes a decision by it.
 
 use crate::document::{Extra, Schema, document};
-use crate::run::WorstElement;
+use crate::measure::WorstElement;
 use serde::{Deserialize, Serialize};
 
 /// One element in both computations.

@@ -5,6 +5,7 @@
 //! give the same bytes.
 
 use dsperse_plugin_api::{Encoding, TensorInfo};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// SHA-256 over a sequence of fields, under a name that separates one use from another.
@@ -77,4 +78,23 @@ pub fn is_sha256_hex(text: &str) -> bool {
         && text
             .bytes()
             .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+/// The value with every object's keys sorted, so that equal values have equal text.
+#[must_use]
+pub fn canonical(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let mut entries: Vec<_> = map.iter().collect();
+            entries.sort_by(|a, b| a.0.cmp(b.0));
+            Value::Object(
+                entries
+                    .into_iter()
+                    .map(|(k, v)| (k.clone(), canonical(v)))
+                    .collect(),
+            )
+        }
+        Value::Array(items) => Value::Array(items.iter().map(canonical).collect()),
+        other => other.clone(),
+    }
 }

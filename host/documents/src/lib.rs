@@ -10,6 +10,7 @@
 //! - [`slice`](mod@slice): `slices/slice_<i>/metadata.json`, one slice and what each backend
 //!   compiled from it;
 //! - [`tensors`]: `tensors/index.json`, the values of one run;
+//! - [`measure`]: what a job cost, and how close its values are;
 //! - [`run`]: `run/metadata.json` and `run_results.json`;
 //! - [`batch`]: `batch.json`, runs on several inputs;
 //! - [`comparison`]: `fidelity.json`, the values of a run beside the float model's;
@@ -28,6 +29,7 @@ pub mod comparison;
 pub mod digest;
 pub mod document;
 pub mod foreign;
+pub mod measure;
 pub mod model;
 pub mod packed;
 pub mod paths;
@@ -46,13 +48,13 @@ pub use document::{Document, DocumentError, Extra, Schema};
 pub use dsperse_plugin_api::{
     Artefact, Encoding, Error as BackendError, ErrorKind, ProofProperties, Role, Stage, TensorInfo,
 };
+pub use measure::{DEFAULT_MAX_ERROR, Fidelity, Usage, WorstElement};
 pub use model::{
     Edge, ExternalFile, ModelError, ModelFile, ModelMetadata, Rewrite, SliceSummary, Strategy,
     derive_edges, operator_words,
 };
 pub use run::{
-    Claim, DEFAULT_MAX_ERROR, Engine, Fallback, Fidelity, RunMetadata, RunResults, RunSlice,
-    SliceRun, StageOutcome, Totals, Usage, WorstElement,
+    Claim, Engine, Fallback, RunMetadata, RunResults, RunSlice, SliceRun, StageOutcome, Totals,
 };
 pub use slice::{Compilation, CompiledFidelity, InputRange, Payload, SliceMetadata};
 pub use tensors::{TensorIndex, TensorOrigin, TensorRecord};

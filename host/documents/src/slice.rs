@@ -4,8 +4,9 @@
 //! `/`. Every file has its size and SHA-256 here; readers compare before use.
 
 use crate::document::{Extra, Schema, document};
+use crate::measure::Usage;
 use crate::model::SliceSummary;
-use crate::run::{Fallback, Usage};
+use crate::run::Fallback;
 use dsperse_plugin_api::{Artefact, ProofProperties, Role, SliceInfo, TensorInfo};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

@@ -2,8 +2,8 @@
 
 use crate::digest::FieldHasher;
 use crate::document::{Extra, Schema, document};
+use crate::measure::{Fidelity, Usage};
 use crate::model::ModelMetadata;
-use crate::run::{Fidelity, Usage};
 use dsperse_plugin_api::ProofProperties;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

@@ -615,8 +615,8 @@ impl Drop for Place<'_> {
 mod tests {
     use super::*;
     use crate::document::{Came, JobResult};
+    use dsperse_jobs::backend::Loaded;
     use dsperse_jobs::schedule::{Bounds as Pool, Task, run_all};
-    use dsperse_jobs::session::Loaded;
     use dsperse_plugin_api::job::Options;
     use dsperse_plugin_api::{Artefact, Descriptor, SliceInfo};
     use dsperse_plugin_host::{CancelToken, HostOptions};

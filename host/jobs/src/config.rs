@@ -226,7 +226,7 @@ pub fn compile_options_digest(descriptor: &Descriptor, options: &Options) -> Str
     for (key, value) in relevant {
         hasher
             .text(key)
-            .text(&crate::job::canonical(value).to_string());
+            .text(&dsperse_documents::digest::canonical(value).to_string());
     }
     hasher.finish()
 }

@@ -6,8 +6,12 @@
 //! turns a job into an [`Outcome`]. [`crate::local::LocalExecutor`] runs jobs in workers
 //! on this machine; the crate `engines` has the one that sends them to others.
 
+use crate::backend::Loaded;
 use crate::error::Error;
-use dsperse_documents::{BackendError, Usage, digest::sha256_hex};
+use dsperse_documents::{
+    BackendError, Usage,
+    digest::{canonical, sha256_hex},
+};
 use dsperse_plugin_api::abi::Op;
 use dsperse_plugin_api::{Artefact, ArtefactRef, Cost, Role, SliceInfo, TensorInfo, job::Options};
 use dsperse_plugin_host::{Control, Reply};
@@ -154,7 +158,7 @@ impl Work {
 impl Job {
     /// A job with the slice's ONNX file.
     #[must_use]
-    pub fn new(backend: &crate::session::Loaded<'_>, slice: SliceInfo, work: Work) -> Self {
+    pub fn new(backend: &Loaded<'_>, slice: SliceInfo, work: Work) -> Self {
         Self {
             backend: backend.name().to_owned(),
             backend_version: backend.descriptor.version.to_string(),
@@ -218,25 +222,6 @@ const EVERY_LIST: [&str; 7] = [
     "calibration",
     "calibration_outputs",
 ];
-
-/// The value with every object's keys sorted, so that equal values have equal text.
-#[must_use]
-pub fn canonical(value: &Value) -> Value {
-    match value {
-        Value::Object(map) => {
-            let mut entries: Vec<_> = map.iter().collect();
-            entries.sort_by(|a, b| a.0.cmp(b.0));
-            Value::Object(
-                entries
-                    .into_iter()
-                    .map(|(k, v)| (k.clone(), canonical(v)))
-                    .collect(),
-            )
-        }
-        Value::Array(items) => Value::Array(items.iter().map(canonical).collect()),
-        other => other.clone(),
-    }
-}
 
 /// Where the files of a job are on this machine.
 #[derive(Debug, Clone, Default)]

@@ -9,10 +9,12 @@
 //! - [`attempt`]: the only place where a job is carried out;
 //! - [`memory`]: what jobs on a compiled slice will need, and whether they may;
 //! - [`schedule`]: how many jobs run at the same time;
+//! - [`backend`]: a backend that can be called;
 //! - [`session`], [`config`]: backends with their options, bounds, cancellation, listener;
 //! - [`event`], [`error`]: what is told on the way, and at the end.
 
 pub mod attempt;
+pub mod backend;
 pub mod config;
 pub mod error;
 pub mod event;

@@ -214,7 +214,7 @@ impl Executor for LocalExecutor<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::Loaded;
+    use crate::backend::Loaded;
     use dsperse_plugin_api::{Descriptor, job::Options};
 
     #[test]

@@ -270,7 +270,7 @@ impl<'a> Weights<'a> {
                 .node
                 .iter()
                 .zip(&prepared.roles)
-                .filter(|(_, r)| **r == crate::prepare::Role::Constant)
+                .filter(|(_, r)| **r == crate::weights::Role::Constant)
                 .flat_map(|(n, _)| n.output.iter().map(move |o| (o.as_str(), n)))
                 .collect(),
         }

@@ -22,20 +22,11 @@ use crate::sparse;
 use crate::splice;
 use crate::split;
 use crate::types;
-use crate::weights;
+use crate::weights::{self, Role, roles};
 use dsperse_documents::setting::FIX;
 use dsperse_documents::{ModelFile, Rewrite, TensorInfo};
 use dsperse_onnx::{DataType, GraphProto, ModelProto, NodeProto, ValueInfoProto};
 use std::collections::{BTreeMap, HashMap, HashSet};
-
-/// What becomes of a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
-    /// It belongs to exactly one slice.
-    Computed,
-    /// It depends on no input: a part of the weights, copied to each slice that reads it.
-    Constant,
-}
 
 /// A node of the original file, for analysis and for `--at`.
 #[derive(Debug, Clone)]
@@ -414,24 +405,4 @@ fn contradiction(complaint: &str) -> Option<String> {
     contradicts.iter().any(|c| first.contains(c)).then(|| {
         format!("the model's shapes contradict each other, so that backends may refuse it: {first}")
     })
-}
-
-fn roles(graph: &GraphProto) -> Vec<Role> {
-    let outputs: HashSet<&str> = graph.output.iter().map(ValueInfoProto::name).collect();
-    let mut fixed: HashSet<&str> = graph.initializer_names();
-    graph
-        .node
-        .iter()
-        .map(|n| {
-            let constant = n.reads().iter().all(|r| fixed.contains(r))
-                && !fold::is_random(n)
-                && !n.output.iter().any(|o| outputs.contains(o.as_str()));
-            if constant {
-                fixed.extend(n.output.iter().map(String::as_str));
-                Role::Constant
-            } else {
-                Role::Computed
-            }
-        })
-        .collect()
 }

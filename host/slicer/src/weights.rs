@@ -1,10 +1,40 @@
-//! Which nodes carry weights.
+//! Which nodes are computed, which are constant, and which carry weights.
 
 use crate::cost;
 use crate::facts::Facts;
-use crate::prepare::Role;
-use dsperse_onnx::{GraphProto, NodeProto};
+use crate::fold;
+use dsperse_onnx::{GraphProto, NodeProto, ValueInfoProto};
 use std::collections::HashSet;
+
+/// What becomes of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It belongs to exactly one slice.
+    Computed,
+    /// It depends on no input: a part of the weights, copied to each slice that reads it.
+    Constant,
+}
+
+/// What becomes of each node.
+pub(crate) fn roles(graph: &GraphProto) -> Vec<Role> {
+    let outputs: HashSet<&str> = graph.output.iter().map(ValueInfoProto::name).collect();
+    let mut fixed: HashSet<&str> = graph.initializer_names();
+    graph
+        .node
+        .iter()
+        .map(|n| {
+            let constant = n.reads().iter().all(|r| fixed.contains(r))
+                && !fold::is_random(n)
+                && !n.output.iter().any(|o| outputs.contains(o.as_str()));
+            if constant {
+                fixed.extend(n.output.iter().map(String::as_str));
+                Role::Constant
+            } else {
+                Role::Computed
+            }
+        })
+        .collect()
+}
 
 /// Computed nodes in order: index in the graph, and whether the node carries weights.
 pub(crate) fn computed_nodes<'a>(

@@ -2,10 +2,11 @@
 //! what it would cost.
 
 use crate::ask;
+use crate::cut::{Cut, Wanted};
 use crate::error::{Error, Result};
 use crate::schedule::{self, Task};
 use crate::session::Session;
-use crate::slice::{self, Cut, Wanted};
+use crate::slice;
 use crate::slices;
 use dsperse_documents::SliceMetadata;
 use dsperse_plugin_api::{Stage, Support};

@@ -1,9 +1,10 @@
 //! Asking a backend whether it can take a slice.
 
 use crate::attempt::Attempt;
+use crate::backend::Loaded;
 use crate::error::Result;
 use crate::job::{Files, Job, Work};
-use crate::session::{Loaded, Session};
+use crate::session::Session;
 use dsperse_documents::BackendError;
 use dsperse_plugin_api::{SliceInfo, Support};
 use std::path::Path;

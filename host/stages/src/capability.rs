@@ -20,11 +20,12 @@
 //! told as warnings.
 
 use crate::ask;
+use crate::backend::Loaded;
+use crate::cut::{Wanted, slice_error};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::schedule::{self, Task};
-use crate::session::{Loaded, Session};
-use crate::slice::{Wanted, slice_error};
+use crate::session::Session;
 use crate::slices;
 use dsperse_documents::setting::STRATEGY;
 use dsperse_documents::{BackendError, ErrorKind};

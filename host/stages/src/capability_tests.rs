@@ -1,12 +1,13 @@
 //! The cuts of `--strategy capability` over backends that answer as the test says.
 
 use crate::config::Config;
+use crate::cut::{Cut, Wanted};
 use crate::error::{Error, ErrorClass, Result};
 use crate::event::Event;
 use crate::fake::{executor, prover, yes};
 use crate::job::{Executor, Files, Hint, Job, Outcome};
 use crate::session::{Limits, Session};
-use crate::slice::{Cut, Wanted, plan};
+use crate::slice::plan;
 use dsperse_documents::{BackendError, ErrorKind, Usage};
 use dsperse_onnx::{
     AttributeProto, DataType, GraphProto, ModelProto, NodeProto, Tensor, ValueInfoProto, Values,

@@ -2,10 +2,11 @@
 //! calibration tensors of `compile` and the reference of a run's fidelity.
 
 use crate::attempt::Attempt;
+use crate::backend::Loaded;
 use crate::error::{Error, Result};
 use crate::job::{FileRef, Files, TensorRef, Work};
 use crate::schedule::{self, Task};
-use crate::session::{Loaded, Session};
+use crate::session::Session;
 use crate::slices;
 use dsperse_documents::{
     BackendError, ErrorKind, ModelMetadata, SliceMetadata, digest::sha256_hex,

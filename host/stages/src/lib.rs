@@ -5,6 +5,7 @@
 //!
 //! - [`mod@slice`], [`mod@compile`], [`mod@run`], [`mod@prove`], [`mod@verify`]: the stages
 //!   in their order, [`mod@analyze`] beside them;
+//! - [`cut`]: where a model is to be cut;
 //! - [`batch`]: several inputs for the same slices;
 //! - [`dsperse_jobs`]: jobs, who carries them out, and the [`Session`] (named here as well);
 //! - [`chain`], [`fidelity`]: the float model, and how far the run is from it.
@@ -17,6 +18,7 @@ mod capability;
 mod capability_tests;
 pub mod chain;
 pub mod compile;
+pub mod cut;
 #[cfg(test)]
 mod fake;
 pub mod prove;
@@ -30,9 +32,12 @@ pub mod verify;
 
 pub use dsperse_verify::fidelity;
 
-pub use dsperse_jobs::{attempt, config, error, event, job, local, memory, schedule, session};
+pub use dsperse_jobs::{
+    attempt, backend, config, error, event, job, local, memory, schedule, session,
+};
 
+pub use backend::Loaded;
 pub use config::Config;
 pub use error::{Error, ErrorClass, Result};
 pub use event::{Event, Events};
-pub use session::{Limits, Loaded, Session};
+pub use session::{Limits, Session};

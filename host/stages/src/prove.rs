@@ -5,6 +5,7 @@
 //! computes them again.
 
 use crate::attempt::Attempt;
+use crate::backend::Loaded;
 use crate::chain::attach;
 use crate::error::{Error, Result};
 use crate::event::Event;
@@ -14,7 +15,7 @@ use crate::report::{Outcome, SliceLine, StageReport};
 use crate::run::witness::record;
 use crate::run::{held, untouched};
 use crate::schedule::{self, Task};
-use crate::session::{Loaded, Session};
+use crate::session::Session;
 use crate::slices;
 use dsperse_documents::{BackendError, SliceMetadata, SliceRun, StageOutcome};
 use dsperse_plugin_api::Stage as BackendStage;

@@ -1,43 +1,14 @@
 //! `slice`: a model file to slices on disk, and the node-by-node analysis.
 
 use crate::capability;
+use crate::cut::{Cut, Wanted, slice_error};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::session::Session;
 use dsperse_documents::ModelMetadata;
-use dsperse_router::Policy;
-use dsperse_slicer::{DimOptions, ModelAnalysis, Plan, Prepared, SliceError, Strategy};
+use dsperse_slicer::{DimOptions, ModelAnalysis, Plan, Prepared, Strategy};
 use dsperse_store::{Access, NewSlices, Shape, SliceStore, atomic, input_shapes};
 use std::path::{Path, PathBuf};
-
-/// Where to cut.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Cut {
-    /// Into as few slices as can be proven by the wanted backends within the memory of a job
-    /// (see [`crate::Limits::memory`]), or what the machine allows.
-    #[default]
-    Auto,
-    /// At each node that carries weights.
-    Layer,
-    /// At each operator.
-    Op,
-    /// Nowhere.
-    Whole,
-    /// At the named nodes.
-    Points(Vec<String>),
-    /// Where what some loaded backend can prove begins and ends, as the backends say.
-    Capability,
-}
-
-/// For whom [`Cut::Auto`] and [`Cut::Capability`] cut; the other cuts do not depend on it.
-#[derive(Debug, Clone, Default)]
-pub struct Wanted {
-    /// Backend spec, of which the names count; `None` is the default chain for `Auto`, and
-    /// everything that is loaded for `Capability`.
-    pub backend: Option<String>,
-    /// Demands on proofs.
-    pub policy: Policy,
-}
 
 /// What to slice and how.
 #[derive(Debug, Clone)]
@@ -122,14 +93,6 @@ pub fn prepare(path: &Path, dims: &DimOptions, sample: Option<&Path>) -> Result<
         dims.given = input_shapes(sample, &names)?;
     }
     dsperse_slicer::prepare(loaded, &dims).map_err(|e| slice_error(&e, &file))
-}
-
-pub(crate) fn slice_error(e: &SliceError, file: &Path) -> Error {
-    match e {
-        SliceError::Point { .. } | SliceError::Dim { .. } => Error::usage(e.to_string()),
-        SliceError::Read { .. } => Error::bad_input(e.to_string()),
-        _ => Error::bad_input(e.to_string()).at(format!("\"{}\"", file.display())),
-    }
 }
 
 /// Applies a strategy.

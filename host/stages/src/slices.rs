@@ -1,8 +1,9 @@
 //! Helpers over opened slices: jobs and files of a slice, layer selection, routing facts.
 
+use crate::backend::Loaded;
 use crate::error::{Error, Result};
 use crate::job::{FileRef, Files, Job, Work};
-use crate::session::{Loaded, Session};
+use crate::session::Session;
 use dsperse_documents::setting::LAYERS;
 use dsperse_documents::{ModelMetadata, SliceMetadata};
 use dsperse_plugin_api::{Descriptor, OperatorSupport, Role};

@@ -95,6 +95,7 @@ fn stripped(results: &RunResults) -> RunResults {
         slices: results.slices.iter().map(slice).collect(),
         ..results.clone()
     };
+    out.key = None;
     out.extra.clear();
     out.update_totals();
     out

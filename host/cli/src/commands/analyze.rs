@@ -1,10 +1,11 @@
 //! `analyze`.
 
 use super::{compile, paths, slice};
-use crate::app::{App, shown};
+use crate::app::App;
 use crate::args::inspect::Analyze;
 use crate::console::foreign::field;
 use crate::console::numbers;
+use crate::console::shown;
 use crate::console::table::Table;
 use crate::error::Result;
 use crate::exit::Exit;

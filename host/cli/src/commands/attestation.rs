@@ -1,7 +1,7 @@
 //! Attestations that `verify` writes and expects.
 
-use crate::app::shown;
 use crate::args::stages::Verify;
+use crate::console::shown;
 use crate::error::{Result, UserError};
 use crate::exit::Exit;
 use dsperse_attest::{PublicKey, SigningKey, attest, open};

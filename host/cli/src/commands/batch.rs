@@ -2,10 +2,11 @@
 //! of it.
 
 use super::{paths, run, summary, verify};
-use crate::app::{App, shown};
+use crate::app::App;
 use crate::args::stages::RunOf;
 use crate::console::foreign::field;
 use crate::console::numbers;
+use crate::console::shown;
 use crate::console::table::Table;
 use crate::error::{Result, UserError};
 use crate::exit::Exit;

@@ -1,8 +1,9 @@
 //! `convert` and `slice convert`.
 
 use super::paths;
-use crate::app::{App, shown};
+use crate::app::App;
 use crate::args::slicing::{Convert, Purpose};
+use crate::console::shown;
 use crate::error::{Result, UserError};
 use crate::exit::Exit;
 use crate::output::SCHEMA;

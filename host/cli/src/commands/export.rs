@@ -1,9 +1,10 @@
 //! `export`.
 
 use super::paths;
-use crate::app::{App, shown};
+use crate::app::App;
 use crate::args::stages::Export;
 use crate::console::numbers;
+use crate::console::shown;
 use crate::error::{Result, UserError};
 use crate::exit::Exit;
 use crate::output::SCHEMA;

@@ -2,8 +2,9 @@
 
 use super::run::Runs;
 use super::{batch, compile, paths, prove, run, slice as slice_command, summary, verify};
-use crate::app::{App, shown};
+use crate::app::App;
 use crate::args::stages::FullRun;
+use crate::console::shown;
 use crate::error::{Result, UserError};
 use crate::exit::Exit;
 use crate::output::SCHEMA;
@@ -11,10 +12,11 @@ use dsperse_router::Spec;
 use dsperse_stages::Session;
 use dsperse_stages::batch::BatchRan;
 use dsperse_stages::compile::Calibration;
+use dsperse_stages::cut::Wanted;
 use dsperse_stages::prove::ProveOptions;
 use dsperse_stages::report::StageReport;
 use dsperse_stages::run::{Ran, RunOptions, check_output_file};
-use dsperse_stages::slice::{self, SliceOptions, Wanted};
+use dsperse_stages::slice::{self, SliceOptions};
 use dsperse_stages::slices::open;
 use dsperse_stages::verify::{Demands, VerifyOptions};
 use dsperse_store::{Access, Sample, Shape, SliceStore};

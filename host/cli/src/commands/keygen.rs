@@ -1,7 +1,8 @@
 //! `keygen`.
 
-use crate::app::{App, shown};
+use crate::app::App;
 use crate::args::stages::Keygen;
+use crate::console::shown;
 use crate::error::{Result, UserError};
 use crate::exit::Exit;
 use crate::output::SCHEMA;

@@ -1,9 +1,10 @@
 //! Which files a command works on when the user did not say.
 
-use crate::app::{App, shown};
+use crate::app::App;
 use crate::args::common::Dims;
 use crate::args::slicing;
 use crate::args::stages::RunOf;
+use crate::console::shown;
 use crate::error::{Result, UserError};
 use crate::exit::Exit;
 use dsperse_slicer::DimOptions;

@@ -1,8 +1,9 @@
 //! `report`.
 
 use super::paths;
-use crate::app::{App, shown};
+use crate::app::App;
 use crate::args::inspect::Report;
+use crate::console::shown;
 use crate::error::{Result, UserError};
 use crate::exit::Exit;
 use crate::output::{self, SCHEMA};

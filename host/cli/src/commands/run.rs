@@ -1,10 +1,11 @@
 //! `run`.
 
 use super::{batch, compile::exit, paths, summary};
-use crate::app::{App, shown};
+use crate::app::App;
 use crate::args::stages::Run;
 use crate::console::foreign::field;
 use crate::console::numbers;
+use crate::console::shown;
 use crate::error::Result;
 use crate::exit::Exit;
 use crate::output::SCHEMA;

@@ -1,10 +1,11 @@
 //! `slice`.
 
 use super::paths;
-use crate::app::{App, shown};
+use crate::app::App;
 use crate::args::slicing::{Cutting, SliceArgs, Strategy};
 use crate::console::foreign::field;
 use crate::console::numbers;
+use crate::console::shown;
 use crate::console::table::Table;
 use crate::error::{Result, UserError};
 use crate::exit::Exit;
@@ -12,7 +13,8 @@ use crate::output::SCHEMA;
 use dsperse_router::Spec;
 use dsperse_slicer::DimOptions;
 use dsperse_stages::Session;
-use dsperse_stages::slice::{self, Cut, SliceOptions, Sliced, Wanted};
+use dsperse_stages::cut::{Cut, Wanted};
+use dsperse_stages::slice::{self, SliceOptions, Sliced};
 use dsperse_store::Shape;
 use serde_json::json;
 use std::fmt::Write as _;

@@ -3,21 +3,17 @@
 use super::{Stage, stop};
 use crate::ask;
 use crate::attempt::Attempt;
+use crate::backend::{FIDELITY_TARGET, Loaded, takes_target};
 use crate::config::compile_options_digest;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::job::{Files, Job};
 use crate::report::SliceLine;
-use crate::session::{FIDELITY_TARGET, Loaded, takes_target};
 use crate::slices;
 use dsperse_documents::{Compilation, ErrorKind, Fallback, SliceMetadata};
 use dsperse_plugin_api::{Stage as BackendStage, Support};
 use dsperse_router::{Chain, plan};
 use dsperse_store::lock;
-use serde_json::Value;
-
-/// Field of a fallback that remembers which job was turned down.
-const KEY: &str = "key";
 
 /// What is known of a slice after asking.
 #[derive(Debug, Clone)]
@@ -162,24 +158,20 @@ impl Stage<'_> {
             Ok(done) => done,
             Err(e) if falls_through(e.kind) => {
                 let mut fallback = Fallback::from_error(name, BackendStage::Compile, &e);
-                fallback
-                    .extra
-                    .insert(KEY.to_owned(), Value::from(self.rejection_key(&job)));
+                fallback.key = Some(self.rejection_key(&job));
                 return Ok(Err(fallback));
             }
             Err(e) => return Err(stop(&e, index, name)),
         };
         if let Err(e) = self.session.fits_proof(&done.facts) {
             let mut fallback = Fallback::from_error(name, BackendStage::Prove, &e);
-            let key = Value::from(self.rejection_key(&job));
-            fallback.extra.insert(KEY.to_owned(), key);
+            fallback.key = Some(self.rejection_key(&job));
             return Ok(Err(fallback));
         }
         let fidelity = match self.judge(&slice, &backend, &done, dir.path())? {
             Ok(fidelity) => fidelity,
             Err(mut fallback) => {
-                let key = Value::from(self.rejection_key(&job));
-                fallback.extra.insert(KEY.to_owned(), key);
+                fallback.key = Some(self.rejection_key(&job));
                 return Ok(Err(fallback));
             }
         };
@@ -246,15 +238,12 @@ impl Stage<'_> {
     /// An earlier refusal of the very same job. A missing tool is always looked for again.
     fn remembered(&self, slice: &SliceMetadata, backend: &Loaded<'_>) -> Result<Option<Fallback>> {
         let Some(earlier) = slice.fallbacks.iter().find(|f| {
-            f.backend == backend.name()
-                && f.extra.contains_key(KEY)
-                && f.kind != Some(ErrorKind::ToolMissing)
+            f.backend == backend.name() && f.key.is_some() && f.kind != Some(ErrorKind::ToolMissing)
         }) else {
             return Ok(None);
         };
         let (job, _) = self.compile_job(slice, backend)?;
-        let same =
-            earlier.extra.get(KEY).and_then(Value::as_str) == Some(&self.rejection_key(&job));
+        let same = earlier.key == Some(self.rejection_key(&job));
         Ok(same.then(|| earlier.clone()))
     }
 
@@ -273,8 +262,7 @@ impl Stage<'_> {
         let (job, _) = self.compile_job(&slice, &backend)?;
         let mut fallback = Fallback::new(backend.name(), BackendStage::Compile, reason);
         fallback.kind = Some(ErrorKind::Unsupported);
-        let key = Value::from(self.rejection_key(&job));
-        fallback.extra.insert(KEY.to_owned(), key);
+        fallback.key = Some(self.rejection_key(&job));
         self.session.emit(&Event::FellThrough {
             slice: index,
             fallback: fallback.clone(),

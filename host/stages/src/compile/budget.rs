@@ -123,7 +123,7 @@ impl Stage<'_> {
         let error = |s: &SliceMetadata| {
             let name = s.backend.as_deref()?;
             let backend = self.session.loaded(name)?;
-            crate::session::takes_target(backend.descriptor).then_some(())?;
+            crate::backend::takes_target(backend.descriptor).then_some(())?;
             Some(s.compilations.get(name)?.fidelity.as_ref()?.error)
         };
         let errors: Vec<(usize, f64)> = quantised

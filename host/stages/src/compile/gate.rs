@@ -2,11 +2,11 @@
 //! candidate, however well it can be proven.
 
 use super::Stage;
+use crate::backend::Loaded;
 use crate::chain::{self, Tensors, pick};
 use crate::error::Result;
 use crate::fidelity::{compare, told, worst};
 use crate::job::Files;
-use crate::session::Loaded;
 use dsperse_documents::setting::MAX_ERROR;
 use dsperse_documents::{
     CompiledFidelity, ErrorKind, Fallback, Fidelity, InputRange, SliceMetadata,

@@ -34,9 +34,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Instant;
 
-/// Field of `run_results.json` that tells which run an interrupted one is.
-const KEY: &str = "key";
-
 /// What to run and where to.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
@@ -448,7 +445,7 @@ fn open(
         // A run that another command works on, or that is damaged, is left alone.
         if let Ok(run) = RunDir::open(&path, Access::Edit) {
             let results = run.results();
-            let same = results.extra.get(KEY).and_then(|v| v.as_str()) == Some(&key);
+            let same = results.key.as_ref() == Some(&key);
             if same && results.output_sha256.is_none() {
                 store_inputs(&run, inputs)?;
                 return Ok(run);
@@ -456,7 +453,8 @@ fn open(
         }
     }
     let now = jiff::Zoned::now();
-    let mut results = RunResults {
+    let results = RunResults {
+        key: Some(key),
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         started: now.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
         model_identity: model.identity.clone(),
@@ -476,7 +474,6 @@ fn open(
             .collect(),
         ..RunResults::default()
     };
-    results.extra.insert(KEY.to_owned(), key.into());
     let stamp = options.name.clone().unwrap_or_else(|| stamp(&now));
     let run = RunDir::create(runs, &stamp, &results)?;
     store_inputs(&run, inputs)?;

@@ -4,11 +4,12 @@
 use super::evidence::of_kernel;
 use crate::ask;
 use crate::attempt::Attempt;
+use crate::backend::{FIDELITY_TARGET, Loaded, takes_target};
 use crate::chain::{self, Tensors};
 use crate::compile::{self, float_chains, read_tensors, samples_digest};
 use crate::error::{Error, Result};
 use crate::job::{FileRef, Files, Job, TensorRef, Work};
-use crate::session::{FIDELITY_TARGET, Loaded, Session, takes_target};
+use crate::session::Session;
 use crate::slices;
 use dsperse_documents::setting::{ALLOW_SATURATION, CALIBRATION, EXPECT_KEYS, TOLERANCE};
 use dsperse_documents::{Compilation, ModelMetadata, ReceiptFile, SliceMetadata};

@@ -1,11 +1,12 @@
 //! `plugin add`, `plugin update`, `plugin install`, and what `plugin list --outdated` shows.
 
-use crate::app::{App, shown};
+use crate::app::App;
+use crate::console::shown;
 use crate::console::table::Table;
 use crate::error::{Result, UserError};
 use crate::exit::Exit;
+use crate::locked::exactly;
 use crate::output::SCHEMA;
-use crate::packages::exactly;
 use dsperse_packages::{Added, How, Index, LockFile, PackageError, Root, Source, Wanted};
 use semver::{Version, VersionReq};
 use serde_json::{Value, json};

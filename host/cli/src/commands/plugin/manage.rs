@@ -1,6 +1,7 @@
 //! `plugin remove`, `plugin rollback`, `plugin trust` and `plugin lock`.
 
-use crate::app::{App, shown};
+use crate::app::App;
+use crate::console::shown;
 use crate::console::table::Table;
 use crate::error::{Result, UserError};
 use crate::exit::Exit;

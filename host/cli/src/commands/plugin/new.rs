@@ -1,6 +1,7 @@
 //! `plugin new`.
 
-use crate::app::{App, shown};
+use crate::app::App;
+use crate::console::shown;
 use crate::error::{Result, UserError};
 use crate::exit::Exit;
 use crate::output::SCHEMA;

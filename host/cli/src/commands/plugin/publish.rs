@@ -1,8 +1,9 @@
 //! `plugin pack`, `plugin index` and `plugin keygen`.
 
-use crate::app::{App, shown};
+use crate::app::App;
 use crate::commands::keygen::create;
 use crate::console::numbers;
+use crate::console::shown;
 use crate::error::{Result, UserError};
 use crate::exit::Exit;
 use crate::output::SCHEMA;
