@@ -6,7 +6,8 @@
 use crate::atomic::{clean_prefixed, parent_of, tmp_prefix, write_document};
 use crate::digest::file_digest;
 use crate::error::{BundleError, IoContext, Result};
-use crate::export::{put_directory, staging, staging_prefix, write_target};
+use crate::export::{put_directory, staging, write_target};
+use crate::location::staging_prefix;
 use crate::location::{Kind, Location, Shape, replacement_tag, resolve};
 use crate::lock::{Lock, LockMode, canonical};
 use crate::store::{Access, SliceStore};

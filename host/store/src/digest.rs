@@ -1,7 +1,7 @@
 //! Digests of files.
 
 use crate::error::{IoContext, Result};
-use crate::store::lock;
+use crate::mutex::lock;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::fs::{self, File, Metadata};

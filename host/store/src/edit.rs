@@ -12,9 +12,10 @@ use crate::atomic::{
 use crate::digest::file_digest;
 use crate::error::{BundleError, IoContext, Result};
 use crate::location::{Kind, Shape, holds_slice_of};
+use crate::mutex::lock;
 use crate::pack::Packer;
 use crate::paths::{self, Names};
-use crate::store::{Access, SliceStore, Slot, Source, State, lock};
+use crate::store::{Access, SliceStore, Slot, Source, State};
 use crate::transaction::{self, Transaction, move_file_or_dir};
 use dsperse_documents::{Compilation, SliceMetadata};
 use dsperse_plugin_api::Artefact;

@@ -3,21 +3,17 @@
 use crate::atomic::{self, AtomicFile, crash_point, document_bytes, parent_of, remove, sync_tree};
 use crate::digest::copy_hashing;
 use crate::error::{BundleError, IoContext, Result};
-use crate::location::{Shape, replacement_tag};
+use crate::location::{Shape, replacement_tag, staging_prefix};
+use crate::mutex::lock;
 use crate::pack::Packer;
 use crate::paths;
-use crate::store::{SliceStore, Source, lock};
+use crate::store::{SliceStore, Source};
 use crate::transaction::Transaction;
 use dsperse_documents::SliceMetadata;
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
-
-/// Prefix of the directories in which what becomes `target` is prepared, or on its way out.
-pub(crate) fn staging_prefix(target: &Path) -> String {
-    format!(".{}.new-", replacement_tag(target))
-}
 
 /// A temporary directory beside `target`.
 pub(crate) fn staging(target: &Path) -> Result<tempfile::TempDir> {

@@ -179,6 +179,11 @@ pub fn output_path(dir: &Path, shape: Shape) -> PathBuf {
     trimmed.with_file_name(name)
 }
 
+/// Prefix of the directories in which what becomes `target` is prepared, or on its way out.
+pub(crate) fn staging_prefix(target: &Path) -> String {
+    format!(".{}.new-", replacement_tag(target))
+}
+
 /// Tag of the transaction that replaces a whole directory or file in its parent.
 pub(crate) fn replacement_tag(target: &Path) -> String {
     target

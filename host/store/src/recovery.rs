@@ -2,8 +2,7 @@
 
 use crate::atomic::{clean_leftovers, clean_prefixed, tmp_prefix};
 use crate::error::Result;
-use crate::export::staging_prefix;
-use crate::location::{Kind, Location, Shape, replacement_tag, slices_in};
+use crate::location::{Kind, Location, Shape, replacement_tag, slices_in, staging_prefix};
 use crate::transaction;
 use std::path::PathBuf;
 

@@ -12,6 +12,7 @@ use crate::digest::known_digest;
 use crate::error::{BundleError, IoContext, Result};
 use crate::location::{Kind, Location, Shape, resolve, slices_in};
 use crate::lock::{Lock, LockMode};
+use crate::mutex::lock;
 use crate::paths;
 use crate::recovery::{interrupted, recover};
 use dsperse_archive::{Archive, Limits};
@@ -20,7 +21,7 @@ use dsperse_plugin_api::{Artefact, ArtefactRef, Role};
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 /// What the caller is going to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,12 +66,6 @@ pub(crate) struct State {
 pub(crate) enum Source {
     Dir(PathBuf),
     Packed(Mutex<Archive>),
-}
-
-/// What a mutex holds. A poisoned one only means that another thread panicked between two whole
-/// steps.
-pub fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
-    m.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl SliceStore {

@@ -9,8 +9,8 @@
 use crate::atomic::{AtomicFile, clean_leftovers, read_document, sync_dir, write_document};
 use crate::digest::{file_digest, known_digest};
 use crate::error::{BundleError, IoContext, Result};
+use crate::mutex::lock;
 use crate::paths;
-use crate::store::lock;
 use dsperse_documents::digest::sha256_hex;
 use dsperse_documents::{TensorIndex, TensorOrigin, TensorRecord};
 use dsperse_tensor::{Tensor, TensorFile, TensorInfo};

@@ -1,8 +1,7 @@
 //! The claim of every slice: tensors by name, those of the run, with the verifier's own
 //! input and output in place of the prover's.
 
-use crate::evidence::{Defect, Evidence, Held};
-use crate::verification::Given;
+use crate::evidence::{Defect, Evidence, Given, Held};
 use dsperse_documents::{Extra, TensorOrigin, TensorRecord};
 use dsperse_tensor::{Encoding, Tensor, TensorInfo};
 use std::collections::BTreeMap;

@@ -117,3 +117,21 @@ impl<F> File<F> {
         }
     }
 }
+
+/// The verifier's own values, in place of those of the run.
+#[derive(Debug, Clone)]
+pub struct Given<F> {
+    /// The model's inputs.
+    pub input: Option<Vec<Held<F>>>,
+    /// The claimed outputs of the model.
+    pub output: Option<Vec<Held<F>>>,
+}
+
+impl<F> Default for Given<F> {
+    fn default() -> Self {
+        Self {
+            input: None,
+            output: None,
+        }
+    }
+}

@@ -11,8 +11,8 @@
 use crate::checker::{Again, Backend, CompiledAgain, Need};
 use crate::claims::Claims;
 use crate::demands::{Demands, plain};
+use crate::doubt::NotProven;
 use crate::evidence::Evidence;
-use crate::slice::NotProven;
 use dsperse_documents::{Compilation, KeyOrigin, ReceiptFile, SliceMetadata, VerificationReport};
 
 /// Why the artefacts that a verifier uses are believed to be the slice's. `Err` when

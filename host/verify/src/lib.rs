@@ -28,6 +28,7 @@ mod checker;
 mod claims;
 mod closeness;
 mod demands;
+mod doubt;
 mod evidence;
 pub mod fidelity;
 mod keys;
@@ -40,5 +41,5 @@ mod verification;
 
 pub use checker::{Again, Backend, Checked, Checker, CompiledAgain, Need, Question};
 pub use demands::{AllowedBackend, Demands};
-pub use evidence::{Defect, Evidence, File, Held};
-pub use verification::{Given, Refused, Verification};
+pub use evidence::{Defect, Evidence, File, Given, Held};
+pub use verification::{Refused, Verification};

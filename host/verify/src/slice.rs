@@ -3,6 +3,7 @@
 use crate::checker::{Again, Backend, Checked, Need, Question};
 use crate::claims::Claims;
 use crate::demands::Demands;
+use crate::doubt::NotProven;
 use crate::evidence::{Defect, Evidence, File, Held};
 use crate::keys;
 use dsperse_documents::{
@@ -12,42 +13,6 @@ use dsperse_documents::{
 use dsperse_plugin_api::{Artefact, Role, Stage, Verdict as Answer, job::SATURATED_INPUTS};
 use dsperse_router::policy::verdict_counts_as_proof;
 use serde_json::{Map, Value};
-
-/// Why a slice did not become `proven`.
-pub(crate) enum NotProven {
-    /// Something is wrong: the verdict is `failed`.
-    Wrong(String),
-    /// The proof could not be judged: the slice may still be computed again.
-    Undecided {
-        reason: String,
-        hint: Option<String>,
-    },
-}
-
-impl NotProven {
-    pub(crate) fn undecided(reason: impl Into<String>) -> Self {
-        Self::Undecided {
-            reason: reason.into(),
-            hint: None,
-        }
-    }
-    pub(crate) fn hint(self, text: Option<String>) -> Self {
-        match self {
-            Self::Undecided { reason, .. } => Self::Undecided { reason, hint: text },
-            wrong @ Self::Wrong(_) => wrong,
-        }
-    }
-}
-
-/// A file that is not there can't be judged; any other contradiction is wrong.
-impl From<Defect> for NotProven {
-    fn from(defect: Defect) -> Self {
-        match defect {
-            Defect::Missing(reason) => Self::undecided(reason),
-            Defect::Wrong(reason) => Self::Wrong(reason),
-        }
-    }
-}
 
 struct Claim<F> {
     inputs: Vec<Held<F>>,

@@ -4,31 +4,13 @@ use crate::checker::Again;
 use crate::claims::Claims;
 use crate::closeness;
 use crate::demands::{Demands, plain};
-use crate::evidence::{Evidence, Held};
+use crate::evidence::{Evidence, Given};
 use crate::slice::Judge;
 use crate::{keys, receipt};
 use dsperse_documents::tensors::digest_of;
 use dsperse_documents::{
     MeasuredBy, ModelMetadata, RunResults, SliceVerdict, Verdict, VerificationReport,
 };
-
-/// The verifier's own values, in place of those of the run.
-#[derive(Debug, Clone)]
-pub struct Given<F> {
-    /// The model's inputs.
-    pub input: Option<Vec<Held<F>>>,
-    /// The claimed outputs of the model.
-    pub output: Option<Vec<Held<F>>>,
-}
-
-impl<F> Default for Given<F> {
-    fn default() -> Self {
-        Self {
-            input: None,
-            output: None,
-        }
-    }
-}
 
 /// Why no verdict is given at all.
 #[derive(Debug, Clone, PartialEq, Eq)]

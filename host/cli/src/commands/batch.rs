@@ -1,7 +1,7 @@
 //! Several inputs at once: what `run`, `prove`, `verify` and `full-run` do with a batch, and say
 //! of it.
 
-use super::{paths, run, summary, verify};
+use super::{paths, summary, verdict};
 use crate::app::App;
 use crate::args::stages::RunOf;
 use crate::console::foreign::field;
@@ -164,7 +164,7 @@ impl Each<VerificationReport> {
         let mut out = String::new();
         let refused = self.reports.iter().find(|(_, r)| !r.accepted);
         if let Some((member, report)) = refused.or(self.reports.first()) {
-            let _ = writeln!(out, "{}:\n{}", field(&member.source), verify::text(report));
+            let _ = writeln!(out, "{}:\n{}", field(&member.source), verdict::text(report));
         }
         let heading = ["input", "run", "verdict", "proven", "CPU time"];
         let mut table = Table::new(&heading, &[3, 4]);
@@ -175,7 +175,7 @@ impl Each<VerificationReport> {
             table.row(vec![
                 member.source.clone(),
                 name(&member.run),
-                verify::verdict(report.accepted).to_owned(),
+                verdict::verdict(report.accepted).to_owned(),
                 report
                     .proven_by_macs
                     .map_or_else(String::new, numbers::percent),
@@ -186,7 +186,7 @@ impl Each<VerificationReport> {
         let rate = throughput(self.reports.len(), self.seconds, cpu);
         let _ = writeln!(out, "verify: {rate}");
         let accepted = self.reports.iter().filter(|(_, r)| r.accepted).count();
-        let verdict = verify::verdict(self.accepted());
+        let verdict = verdict::verdict(self.accepted());
         let _ = writeln!(
             out,
             "verdict: {verdict}, {accepted} of {} claims",
@@ -198,7 +198,7 @@ impl Each<VerificationReport> {
 
 /// Whether every run is complete and near enough to the float model.
 pub fn faithful(ran: &BatchRan) -> bool {
-    let good = |ran: &Ran| ran.report.complete() && run::missed(ran).is_none();
+    let good = |ran: &Ran| ran.report.complete() && summary::missed(ran).is_none();
     ran.runs.iter().all(|(_, ran)| good(ran))
 }
 
@@ -231,7 +231,7 @@ pub fn ran_text(ran: &BatchRan) -> String {
     for (source, one) in &ran.runs {
         let fidelity = one.results.fidelity.as_ref();
         let error = fidelity.and_then(|f| f.error.or(f.max_rel));
-        let missed = run::missed(one);
+        let missed = summary::missed(one);
         table.row(vec![
             source.clone(),
             name(&one.path),
@@ -250,7 +250,7 @@ pub fn ran_text(ran: &BatchRan) -> String {
                 "failed: {}: {}\nhint: {}",
                 field(source),
                 field(&sentence),
-                run::MISSED_HINT
+                summary::MISSED_HINT
             );
         }
     }

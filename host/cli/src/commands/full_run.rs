@@ -1,7 +1,9 @@
 //! `full-run`: slice, compile, run, prove, verify.
 
 use super::run::Runs;
-use super::{batch, compile, paths, prove, run, slice as slice_command, summary, verify};
+use super::{
+    batch, compile, paths, policy, prove, run, slice as slice_command, summary, verdict, verify,
+};
 use crate::app::App;
 use crate::args::stages::FullRun;
 use crate::console::shown;
@@ -158,7 +160,7 @@ fn prove_options(args: &FullRun) -> ProveOptions {
 }
 
 fn verify_options(args: &FullRun) -> VerifyOptions {
-    let require = verify::require(args.require);
+    let require = policy::require(args.require);
     Demands {
         require,
         ..Demands::default()
@@ -180,9 +182,9 @@ fn one(
         text: format!(
             "{}\n{}\n{}\n{}",
             summary::text(compiled),
-            run::text(ran),
+            summary::run(ran),
             summary::text(&proven),
-            verify::text(&verdict)
+            verdict::text(&verdict)
         ),
         document: json!({
             "schema": SCHEMA,
@@ -194,7 +196,7 @@ fn one(
             "prove": proven,
             "verification": verdict,
         }),
-        exit: verify::exit(&verdict),
+        exit: verdict::exit(&verdict),
     })
 }
 
@@ -245,11 +247,11 @@ fn check(ran: &Ran) -> Result<()> {
         return Err(incomplete(&ran.report, "a slice could not be run"));
     }
     // A proof of values that nobody should rely on is worth nothing.
-    if let Some(message) = run::missed(ran) {
+    if let Some(message) = summary::missed(ran) {
         return Err(UserError {
             exit: Exit::Failed,
             message: format!("{message} (run at {})", shown(&ran.path)),
-            hint: Some(run::MISSED_HINT.to_owned()),
+            hint: Some(summary::MISSED_HINT.to_owned()),
         });
     }
     Ok(())

@@ -17,6 +17,7 @@ mod report;
 mod run;
 mod slice;
 mod summary;
+mod verdict;
 mod verify;
 
 use crate::app::App;

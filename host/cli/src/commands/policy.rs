@@ -5,7 +5,7 @@
 
 use super::attestation;
 use crate::args::stages::{Require, Verify};
-use crate::commands::{compile, verify};
+use crate::commands::compile;
 use crate::error::{Result, UserError};
 use crate::exit::Exit;
 use dsperse_router::Policy;
@@ -131,13 +131,22 @@ fn in_both(one: &[AllowedBackend], other: &[AllowedBackend]) -> Vec<AllowedBacke
     both
 }
 
+/// The level that a flag names.
+pub fn require(level: Require) -> dsperse_documents::Require {
+    match level {
+        Require::Proven => dsperse_documents::Require::Proven,
+        Require::Checked => dsperse_documents::Require::Checked,
+        Require::Any => dsperse_documents::Require::Any,
+    }
+}
+
 /// The stricter of the file's demand and the flag's.
 fn stricter(
     file: Option<dsperse_documents::Require>,
     flag: Option<Require>,
 ) -> dsperse_documents::Require {
     use dsperse_documents::Require as R;
-    let flag = flag.map(verify::require);
+    let flag = flag.map(require);
     match (file, flag) {
         (Some(R::Proven), _) | (_, Some(R::Proven)) => R::Proven,
         (Some(R::Checked), _) | (_, Some(R::Checked)) => R::Checked,

@@ -3,19 +3,15 @@
 use super::{batch, compile::exit, paths, summary};
 use crate::app::App;
 use crate::args::stages::Run;
-use crate::console::foreign::field;
-use crate::console::numbers;
 use crate::console::shown;
 use crate::error::Result;
 use crate::exit::Exit;
 use crate::output::SCHEMA;
-use dsperse_documents::Fidelity;
 use dsperse_stages::batch::BatchRan;
 use dsperse_stages::run::{self, Ran, RunOptions};
 use dsperse_stages::{Session, slices};
 use dsperse_store::{Access, Sample, SliceStore};
 use serde_json::json;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 pub fn execute(app: &App, args: &Run) -> Result<Exit> {
@@ -47,7 +43,7 @@ pub fn execute(app: &App, args: &Run) -> Result<Exit> {
         }
     };
     app.print(
-        &text(&ran),
+        &summary::run(&ran),
         &json!({
             "schema": SCHEMA,
             "command": "run",
@@ -58,27 +54,12 @@ pub fn execute(app: &App, args: &Run) -> Result<Exit> {
         }),
     );
     // Values that nobody should rely on are no success.
-    Ok(if missed(&ran).is_some() {
+    Ok(if summary::missed(&ran).is_some() {
         Exit::Failed
     } else {
         exit(&ran.report)
     })
 }
-
-/// What there is to say when the run's outputs are too far from the float model.
-pub fn missed(ran: &Ran) -> Option<String> {
-    let fidelity = ran.results.fidelity.as_ref()?;
-    fidelity.misses().then(|| {
-        format!(
-            "the run misses the fidelity target: {}",
-            dsperse_stages::fidelity::told(fidelity)
-        )
-    })
-}
-
-/// What the user can do about it.
-pub const MISSED_HINT: &str =
-    "compile with inputs like this one (-i), or allow more with --max-error";
 
 /// One run, or a batch of them.
 pub enum Runs {
@@ -124,40 +105,4 @@ pub fn carry_out(
     };
     session.check_cancelled()?;
     Ok(runs)
-}
-
-/// Table, fidelity and place.
-pub fn text(ran: &Ran) -> String {
-    let mut out = summary::text(&ran.report);
-    if let Some(f) = &ran.results.fidelity {
-        let _ = writeln!(out, "fidelity against the float model: {}", fidelity(f));
-    }
-    if let Some(sentence) = missed(ran) {
-        let _ = writeln!(out, "failed: {}\nhint: {MISSED_HINT}", field(&sentence));
-    }
-    let _ = writeln!(out, "run at {}", shown(&ran.path));
-    out
-}
-
-/// `largest difference 2.4e-7 (relative 1.1e-7, allowed 0.01), same largest element`.
-pub fn fidelity(f: &Fidelity) -> String {
-    let number = |v: Option<f64>| v.map_or_else(|| "not finite".to_owned(), numbers::short);
-    let answer = match f.same_argmax {
-        Some(true) => ", same largest element",
-        Some(false) => ", another largest element",
-        None => "",
-    };
-    let allowed = f
-        .target
-        .map_or_else(String::new, |t| format!(", allowed {t}"));
-    let top = f.top5.filter(|t| *t < 1.0).map_or_else(String::new, |t| {
-        format!(", {} of the largest five agree", numbers::percent(t))
-    });
-    // Results of an earlier version have no error of this kind.
-    let relative = f.error.or(f.max_rel);
-    format!(
-        "largest difference {} (relative {}{allowed}){answer}{top}",
-        number(f.max_abs),
-        number(relative)
-    )
 }

@@ -1,12 +1,14 @@
 //! The table at the end of a stage.
 
-use super::run::fidelity;
 use crate::app::App;
 use crate::console::foreign::field;
 use crate::console::numbers;
+use crate::console::shown;
 use crate::console::table::Table;
 use crate::output::SCHEMA;
+use dsperse_documents::Fidelity;
 use dsperse_stages::report::{Outcome, SliceLine, StageReport};
+use dsperse_stages::run::Ran;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
@@ -141,4 +143,55 @@ fn note(line: &SliceLine, reasons: &mut Vec<String>) -> String {
         })
         .collect();
     numbers.join(" ")
+}
+
+/// What there is to say when the run's outputs are too far from the float model.
+pub fn missed(ran: &Ran) -> Option<String> {
+    let fidelity = ran.results.fidelity.as_ref()?;
+    fidelity.misses().then(|| {
+        format!(
+            "the run misses the fidelity target: {}",
+            dsperse_stages::fidelity::told(fidelity)
+        )
+    })
+}
+
+/// What the user can do about it.
+pub const MISSED_HINT: &str =
+    "compile with inputs like this one (-i), or allow more with --max-error";
+
+/// Table, fidelity and place.
+pub fn run(ran: &Ran) -> String {
+    let mut out = text(&ran.report);
+    if let Some(f) = &ran.results.fidelity {
+        let _ = writeln!(out, "fidelity against the float model: {}", fidelity(f));
+    }
+    if let Some(sentence) = missed(ran) {
+        let _ = writeln!(out, "failed: {}\nhint: {MISSED_HINT}", field(&sentence));
+    }
+    let _ = writeln!(out, "run at {}", shown(&ran.path));
+    out
+}
+
+/// `largest difference 2.4e-7 (relative 1.1e-7, allowed 0.01), same largest element`.
+pub fn fidelity(f: &Fidelity) -> String {
+    let number = |v: Option<f64>| v.map_or_else(|| "not finite".to_owned(), numbers::short);
+    let answer = match f.same_argmax {
+        Some(true) => ", same largest element",
+        Some(false) => ", another largest element",
+        None => "",
+    };
+    let allowed = f
+        .target
+        .map_or_else(String::new, |t| format!(", allowed {t}"));
+    let top = f.top5.filter(|t| *t < 1.0).map_or_else(String::new, |t| {
+        format!(", {} of the largest five agree", numbers::percent(t))
+    });
+    // Results of an earlier version have no error of this kind.
+    let relative = f.error.or(f.max_rel);
+    format!(
+        "largest difference {} (relative {}{allowed}){answer}{top}",
+        number(f.max_abs),
+        number(relative)
+    )
 }
