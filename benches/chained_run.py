@@ -36,7 +36,6 @@ import time
 
 from external_tools import Buffer, Bytes, Backend, digest
 
-SEED = 1
 MODELS = {
     "resnet": "residual CNN like ResNet-50, 224 × 224",
     "mlp": "50 dense layers of 1024 × 1024, batch of 256",
@@ -44,113 +43,34 @@ MODELS = {
 }
 
 
-def residual(graph, stages, expand):
-    """ResNet's stem, stages of residual blocks and classifier, with normalisation folded in.
-
-    A block is two 3 × 3 convolutions, or a bottleneck that widens `expand` times."""
-    def conv(x, channels, kernel, stride=1):
-        name = f"conv{len(graph.nodes)}"
-        weight = graph.weight(name, (channels, graph.shape(x)[1], kernel, kernel))
-        pads = [kernel // 2] * 4
-        size = -(-graph.shape(x)[2] // stride)
-        return graph.node(
-            "Conv", [x, weight, graph.weight(name + "_b", (channels,))],
-            (1, channels, size, size), kernel_shape=[kernel] * 2, pads=pads, strides=[stride] * 2,
-        )
-
-    relu = lambda x: graph.node("Relu", [x], graph.shape(x))
-    x = graph.input((1, 3, 224, 224))
-    x = relu(conv(x, 64, 7, 2))
-    x = graph.node(
-        "MaxPool", [x], (1, 64, 56, 56), kernel_shape=[3, 3], pads=[1] * 4, strides=[2, 2]
-    )
-    for channels, blocks in stages:
-        out = channels * expand
-        for block in range(blocks):
-            stride = 2 if block == 0 and channels > 64 else 1
-            short = x if graph.shape(x)[1] == out and stride == 1 else conv(x, out, 1, stride)
-            if expand == 1:
-                y = conv(relu(conv(x, channels, 3, stride)), out, 3)
-            else:
-                y = relu(conv(relu(conv(x, channels, 1)), channels, 3, stride))
-                y = conv(y, out, 1)
-            x = relu(graph.node("Add", [y, short], graph.shape(y)))
-    x = graph.node("GlobalAveragePool", [x], (1, out, 1, 1))
-    x = graph.node("Flatten", [x], (1, out))
-    weights = [graph.weight("fc", (out, 1000)), graph.weight("fc_b", (1000,))]
-    return graph.node("Gemm", [x, *weights], (1, 1000))
-
-
-def dense(graph, width, batch, layers=50):
-    x = graph.input((batch, width))
+def dense(zoo, width, batch, layers=50):
+    net = zoo.Net()
+    x = net.images(batch, width)
     for i in range(layers):
-        weights = [graph.weight(f"w{i}", (width, width)), graph.weight(f"b{i}", (width,))]
-        x = graph.node("Gemm", [x, *weights], (batch, width))
+        x = net.dense(x, (width, width))
         if i + 1 < layers:
-            x = graph.node("Relu", [x], (batch, width))
-    return x
-
-
-class Graph:
-    """A model in the making, and how much it computes."""
-
-    def __init__(self):
-        import numpy
-        import onnx
-
-        self.numpy, self.onnx = numpy, onnx
-        self.random = numpy.random.default_rng(SEED)
-        self.nodes, self.weights, self.shapes = [], [], {}
-
-    def shape(self, name):
-        return self.shapes[name]
-
-    def input(self, shape):
-        self.shapes["x"] = shape
-        return "x"
-
-    def weight(self, name, shape):
-        # He's initialisation, halved where branches add up: values stay in range.
-        fan = self.numpy.prod(shape[1:]) if len(shape) == 4 else shape[0]
-        scale = 0.01 if len(shape) == 1 else (1.5 / fan) ** 0.5
-        values = (self.random.standard_normal(shape) * scale).astype("float32")
-        self.weights.append(self.onnx.numpy_helper.from_array(values, name))
-        self.shapes[name] = shape
-        return name
-
-    def node(self, op, inputs, shape, **attributes):
-        name = f"t{len(self.nodes)}"
-        self.nodes.append(self.onnx.helper.make_node(op, inputs, [name], **attributes))
-        self.shapes[name] = shape
-        return name
-
-    def save(self, output, directory):
-        helper = self.onnx.helper
-        value = lambda n: helper.make_tensor_value_info(n, 1, self.shapes[n])
-        graph = helper.make_graph(self.nodes, "m", [value("x")], [value(output)], self.weights)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
-        model.ir_version = 8
-        self.onnx.checker.check_model(model)
-        self.onnx.save(model, directory / "model.onnx")
-        values = self.random.random(self.shapes["x"], dtype="float32")
-        self.numpy.save(directory / "input.npy", values)
-        values.tofile(directory / "input.bin")
-        info = lambda n: {"name": n, "dtype": "f32", "shape": list(self.shapes[n])}
-        ports = {"inputs": [info("x")], "outputs": [info(output)]}
-        (directory / "ports.json").write_text(json.dumps(ports))
+            x = net.relu(x)
+    return net, x
 
 
 def make(name, directory):
     """A child process: what measures memory must stay small itself."""
-    graph = Graph()
-    output = {
-        "resnet": lambda: residual(graph, [(64, 5), (128, 6), (256, 8), (512, 5)], 1),
-        # ResNet-50 itself, for other benchmarks.
-        "resnet50": lambda: residual(graph, [(64, 3), (128, 4), (256, 6), (512, 3)], 4),
-        "mlp": lambda: dense(graph, 1024, 256),
-        "small": lambda: dense(graph, 64, 1),
+    import onnx
+    import zoo
+
+    directory = pathlib.Path(directory)
+    net, output = {
+        "resnet": lambda: zoo.resnet((5, 6, 8, 5), 1),
+        "mlp": lambda: dense(zoo, 1024, 256),
+        "small": lambda: dense(zoo, 64, 1),
     }[name]()
-    graph.save(output, pathlib.Path(directory))
+    net.save(output, directory)
+    net.given["input"].tofile(directory / "input.bin")
+    graph = onnx.load(directory / "model.onnx").graph
+    shape = lambda value: [d.dim_value for d in value.type.tensor_type.shape.dim]
+    info = lambda value: {"name": value.name, "dtype": "f32", "shape": shape(value)}
+    ports = {"inputs": [info(graph.input[0])], "outputs": [info(graph.output[0])]}
+    (directory / "ports.json").write_text(json.dumps(ports))
 
 
 def tract(library, directory):
@@ -213,7 +133,7 @@ def bench(dsperse, name, repeat, place):
 
     def run(kind):
         runs = place / f"run-{kind}"
-        command = [dsperse, "run", "-q", "--no-input", "-s", kind, "-i", "input.npy"]
+        command = [dsperse, "run", "-q", "--no-input", "-s", kind, "-i", "input.npz"]
         cost = measured([*command, "-b", "onnx", "--run-dir", str(runs)], **options)
         shutil.rmtree(runs)
         return cost

@@ -476,3 +476,19 @@ fn tensor_digests_depend_on_names_shapes_and_values() {
     };
     assert_eq!(base, d(&[moved, b]), "files and origins are no values");
 }
+
+#[test]
+fn what_a_refusal_and_a_run_depended_on_is_where_it_always_was() {
+    let written = r#"{"backend":"a","stage":"compile","reason":"no","key":"k","later":1}"#;
+    let fallback: Fallback = serde_json::from_str(written).unwrap();
+    assert_eq!(fallback.key.as_deref(), Some("k"));
+    assert_eq!(serde_json::to_string(&fallback).unwrap(), written);
+
+    let mut run = serde_json::to_value(RunResults::default()).unwrap();
+    assert!(run.get("key").is_none());
+    run["key"] = "k".into();
+    let results: RunResults = serde_json::from_value(run.clone()).unwrap();
+    assert_eq!(results.key.as_deref(), Some("k"));
+    assert!(results.extra.is_empty());
+    assert_eq!(serde_json::to_value(&results).unwrap(), run);
+}

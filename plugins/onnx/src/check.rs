@@ -5,10 +5,8 @@
 //! newer than those that were compared with the engine. What is particular to an operator
 //! is in [`rules`]. Graphs that the engine itself refuses need no entry in either.
 
-use crate::rules;
-use dsperse_onnx::{
-    Constants, DataLocation, GraphProto, ModelProto, NodeProto, OnnxError, TensorProto,
-};
+use crate::rules::{self, at, malformed};
+use dsperse_onnx::{Constants, DataLocation, GraphProto, ModelProto, NodeProto, TensorProto};
 use dsperse_plugin_api::{Error, Result};
 use std::collections::HashSet;
 
@@ -152,16 +150,4 @@ fn inside(t: &TensorProto, name: &str) -> Result<()> {
         .with_hint("slice the model again: slices hold their own weights"));
     }
     Ok(())
-}
-
-/// A model that contradicts the standard.
-pub fn malformed(e: OnnxError) -> Error {
-    Error::invalid_input(format!("the slice's ONNX file is not valid: {e}"))
-        .with_hint("slice the model again")
-}
-
-/// A refusal of this node.
-pub fn at(n: &NodeProto, reason: &str) -> Error {
-    Error::unsupported(format!("{} \"{}\": {reason}", n.op_type(), n.label()))
-        .at_node(n.label(), n.op_type())
 }

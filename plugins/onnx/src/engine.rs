@@ -5,8 +5,8 @@
 //! different instruction sets, or versions of tract, the last bits differ; so [`identity`]
 //! goes into every result.
 
-use crate::check;
 use crate::values::{self, datum_type};
+use crate::{check, rules};
 use bytes::Bytes;
 use dsperse_onnx::{ModelProto, NodeProto};
 use dsperse_plugin_api::{Error, Result, SliceInfo, TensorInfo};
@@ -126,7 +126,7 @@ impl Plan {
         // Two views of one buffer: the full schema for checks, without copying weights, and
         // the engine's own.
         let bytes = Bytes::from(bytes);
-        let proto = ModelProto::parse(bytes.clone()).map_err(check::malformed)?;
+        let proto = ModelProto::parse(bytes.clone()).map_err(rules::malformed)?;
         let framework = onnx()
             .with_ignore_value_info(true)
             .with_ignore_output_types(true)
@@ -207,7 +207,7 @@ impl Plan {
 
 /// The slice's declared inputs and outputs must be the graph's own, in order.
 fn check_names(proto: &ModelProto, slice: &SliceInfo) -> Result<()> {
-    let graph = proto.main_graph().map_err(check::malformed)?;
+    let graph = proto.main_graph().map_err(rules::malformed)?;
     let inputs = graph.real_inputs().iter().map(|v| v.name()).collect();
     let outputs = graph.output.iter().map(|v| v.name()).collect();
     let sides: [(&str, Vec<&str>, _); 2] = [

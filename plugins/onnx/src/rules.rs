@@ -13,9 +13,8 @@
 //! Where ONNX's reference and ONNX Runtime differ (Resize with `align_corners` and scales
 //! that give no whole size), the engine follows the reference.
 
-use crate::check::{at, malformed};
-use dsperse_onnx::{Constants, NodeProto, Values};
-use dsperse_plugin_api::Result;
+use dsperse_onnx::{Constants, NodeProto, OnnxError, Values};
+use dsperse_plugin_api::{Error, Result};
 use half::f16;
 
 /// Attributes that the engine passes over, and the values with which that is right: those
@@ -241,4 +240,16 @@ fn slice(n: &NodeProto, constants: &Constants) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A model that contradicts the standard.
+pub fn malformed(e: OnnxError) -> Error {
+    Error::invalid_input(format!("the slice's ONNX file is not valid: {e}"))
+        .with_hint("slice the model again")
+}
+
+/// A refusal of this node.
+pub fn at(n: &NodeProto, reason: &str) -> Error {
+    Error::unsupported(format!("{} \"{}\": {reason}", n.op_type(), n.label()))
+        .at_node(n.label(), n.op_type())
 }
