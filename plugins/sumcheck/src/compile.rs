@@ -12,6 +12,8 @@ use dsperse_sumcheck_lowering::array::Array;
 use dsperse_sumcheck_lowering::graph::Graph;
 use dsperse_sumcheck_lowering::quantise::Port;
 use dsperse_sumcheck_lowering::{Calibration, DEFAULT_RANGE, LowerError, Lowered, lower};
+use dsperse_sumcheck_prover::{ProveError, choose_parameters, compile_with};
+use dsperse_sumcheck_verifier::key::VerifyingKey;
 use dsperse_sumcheck_verifier::program::Tensor;
 use dsperse_sumcheck_verifier::security::soundness;
 use dsperse_sumcheck_verifier::verify::PROTOCOL;
@@ -64,13 +66,16 @@ pub fn compile(job: &CompileJob, cx: &Cx) -> Result<Done> {
     }
     cx.check_cancelled()?;
     cx.progress(0.5, "committing to weights");
-    slice::fits_compile(slice::commit_bytes(&lowered.quantised.program)?, cx)?;
+    let refused = |e: ProveError| Error::unsupported(e.to_string());
+    let program = lowered.quantised.program.clone();
+    let parameters = choose_parameters(&program).map_err(|e| refused(e.into()))?;
+    let laid_out = VerifyingKey::new(program, parameters).map_err(|e| refused(e.into()))?;
+    slice::fits_compile(slice::commit_bytes(&laid_out), cx)?;
     // What is committed to is held once, and the real numbers no longer.
     lowered.graph = Graph::default();
     let weights = std::mem::take(&mut lowered.quantised.weights);
     let quantised = &lowered.quantised;
-    let key = dsperse_sumcheck_prover::compile(quantised.program.clone(), weights)
-        .map_err(|e| Error::unsupported(e.to_string()))?;
+    let key = compile_with(laid_out.program, parameters, weights).map_err(refused)?;
     let slice_key = SliceKey {
         slice: digest(&job.slice.sha256).map_err(Error::invalid_input)?,
         inputs: names(&job.slice, true, &quantised.inputs)?,

@@ -8,7 +8,6 @@ use dsperse_sumcheck_lowering::quantise::scale::Ranges;
 use dsperse_sumcheck_lowering::{LowerError, Settings, import};
 use dsperse_sumcheck_prover::{choose_parameters, memory};
 use dsperse_sumcheck_verifier::key::VerifyingKey;
-use dsperse_sumcheck_verifier::program::Program;
 
 /// Reads the slice's model.
 ///
@@ -122,14 +121,9 @@ pub fn lowering_bytes(model: &ModelProto) -> u64 {
 }
 
 /// What committing to a program's weights needs.
-///
-/// # Errors
-/// `unsupported` for a program that can't be proven.
-pub fn commit_bytes(program: &Program) -> Result<u64> {
-    let key = choose_parameters(program)
-        .and_then(|parameters| VerifyingKey::new(program.clone(), parameters))
-        .map_err(|e| Error::unsupported(e.to_string()))?;
-    Ok(PROGRAM + memory(&key).compile)
+#[must_use]
+pub fn commit_bytes(key: &VerifyingKey) -> u64 {
+    PROGRAM + memory(key).compile
 }
 
 /// Refuses a compilation that the job's memory does not allow, before it takes the memory.
