@@ -39,13 +39,21 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
+/// Splits `1.5 GiB` into the number and the unit, in lower case.
+fn number_and_unit(text: &str) -> Option<(f64, String)> {
+    let text = text.trim();
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    Some((number.parse().ok()?, unit.trim().to_ascii_lowercase()))
+}
+
 /// Parses a number of weights: `100000`, `500K`, `8M`, `1.5M`, `1G` (powers of 1000).
 pub fn count(text: &str) -> Result<u64, String> {
     let wrong = || format!("expected a number such as \"100000\" or \"8M\", found \"{text}\"");
-    let trimmed = text.trim();
-    let digits = trimmed.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let number: f64 = digits.parse().map_err(|_| wrong())?;
-    let factor = match trimmed[digits.len()..].to_ascii_lowercase().as_str() {
+    let (number, unit) = number_and_unit(text).ok_or_else(wrong)?;
+    let factor = match unit.as_str() {
         "" => 1.0,
         "k" => 1e3,
         "m" => 1e6,
@@ -68,13 +76,8 @@ const LEAST_MEMORY: f64 = 1_048_576.0;
 pub fn size(text: &str) -> Result<u64, String> {
     let wrong =
         || format!("expected a size such as \"512M\", \"4G\" or \"2GiB\", found \"{text}\"");
-    let trimmed = text.trim();
-    let digits = trimmed
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(trimmed.len());
-    let (number, unit) = trimmed.split_at(digits);
-    let number: f64 = number.parse().map_err(|_| wrong())?;
-    let factor: f64 = match unit.trim().to_ascii_lowercase().as_str() {
+    let (number, unit) = number_and_unit(text).ok_or_else(wrong)?;
+    let factor: f64 = match unit.as_str() {
         "" | "b" => 1.0,
         "k" | "kib" => 1024.0,
         "m" | "mib" => 1_048_576.0,
@@ -172,7 +175,8 @@ mod tests {
         assert_eq!(count("100000"), Ok(100_000));
         assert_eq!(count("1.5M"), Ok(1_500_000));
         assert_eq!(count("500k"), Ok(500_000));
-        for wrong in ["", "M", "0", "-1M", "3 apples", "0.1", "1e99"] {
+        assert_eq!(count("8 M"), Ok(8_000_000));
+        for wrong in ["", "M", "0", "-1M", "3 apples", "0.1", "1e3", "1e99"] {
             assert!(count(wrong).is_err(), "{wrong}");
         }
     }
