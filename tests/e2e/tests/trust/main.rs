@@ -32,6 +32,8 @@ pub fn output(w: &World) -> serde_json::Value {
 }
 
 fn main() -> ExitCode {
+    // Hints are judged as the command line tells them.
+    dsperse_documents::setting::spell(|name| format!("--{name}"));
     let arguments = Arguments::from_args();
     let mut trials = Vec::new();
     for backend in ["sumcheck", "onnx", "jstprove", "ezkl"] {
