@@ -6,9 +6,9 @@ use dsperse_backend_ezkl::EzklBackend;
 use dsperse_backend_ezkl::driver::Ezkl;
 use dsperse_plugin_api::job::Options;
 use dsperse_plugin_api::{Backend, Cx, Error, ErrorKind, ProbeJob};
+use dsperse_test_support::program;
 use dsperse_test_support::stages::Quiet;
 use serde_json::json;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 fn options(python: &Path) -> Options {
@@ -19,8 +19,7 @@ fn options(python: &Path) -> Options {
 /// A program in place of Python; it is called as `python -I driver.py request reply`.
 fn python(dir: &Path, script: &str) -> Options {
     let path = dir.join("python");
-    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    program(&path, script);
     options(&path)
 }
 

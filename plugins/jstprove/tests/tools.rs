@@ -7,22 +7,17 @@ use dsperse_backend_jstprove::tools::Tools;
 use dsperse_onnx::NodeProto;
 use dsperse_plugin_api::job::Options;
 use dsperse_plugin_api::{Backend, Cx, Error, ErrorKind, ProbeJob, Result};
+use dsperse_test_support::program;
 use dsperse_test_support::stages::{Quiet, compile_job, model};
 use serde_json::json;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 const BUILDER: &str = "onnx_generic_circuit_2-1-0";
 
-fn script(path: &Path, text: &str) {
-    std::fs::write(path, format!("#!/bin/sh\n{text}\n")).unwrap();
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
-}
-
 /// Both programs do what `text` says.
 fn programs(dir: &Path, text: &str) -> Options {
     for name in [BUILDER, "expander-exec"] {
-        script(&dir.join(name), text);
+        program(&dir.join(name), text);
     }
     let value = json!({ "programs": dir });
     value.as_object().cloned().unwrap()
@@ -130,7 +125,7 @@ fn only_success_in_status_and_text_is_a_good_verdict() {
 
 fn jst(dir: &Path, text: &str) -> Options {
     let path = dir.join("jst");
-    script(&path, text);
+    program(&path, text);
     let value = json!({ "jst": path });
     value.as_object().cloned().unwrap()
 }

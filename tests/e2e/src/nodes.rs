@@ -4,8 +4,8 @@
 //! arguments, `$node` the node's name, and `$job` the job's directory.
 
 use crate::{Place, Ran, binary};
+use dsperse_test_support::program;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -41,13 +41,12 @@ pub fn configure(place: &Place, nodes: &[&str], script: &str, more: &str) {
         format!("case \"$*\" in *\"job node\"*) exec {run};; esac")
     };
     let text = format!(
-        "#!/bin/sh\nfor job; do :; done\nnode=${{SLURMD_NODENAME:-${{RAY_NODE:-$DSPERSE_NODE}}}}\n\
-         cd {:?}\nexport TMPDIR=\"$PWD/temporary\"\n{asked}\n{script}\n",
+        "for job; do :; done\nnode=${{SLURMD_NODENAME:-${{RAY_NODE:-$DSPERSE_NODE}}}}\n\
+         cd {:?}\nexport TMPDIR=\"$PWD/temporary\"\n{asked}\n{script}",
         place.path("")
     );
     let path = place.path("node.sh");
-    fs::write(&path, text).expect("a file");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a program");
+    program(&path, &text);
     let kind = if more.contains("kind =") {
         ""
     } else {

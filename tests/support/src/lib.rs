@@ -3,6 +3,7 @@
 //! - [`build_cident`] and [`Fault::build`] compile the C fixtures with the system's `cc`;
 //! - [`cdylib`] finds the shared library of a workspace crate that cargo has built;
 //! - [`junk`], [`truncated`] and [`wrong_architecture`] make files that are no plugins;
+//! - [`program`] makes a script that stands for a tool;
 //! - [`operators`] are small slices with results computed by definition;
 //! - [`stages`] calls a backend's stages directly, without a host;
 //! - [`load::open`] opens a library in this very process (good ones only).
@@ -30,6 +31,33 @@ pub fn library_name(backend: &str) -> String {
 #[must_use]
 pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Makes a shell script that can be started at once.
+///
+/// Another process writes it: while this one has a file open for writing, a child that another
+/// thread forks inherits the descriptor, and until that child starts its own program, the
+/// system refuses to start the file ("Text file busy").
+///
+/// # Panics
+/// When it can't be written.
+#[cfg(unix)]
+pub fn program(path: &Path, text: &str) {
+    let mut writer = Command::new("sh")
+        .args(["-c", "cat > \"$0\" && chmod 755 \"$0\""])
+        .arg(path)
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .expect("sh starts");
+    let mut stdin = writer.stdin.take().expect("a pipe");
+    std::io::Write::write_all(&mut stdin, format!("#!/bin/sh\n{text}\n").as_bytes())
+        .expect("sh reads");
+    drop(stdin);
+    assert!(
+        writer.wait().expect("sh ends").success(),
+        "{}",
+        path.display()
+    );
 }
 
 /// The shared library of a workspace crate, such as `faulty` or `onnx`.

@@ -131,8 +131,7 @@ fn in_a_checkout_the_built_libraries_are_named() {
     touch(&tree.join("plugin-api/Cargo.toml"));
     // The test's own program lies in a checkout too, so it is copied out of it.
     let exe = place.path("dsperse");
-    // By another process: a file that this one has open for writing, with a child of another
-    // test just forked, can't be started.
+    // By another process, for the reason given at `dsperse_test_support::program`.
     let copied = Command::new("cp").arg(binary()).arg(&exe).status();
     assert!(copied.expect("cp runs").success());
     let call = || {
