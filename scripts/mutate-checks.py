@@ -96,6 +96,7 @@ CHECKS = {
     ],
     # Its tests are the malicious prover.
     ("dsperse-sumcheck-prover", "plugins/sumcheck/verifier/src"): [
+        ("ranges in the key", "verify.rs", "        check_ranges(key)?;\n", ""),
         ("anchor", "verify.rs", "        weight += eq_eval(&c.point, &point);\n        power *= alpha;\n", "        power *= alpha;\n"),
         ("context", "verify.rs", '    t.absorb_bytes(b"context", context);\n', ""),
         ("activations before challenges", "verify.rs", '    t.absorb_bytes(b"activations", root);\n', "    let _ = root;\n"),

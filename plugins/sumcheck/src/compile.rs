@@ -12,7 +12,7 @@ use dsperse_sumcheck_lowering::array::Array;
 use dsperse_sumcheck_lowering::graph::Graph;
 use dsperse_sumcheck_lowering::quantise::Port;
 use dsperse_sumcheck_lowering::{Calibration, DEFAULT_RANGE, LowerError, Lowered, lower};
-use dsperse_sumcheck_prover::{ProveError, choose_parameters, compile_with};
+use dsperse_sumcheck_prover::{ProveError, choose_parameters, compile_key};
 use dsperse_sumcheck_verifier::key::VerifyingKey;
 use dsperse_sumcheck_verifier::program::Tensor;
 use dsperse_sumcheck_verifier::security::soundness;
@@ -29,6 +29,7 @@ pub const WEIGHTS: &str = "weights";
 /// data.
 pub fn compile(job: &CompileJob, cx: &Cx) -> Result<Done> {
     let mut settings = slice::settings(&job.options)?;
+    let ranges = slice::weight_ranges(&job.options)?;
     let model = slice::read(&job.slice)?;
     slice::fits_compile(slice::lowering_bytes(&model), cx)?;
     let shapes = slice::input_shapes(&job.slice)?;
@@ -68,26 +69,27 @@ pub fn compile(job: &CompileJob, cx: &Cx) -> Result<Done> {
     cx.progress(0.5, "committing to weights");
     let refused = |e: ProveError| Error::unsupported(e.to_string());
     let program = lowered.quantised.program.clone();
-    let parameters = choose_parameters(&program).map_err(|e| refused(e.into()))?;
+    let parameters = choose_parameters(&program, ranges).map_err(|e| refused(e.into()))?;
     let laid_out = VerifyingKey::new(program, parameters).map_err(|e| refused(e.into()))?;
     slice::fits_compile(slice::commit_bytes(&laid_out), cx)?;
     // What is committed to is held once, and the real numbers no longer.
     lowered.graph = Graph::default();
     let weights = std::mem::take(&mut lowered.quantised.weights);
     let quantised = &lowered.quantised;
-    let key = compile_with(laid_out.program, parameters, weights).map_err(refused)?;
+    let key = compile_key(laid_out.program, parameters, weights);
+    let (key, weights) = key.map_err(refused)?;
     let slice_key = SliceKey {
         slice: digest(&job.slice.sha256).map_err(Error::invalid_input)?,
         inputs: names(&job.slice, true, &quantised.inputs)?,
         outputs: names(&job.slice, false, &quantised.outputs)?,
-        key: key.verifying_key().clone(),
+        key,
     };
     let mut write = |name: &str, role: Role, file: &str, bytes: &[u8]| -> Result<()> {
         std::fs::write(cx.dir().join(file), bytes)?;
         done.artefacts.push(Artefact::new(name, role, file));
         Ok(())
     };
-    let facts = facts(&lowered, &slice_key, key.weights(), settings.target);
+    let facts = facts(&lowered, &slice_key, &weights, settings.target);
     let text = serde_json::to_vec_pretty(&facts).map_err(|e| Error::internal(e.to_string()))?;
     let key_bytes = slice_key.to_bytes();
     write(
@@ -96,7 +98,7 @@ pub fn compile(job: &CompileJob, cx: &Cx) -> Result<Done> {
         "verifying_key.bin",
         &key_bytes,
     )?;
-    let weights = weights::to_bytes(key.weights());
+    let weights = weights::to_bytes(&weights);
     write(WEIGHTS, Role::Proving, "weights.bin", &weights)?;
     write("settings", Role::Public, "settings.json", &text)?;
     done.facts = facts;

@@ -176,6 +176,17 @@ pub fn descriptor() -> Descriptor {
             default: None,
             affects_compile: true,
         },
+        OptionSpec {
+            key: "weight_ranges".into(),
+            kind: "string".into(),
+            help:
+                "Where it is shown that the weights are within their bounds: \"key\", once, when \
+                   compiling, which makes each proof cheaper, or \"proof\", in each; without it, \
+                   in the key of a slice with a million weights or more"
+                    .into(),
+            default: None,
+            affects_compile: true,
+        },
     ];
     d.facts.insert("boundary_bits".into(), json!(BOUNDARY_BITS));
     d.facts.insert("headroom".into(), json!(HEADROOM));

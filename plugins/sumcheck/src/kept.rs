@@ -5,13 +5,14 @@
 //! A key is the right one when the verifying key, which holds the program and the commitment,
 //! and the weights are the same; so a job is answered as it would be in a new process.
 
-use dsperse_sumcheck_prover::ProvingKey;
+use dsperse_sumcheck_prover::{ProvingKey, memory};
+use dsperse_sumcheck_verifier::key::VerifyingKey;
 use dsperse_sumcheck_verifier::program::Tensor;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What all keys together may take, in bytes: little beside the memory of a proof, since the
 /// host counts the memory of jobs and not that of idle workers.
-const MOST: usize = 256 << 20;
+const MOST: u64 = 256 << 20;
 
 struct Kept {
     verifying_key: Vec<u8>,
@@ -35,17 +36,18 @@ pub fn take(verifying_key: &[u8], weights: &[Tensor]) -> Option<ProvingKey> {
 }
 
 /// Whether a key is small enough to be kept.
-pub fn is_worth(key: &ProvingKey) -> bool {
-    key.bytes() <= MOST
+pub fn is_worth(key: &VerifyingKey) -> bool {
+    memory(key).key <= MOST
 }
 
 /// Keeps a key; others go until all fit.
 pub fn put(verifying_key: Vec<u8>, key: ProvingKey) {
     let mut kept = kept();
     kept.push(Kept { verifying_key, key });
-    let mut total: usize = kept.iter().map(|k| k.key.bytes()).sum();
+    let bytes = |k: &Kept| memory(k.key.verifying_key()).key;
+    let mut total: u64 = kept.iter().map(bytes).sum();
     while total > MOST {
-        total -= kept.remove(0).key.bytes();
+        total -= bytes(&kept.remove(0));
     }
 }
 
@@ -84,7 +86,7 @@ mod tests {
         let (bytes, one) = key(1);
         let (other_bytes, other) = key(2);
         let (weights, others) = (one.weights().to_vec(), other.weights().to_vec());
-        assert!(is_worth(&one));
+        assert!(is_worth(one.verifying_key()));
         put(bytes.clone(), one);
         put(other_bytes, other);
         assert!(take(&bytes, &others).is_none());

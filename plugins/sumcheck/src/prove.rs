@@ -89,21 +89,22 @@ pub fn prove(job: &ProveJob, cx: &Cx) -> Result<Done> {
     let (inputs, _) = claim::inputs(&key, &job.inputs).map_err(Error::invalid_input)?;
     let claimed = claim::outputs(&key, &job.outputs).map_err(Error::invalid_input)?;
     let weights = weights(&job.circuit)?;
-    let proving = match kept::take(&key_bytes, &weights) {
-        Some(proving) => proving,
-        None => {
-            cx.progress(0.1, "committing to weights");
-            ProvingKey::from_key(&key.key.to_bytes(), weights).map_err(wrong)?
-        }
-    };
-    cx.check_cancelled()?;
-    cx.progress(0.3, "proving");
-    let proven = if kept::is_worth(&proving) {
+    let proven = if kept::is_worth(&key.key) {
+        let proving = match kept::take(&key_bytes, &weights) {
+            Some(proving) => proving,
+            None => {
+                cx.progress(0.1, "committing to weights");
+                ProvingKey::from_key(&key.key.to_bytes(), weights).map_err(wrong)?
+            }
+        };
+        cx.check_cancelled()?;
+        cx.progress(0.3, "proving");
         let proven = dsperse_sumcheck_prover::prove(&proving, &context, &inputs);
         kept::put(key_bytes, proving);
         proven
     } else {
-        prove_once(proving, &context, &inputs)
+        cx.progress(0.1, "proving");
+        prove_once(&key.key.to_bytes(), weights, &context, &inputs)
     };
     let (outputs, proof) = proven.map_err(|e| Error::internal(e.to_string()))?;
     if outputs != claimed {

@@ -1,13 +1,15 @@
 //! Reads a slice's model, and answers whether the backend takes it.
 
+use crate::kept;
 use dsperse_onnx::ModelProto;
 use dsperse_plugin_api::job::Options;
 use dsperse_plugin_api::{Cost, Cx, Error, Result, SliceInfo, Support};
 use dsperse_sumcheck_lowering::quantise::outline;
 use dsperse_sumcheck_lowering::quantise::scale::Ranges;
 use dsperse_sumcheck_lowering::{LowerError, Settings, import};
-use dsperse_sumcheck_prover::{choose_parameters, memory};
+use dsperse_sumcheck_prover::{Memory, choose_parameters, memory};
 use dsperse_sumcheck_verifier::key::VerifyingKey;
+use dsperse_sumcheck_verifier::layout::Ranges as WeightRanges;
 
 /// Reads the slice's model.
 ///
@@ -71,6 +73,23 @@ pub fn settings(options: &Options) -> Result<Settings> {
     Ok(settings)
 }
 
+/// Where the weights' ranges are to be shown, if the user says so.
+///
+/// # Errors
+/// `invalid_input` that names the option.
+pub fn weight_ranges(options: &Options) -> Result<Option<WeightRanges>> {
+    let Some(value) = options.get("weight_ranges").filter(|v| !v.is_null()) else {
+        return Ok(None);
+    };
+    match value.as_str() {
+        Some("key") => Ok(Some(WeightRanges::Key)),
+        Some("proof") => Ok(Some(WeightRanges::Proof)),
+        _ => Err(Error::invalid_input(format!(
+            "option \"weight_ranges\" is {value}, expected \"key\" or \"proof\""
+        ))),
+    }
+}
+
 /// A refusal of the lowering as the host's kind of error.
 #[must_use]
 pub fn lowering_error(e: LowerError) -> Error {
@@ -90,6 +109,7 @@ pub fn lowering_error(e: LowerError) -> Error {
 /// `invalid_input` when the slice can't be read.
 pub fn supports(slice: &SliceInfo, options: &Options) -> Result<Support> {
     let settings = settings(options)?;
+    let ranges = weight_ranges(options)?;
     let model = read(slice)?;
     let shapes = input_shapes(slice)?;
     let no = |node, op, reason| Ok(Support::No { node, op, reason });
@@ -103,7 +123,7 @@ pub fn supports(slice: &SliceInfo, options: &Options) -> Result<Support> {
         Err(LowerError::Slice { reason }) => return no(None, None, reason),
         Err(e) => return Err(lowering_error(e)),
     };
-    let key = choose_parameters(&quantised.program)
+    let key = choose_parameters(&quantised.program, ranges)
         .and_then(|parameters| VerifyingKey::new(quantised.program, parameters));
     match key {
         Ok(key) => Ok(Support::Yes { cost: cost(&key) }),
@@ -149,9 +169,11 @@ pub fn fits_compile(needed: u64, cx: &Cx) -> Result<()> {
 /// What the worker itself takes: program, threads.
 const PROGRAM: u64 = 20 << 20;
 
-/// What a proof takes, by what is alive in it: the allocator holds something back, 1 to 4.5 % in
-/// ten of the thirteen slices of GPT-2.
-fn proof_bytes(alive: u64) -> u64 {
+/// What a proof takes in a worker, which keeps small keys, by what is alive in it: the allocator
+/// holds something back, 1 to 4.5 % in ten of the thirteen slices of GPT-2.
+fn proof_bytes(key: &VerifyingKey, memory: &Memory) -> u64 {
+    let kept = if kept::is_worth(key) { memory.key } else { 0 };
+    let alive = memory.prove + kept;
     PROGRAM + alive + alive / 20
 }
 
@@ -164,7 +186,7 @@ pub fn peaks(key: &VerifyingKey) -> serde_json::Value {
     let memory = memory(key);
     serde_json::json!({
         "witness": PROGRAM + memory.evaluate,
-        "prove": proof_bytes(memory.prove),
+        "prove": proof_bytes(key, &memory),
     })
 }
 
@@ -192,6 +214,6 @@ fn cost(key: &VerifyingKey) -> Cost {
     let lowering = REALS * weights as u64 + memory.evaluate;
     Cost {
         prove_cpu_seconds: 0.01 + 2.5e-7 * values + 8e-8 * encoded,
-        peak_bytes: proof_bytes(memory.prove).max(PROGRAM + memory.compile.max(lowering)),
+        peak_bytes: proof_bytes(key, &memory).max(PROGRAM + memory.compile.max(lowering)),
     }
 }

@@ -1,7 +1,8 @@
 //! Writes the fixture that the verifier's tests must accept for ever: a key, a
 //! proof and its statement, of a slice with every primitive.
 //!
-//! `cargo run -p dsperse-sumcheck-prover --example fixture -- <folder>`
+//! `cargo run -p dsperse-sumcheck-prover --example fixture -- <folder> proof|key`; the last word
+//! says where the weights' ranges are shown.
 //!
 //! Make a new folder for a new protocol version; never overwrite an old one.
 
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 
 use dsperse_sumcheck_prover::{compile_with, prove};
 use dsperse_sumcheck_verifier::key::Parameters;
+use dsperse_sumcheck_verifier::layout::Ranges;
 use dsperse_sumcheck_verifier::program::Tensor;
 
 #[path = "../tests/common/mod.rs"]
@@ -30,11 +32,17 @@ fn lines(tensors: &[Tensor]) -> String {
 
 fn main() {
     let folder = PathBuf::from(std::env::args().nth(1).expect("the folder to write to"));
+    let ranges = match std::env::args().nth(2).as_deref() {
+        Some("proof") => Ranges::Proof,
+        Some("key") => Ranges::Key,
+        _ => panic!("the second word is \"proof\" or \"key\""),
+    };
     let case = common::every_primitive();
     let parameters = Parameters {
         limb_bits: 6,
         weight_rate: 5,
         activation_rate: 5,
+        ranges,
     };
     let pk = compile_with(case.program, parameters, case.weights).expect("compiles");
     let context: [u8; 32] = std::array::from_fn(|i| i as u8);

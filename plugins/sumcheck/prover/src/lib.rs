@@ -23,5 +23,6 @@ mod zero;
 
 pub use memory::{Memory, memory};
 pub use prove::{
-    ProveError, ProvingKey, choose_parameters, compile, compile_with, prove, prove_once,
+    ProveError, ProvingKey, choose_parameters, compile, compile_key, compile_with, prove,
+    prove_once,
 };

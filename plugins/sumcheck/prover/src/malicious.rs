@@ -11,7 +11,7 @@ use dsperse_sumcheck_verifier::commit::{EF, F};
 use dsperse_sumcheck_verifier::fault::{Malformed, ProofFault};
 use dsperse_sumcheck_verifier::hash::DIGEST_BYTES;
 use dsperse_sumcheck_verifier::key::{Parameters, VerifyingKey};
-use dsperse_sumcheck_verifier::layout::{Layout, Source};
+use dsperse_sumcheck_verifier::layout::{Layout, Ranges, Source};
 use dsperse_sumcheck_verifier::lookup::Fingerprint;
 use dsperse_sumcheck_verifier::mle::pad_index;
 use dsperse_sumcheck_verifier::program::*;
@@ -46,12 +46,17 @@ struct Slice {
 }
 
 fn slice() -> Slice {
+    slice_with(Ranges::Proof)
+}
+
+fn slice_with(ranges: Ranges) -> Slice {
     let case = every_primitive();
     let inputs = case.inputs;
     let parameters = Parameters {
         limb_bits: 6,
         weight_rate: 3,
         activation_rate: 3,
+        ranges,
     };
     let pk = compile_with(case.program, parameters, case.weights).expect("compiles");
     let key = pk.verifying_key();
@@ -184,7 +189,11 @@ impl Adversary for Persist {
 
 #[test]
 fn every_changed_message_is_rejected() {
-    let s = slice();
+    changed_messages(&slice());
+    changed_messages(&slice_with(Ranges::Key));
+}
+
+fn changed_messages(s: &Slice) {
     let n = Proof::from_bytes(&s.proof, s.pk.verifying_key())
         .expect("parses")
         .messages
@@ -418,7 +427,21 @@ fn proofs_of_any_other_length_are_rejected() {
 #[test]
 fn every_flipped_bit_of_the_key_is_rejected() {
     let s = slice();
-    for at in 0..s.vk.len() {
+    flipped_bits(&s, 0..s.vk.len());
+    // One in a hundred of the proof in the key, and all around it.
+    let s = slice_with(Ranges::Key);
+    let proof = s.pk.verifying_key().range_proof.len();
+    let from =
+        s.vk.windows(proof)
+            .position(|w| w == s.pk.verifying_key().range_proof)
+            .expect("the key has it");
+    flipped_bits(&s, 0..from);
+    flipped_bits(&s, (from..from + proof).step_by(100));
+    flipped_bits(&s, from + proof..s.vk.len());
+}
+
+fn flipped_bits(s: &Slice, bytes: impl Iterator<Item = usize> + Clone) {
+    for at in bytes.clone() {
         for bit in 0..8 {
             let mut vk = s.vk.clone();
             vk[at] ^= 1 << bit;
@@ -426,7 +449,7 @@ fn every_flipped_bit_of_the_key_is_rejected() {
             assert!(got.is_err(), "bit {bit} of byte {at} of the key");
         }
     }
-    for n in 0..s.vk.len() {
+    for n in bytes {
         let got = verify(&s.vk[..n], &CONTEXT, &s.inputs, &s.outputs, &s.proof);
         assert!(
             matches!(got, Err(Reject::Key(_))),
@@ -513,6 +536,7 @@ fn keys_that_could_overflow_are_refused() {
                 limb_bits: 8,
                 weight_rate: 1,
                 activation_rate: 1,
+                ranges: Ranges::Proof,
             },
         )
     };
@@ -608,8 +632,17 @@ fn a_true_opening_of_another_value_is_rejected() {
     weights[0].data[5] -= 1;
     let key = s.pk.verifying_key();
     let mut other = compile_with(key.program.clone(), key.parameters, weights).expect("compiles");
-    other.borrow_commitment(slice().pk);
-    let (outputs, proof) = prove(&other, &CONTEXT, &s.inputs).expect("proves");
+    let used = other.open_instead(slice().pk);
+    let tensors = evaluate(&key.program, &key.checked, other.weights(), &s.inputs).expect("runs");
+    let ids = key.program.outputs.iter();
+    let outputs: Vec<Tensor> = ids.map(|&t| tensors[t as usize].clone()).collect();
+    let statement = Statement {
+        context: &CONTEXT,
+        inputs: &s.inputs,
+        outputs: &outputs,
+    };
+    let proof = prove_with(&other, used, &statement, tensors.clone(), &mut Honest);
+    let proof = proof.expect("a proof");
     let got = verify(&s.vk, &CONTEXT, &s.inputs, &outputs, &proof);
     assert!(matches!(got, Err(Reject::Proof(_))), "{got:?}");
 
@@ -618,13 +651,8 @@ fn a_true_opening_of_another_value_is_rejected() {
     let parsed = Proof::from_bytes(&proof, key).expect("parses");
     let truth = parsed.weights.expect("an opening").evals[0].current()[0];
     let last = parsed.messages.len() - 1;
-    let tensors = evaluate(&key.program, &key.checked, other.weights(), &s.inputs).expect("runs");
-    let statement = Statement {
-        context: &CONTEXT,
-        inputs: &s.inputs,
-        outputs: &outputs,
-    };
-    let proof = prove_with(&other, None, &statement, tensors, &mut Replace(last, truth));
+    let used = other.open_instead(slice().pk);
+    let proof = prove_with(&other, used, &statement, tensors, &mut Replace(last, truth));
     let proof = proof.expect("a proof");
     let got = verify(&s.vk, &CONTEXT, &s.inputs, &outputs, &proof);
     assert_eq!(got, Err(Reject::Proof(ProofFault::Columns)));
@@ -663,6 +691,7 @@ fn a_maximum_is_neither_a_smaller_operand_nor_a_greater_value() {
         limb_bits: 6,
         weight_rate: 3,
         activation_rate: 3,
+        ranges: Ranges::Proof,
     };
     let pk = compile_with(p, parameters, vec![]).expect("compiles");
     let vk = pk.verifying_key().to_bytes();
@@ -965,6 +994,7 @@ fn padding_of_a_contracted_dimension_adds_nothing() {
             limb_bits: 6,
             weight_rate: 3,
             activation_rate: 3,
+            ranges: Ranges::Proof,
         };
         let pk = compile_with(program, parameters, vec![]).expect("compiles");
         let key = pk.verifying_key();
@@ -1077,6 +1107,7 @@ fn multiplicities_solved_in_the_field_are_for_one_challenge_only() {
         limb_bits: 6,
         weight_rate: 3,
         activation_rate: 3,
+        ranges: Ranges::Proof,
     };
     let pk = compile_with(p, parameters, vec![]).expect("compiles");
     let key = pk.verifying_key();

@@ -7,9 +7,11 @@
 use dsperse_sumcheck_verifier::commit::{EF, F, first_fold};
 use dsperse_sumcheck_verifier::hash::DIGEST_BYTES;
 use dsperse_sumcheck_verifier::key::VerifyingKey;
-use dsperse_sumcheck_verifier::layout::Atom;
+use dsperse_sumcheck_verifier::layout::{Atom, Column, Ranges};
 use dsperse_sumcheck_verifier::mle::num_vars;
 use std::collections::BTreeSet;
+
+use crate::witness::is_read;
 
 const INTEGER: usize = size_of::<i64>();
 const BASE: usize = size_of::<F>();
@@ -18,11 +20,14 @@ const EXT: usize = size_of::<EF>();
 /// What steps of a job take at most, in bytes, besides the program itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
-    /// Committing to the weights, from the program and its weights.
+    /// Committing to the weights, from the program and its weights, and proving their ranges if
+    /// the key shows them.
     pub compile: u64,
+    /// A proving key that is kept.
+    pub key: u64,
     /// Evaluating the program.
     pub evaluate: u64,
-    /// Making the proving key and one proof with it, the key being used up.
+    /// One proof by a key that is not kept.
     pub prove: u64,
 }
 
@@ -41,28 +46,35 @@ pub fn memory(key: &VerifyingKey) -> Memory {
     let elements = |shape: &[usize]| shape.iter().product::<usize>();
     let padded = |shape: &[usize]| 1usize << num_vars(shape);
     let sizes = |ids: &[u32]| -> usize { ids.iter().map(|&i| elements(&shapes[i as usize])).sum() };
-    let columns = |weights: bool| -> usize {
-        let of = layout.columns.iter().filter(|c| c.is_weight == weights);
-        of.map(|c| elements(&c.shape)).sum()
+    let columns = |want: &dyn Fn(&Column) -> bool| -> usize {
+        let wanted = layout.columns.iter().filter(|c| want(c));
+        wanted.map(|c| elements(&c.shape)).sum()
     };
     let tensors: usize = shapes.iter().map(|s| elements(s)).sum();
     let weights = sizes(&key.program.weights());
 
-    let integers = INTEGER * (weights + columns(true));
+    let integers = INTEGER * weights;
     let weight_stack = layout.weight_vars.map_or(0, |v| BASE << v);
     let weight_data = layout
         .weight_vars
         .map_or(0, |v| committed(v, key.parameters.weight_rate));
-    let proving_key = integers + weight_stack + weight_data;
+    let proving_key = integers + weight_data;
+    let filling = integers + INTEGER * columns(&|c| c.is_weight) + weight_stack;
+    // (K2) is a proof by a key that is there.
+    let ranges = match key.parameters.ranges {
+        Ranges::Key => key.of_weights().map_or(0, |k| {
+            memory(&k).prove as usize + weight_data - weight_stack
+        }),
+        Ranges::Proof => 0,
+    };
 
     // All tensors, weights among them, and where the largest of them reads its operands.
     let largest = shapes.iter().map(|s| elements(s)).max().unwrap_or(0);
     let evaluate = INTEGER * (tensors + 2 * largest);
 
-    let stack = BASE << layout.activation_vars;
     let data = committed(layout.activation_vars, key.parameters.activation_rate);
-    let witness = INTEGER * (tensors + columns(false) + columns(true));
-    let open = proving_key + witness + stack + data;
+    let witness = INTEGER * (tensors + columns(&|c| is_read(key, c)));
+    let open = integers + weight_stack + witness + data;
     let atoms: usize = layout
         .atoms
         .iter()
@@ -90,12 +102,14 @@ pub fn memory(key: &VerifyingKey) -> Memory {
     // The witness is gone by then.
     let fold = |vars: usize| EXT << (vars - 1);
     let reduce = fold(layout.activation_vars).max(layout.weight_vars.map_or(0, fold));
-    let after = proving_key + stack + data + reduce;
-    let prove = proving_key
+    // At the end the weights are committed to.
+    let after = (integers + weight_stack + data + reduce).max(integers + weight_data);
+    let prove = filling
         .max(open + atoms + lookups.max(equations))
         .max(after);
     Memory {
-        compile: proving_key as u64,
+        compile: filling.max(proving_key).max(ranges) as u64,
+        key: proving_key as u64,
         evaluate: evaluate as u64,
         prove: prove as u64,
     }

@@ -13,12 +13,12 @@ use dsperse_sumcheck_verifier::hash::Root;
 use dsperse_sumcheck_verifier::key::{
     KeyError, Parameters, VerifyingKey, WeightsCommitment, to_root,
 };
-use dsperse_sumcheck_verifier::layout::Atom;
+use dsperse_sumcheck_verifier::layout::{Atom, Ranges};
 use dsperse_sumcheck_verifier::lookup::LeafClaims;
 use dsperse_sumcheck_verifier::mle::{num_vars, suffix};
 use dsperse_sumcheck_verifier::program::{Program, Tensor};
 use dsperse_sumcheck_verifier::proof::Proof;
-use dsperse_sumcheck_verifier::verify::{PublicTensors, anchor, start};
+use dsperse_sumcheck_verifier::verify::{PublicTensors, RANGES, anchor, start};
 use p3_blake3::Blake3;
 use p3_challenger::HashChallenger;
 use p3_commit::MultilinearPcs;
@@ -34,7 +34,7 @@ use crate::lookup::prove_lookups;
 use crate::sender::{Adversary, Honest, Sender};
 use crate::stack::reduce_columns;
 use crate::weight::Weight;
-use crate::witness::{Witness, fill_columns, fill_multiplicities, padded, stack};
+use crate::witness::{Witness, fill_columns, fill_multiplicities, is_read, padded, stack};
 use crate::zero::prove_equations;
 
 /// Why compiling or proving fails.
@@ -126,13 +126,16 @@ impl Committed {
     }
 }
 
+/// The values of a commitment.
+fn values(data: &ProverData) -> &[F] {
+    data.layout.table(0).poly(0).into_slice()
+}
+
 /// What the prover keeps between proofs: the key, the weights, and their
 /// commitment.
 pub struct ProvingKey {
     key: VerifyingKey,
     weights: Vec<Tensor>,
-    columns: Vec<Vec<i64>>,
-    weight_stack: Vec<F>,
     committed: Option<(Committed, ProverData)>,
 }
 
@@ -147,35 +150,27 @@ impl ProvingKey {
         &self.weights
     }
 
-    /// About how much memory it takes, in bytes.
-    pub fn bytes(&self) -> usize {
-        let integers = self.weights.iter().map(|t| t.data.len());
-        let integers: usize = integers.chain(self.columns.iter().map(Vec::len)).sum();
-        // The stack, its codeword, and the tree over the codeword's rows.
-        let stack = self.weight_stack.len();
-        let codeword = (stack << self.key.parameters.weight_rate) * 5 / 4;
-        (integers + stack + codeword) * size_of::<u64>()
-    }
-
     /// Claims another commitment to the weights than the real one.
     #[cfg(test)]
     pub(crate) fn pretend(&mut self, weights: Option<WeightsCommitment>) {
         self.key.weights = weights;
     }
 
-    /// Opens another key's commitment to the weights instead of its own.
+    /// Speaks of its own weights, and opens another key's commitment.
     #[cfg(test)]
-    pub(crate) fn borrow_commitment(&mut self, other: Self) {
+    pub(crate) fn open_instead(&mut self, other: Self) -> Option<Used> {
         self.key.weights = other.key.weights;
-        self.committed = other.committed;
+        let own = values(&self.committed.as_ref()?.1).to_vec();
+        Some(Used::Unlike(own, other.committed?))
     }
 
     /// Rebuilds the proving key from a verifying key's bytes and the weights;
     /// an error when the weights are others.
     pub fn from_key(verifying_key: &[u8], weights: Vec<Tensor>) -> Result<Self, ProveError> {
         let key = VerifyingKey::from_bytes(verifying_key)?;
-        let pk = compile_with(key.program, key.parameters, weights)?;
+        let mut pk = commit(key.program, key.parameters, weights)?;
         if pk.key.weights == key.weights {
+            pk.key.range_proof = key.range_proof;
             Ok(pk)
         } else {
             Err(ProveError::OtherWeights)
@@ -183,14 +178,24 @@ impl ProvingKey {
     }
 }
 
-/// Parameters that suit a program: see [`Parameters`].
-pub fn choose_parameters(program: &Program) -> Result<Parameters, KeyError> {
+/// Looked-up limbs of weights from which on their ranges are shown once, in the key, instead of
+/// in every proof. That costs a verifier another opening, some milliseconds, and the key some
+/// hundred kilobytes; a proof is spared half a second or more.
+const MANY_WEIGHTS: usize = 1 << 20;
+
+/// Parameters that suit a program: see [`Parameters`]. Where the weights' ranges are shown is
+/// given, or follows from their number.
+pub fn choose_parameters(
+    program: &Program,
+    ranges: Option<Ranges>,
+) -> Result<Parameters, KeyError> {
     let mut best: Option<(usize, Parameters)> = None;
     for limb_bits in (6..=16).rev() {
         let p = Parameters {
             limb_bits,
             weight_rate: 1,
             activation_rate: 1,
+            ranges: Ranges::Proof,
         };
         let Ok(key) = VerifyingKey::new(program.clone(), p) else {
             continue;
@@ -203,27 +208,46 @@ pub fn choose_parameters(program: &Program) -> Result<Parameters, KeyError> {
                 limb_bits,
                 weight_rate: default_rate(l.weight_vars.unwrap_or(0), true),
                 activation_rate: default_rate(l.activation_vars, false),
+                ranges: Ranges::Proof,
             };
             best = Some((cost, parameters));
         }
     }
-    match best {
-        Some((_, parameters)) => Ok(parameters),
+    let Some((_, parameters)) = best else {
         // No width works: let the widest say why.
-        None => {
-            let p = Parameters {
-                limb_bits: 16,
-                weight_rate: 1,
-                activation_rate: 1,
-            };
-            VerifyingKey::new(program.clone(), p).map(|k| k.parameters)
-        }
-    }
+        let p = Parameters {
+            limb_bits: 16,
+            weight_rate: 1,
+            activation_rate: 1,
+            ranges: Ranges::Proof,
+        };
+        return VerifyingKey::new(program.clone(), p).map(|k| k.parameters);
+    };
+    let leaves = |ranges| {
+        let p = Parameters {
+            ranges,
+            ..parameters
+        };
+        VerifyingKey::new(program.clone(), p).map(|k| k.layout.leaves)
+    };
+    let all = leaves(Ranges::Proof)?;
+    let once = match ranges {
+        Some(Ranges::Proof) => false,
+        Some(Ranges::Key) => all > leaves(Ranges::Key)?,
+        // A key whose two proofs together are not sound enough is none.
+        None => leaves(Ranges::Key).is_ok_and(|rest| all - rest >= MANY_WEIGHTS),
+    };
+    let ranges = if once { Ranges::Key } else { Ranges::Proof };
+    Ok(Parameters {
+        ranges,
+        ..parameters
+    })
 }
 
-/// Sets up the proof system for a program and commits to its weights.
+/// Sets up the proof system for a program, commits to its weights, and shows that they are in
+/// range if that is shown once.
 pub fn compile(program: Program, weights: Vec<Tensor>) -> Result<ProvingKey, ProveError> {
-    let parameters = choose_parameters(&program)?;
+    let parameters = choose_parameters(&program, None)?;
     compile_with(program, parameters, weights)
 }
 
@@ -233,43 +257,103 @@ pub fn compile_with(
     parameters: Parameters,
     weights: Vec<Tensor>,
 ) -> Result<ProvingKey, ProveError> {
-    let mut key = VerifyingKey::new(program, parameters)?;
-    check_weights(&key, &weights)?;
-    // Only weight nodes are read for weight columns.
-    let none = Tensor {
-        shape: vec![],
-        data: vec![],
-    };
-    let mut tensors = vec![none.clone(); key.program.nodes.len()];
-    let ids = key.program.weights();
-    for (&id, w) in ids.iter().zip(weights) {
-        tensors[id as usize] = w;
+    let mut pk = commit(program, parameters, weights)?;
+    prove_ranges(&mut pk, None, &mut Honest)?;
+    Ok(pk)
+}
+
+/// What [`compile_with`] tells a verifier, and the weights, where no proof follows: less memory
+/// is needed.
+pub fn compile_key(
+    program: Program,
+    parameters: Parameters,
+    weights: Vec<Tensor>,
+) -> Result<(VerifyingKey, Vec<Tensor>), ProveError> {
+    let mut pk = commit(program, parameters, weights)?;
+    let used = pk.committed.take().map(Used::Commitment);
+    prove_ranges(&mut pk, used, &mut Honest)?;
+    Ok((pk.key, pk.weights))
+}
+
+/// (K2) The proof that the weights are in their ranges, made with the key's own commitment,
+/// if the key is to have one. `used` as in [`prove_with`].
+fn prove_ranges(
+    pk: &mut ProvingKey,
+    used: Option<Used>,
+    adversary: &mut dyn Adversary,
+) -> Result<(), ProveError> {
+    if pk.key.parameters.ranges == Ranges::Proof {
+        return Ok(());
     }
-    let columns = fill_columns(&key, &tensors, true);
-    let back = |&id: &u32| std::mem::replace(&mut tensors[id as usize], none.clone());
-    let weights = ids.iter().map(back).collect();
-    let (weight_stack, committed) = match key.layout.weight_vars {
-        None => (vec![], None),
+    let alone = ProvingKey {
+        key: pk.key.of_weights()?,
+        weights: std::mem::take(&mut pk.weights),
+        committed: pk.committed.take(),
+    };
+    let statement = Statement {
+        context: RANGES,
+        inputs: &[],
+        outputs: &[],
+    };
+    let tensors = alone.weights.clone();
+    let proof = prove_with(&alone, used, &statement, tensors, adversary);
+    pk.weights = alone.weights;
+    pk.committed = alone.committed;
+    pk.key.range_proof = proof?;
+    Ok(())
+}
+
+/// Lays out the proof system for a program and commits to its weights.
+fn commit(
+    program: Program,
+    parameters: Parameters,
+    mut weights: Vec<Tensor>,
+) -> Result<ProvingKey, ProveError> {
+    let mut key = VerifyingKey::new(program, parameters)?;
+    let stack = stack_weights(&key, &mut weights)?;
+    let committed = match key.layout.weight_vars {
+        None => None,
         Some(vars) => {
-            let values = stack(&key, &columns, true, vars);
-            let committed = Committed::new(values.clone(), vars, parameters.weight_rate)?;
-            let root = committed.0.root()?;
+            let (made, data) = Committed::new(stack, vars, parameters.weight_rate)?;
+            let root = made.root()?;
             let point = key.anchor_point(&root);
             key.weights = Some(WeightsCommitment {
                 root,
                 // (A1)
-                anchor: Weight::eq(&point).inner(&values),
+                anchor: Weight::eq(&point).inner(values(&data)),
             });
-            (values, Some(committed))
+            Some((made, data))
         }
     };
     Ok(ProvingKey {
         key,
         weights,
-        columns,
-        weight_stack,
         committed,
     })
+}
+
+/// What is committed of the weights: their stack, empty if there are none. They are as they
+/// were afterwards.
+fn stack_weights(key: &VerifyingKey, weights: &mut [Tensor]) -> Result<Vec<F>, ProveError> {
+    check_weights(key, weights)?;
+    let Some(vars) = key.layout.weight_vars else {
+        return Ok(vec![]);
+    };
+    // Only weight nodes are read for weight columns.
+    let none = Tensor {
+        shape: vec![],
+        data: vec![],
+    };
+    let mut tensors = vec![none; key.program.nodes.len()];
+    let ids = key.program.weights();
+    for (&id, w) in ids.iter().zip(&mut *weights) {
+        std::mem::swap(&mut tensors[id as usize], w);
+    }
+    let columns = fill_columns(key, &tensors, |c| c.is_weight);
+    for (&id, w) in ids.iter().zip(weights) {
+        std::mem::swap(&mut tensors[id as usize], w);
+    }
+    Ok(stack(key, &columns, true, vars))
 }
 
 fn check_weights(key: &VerifyingKey, weights: &[Tensor]) -> Result<(), ProveError> {
@@ -319,20 +403,27 @@ pub fn prove(
     prove_honestly(pk, None, context, inputs)
 }
 
-/// The same for a key that is not needed again, which saves a copy of the
-/// weights' commitment.
+/// The same for a key that is not needed again. Only the opening at the end needs what the
+/// commitment to the weights is opened with, so it is made then, when all else is gone.
 pub fn prove_once(
-    mut pk: ProvingKey,
+    verifying_key: &[u8],
+    mut weights: Vec<Tensor>,
     context: &[u8; 32],
     inputs: &[Tensor],
 ) -> Result<(Vec<Tensor>, Vec<u8>), ProveError> {
-    let taken = pk.committed.take();
-    prove_honestly(&pk, taken, context, inputs)
+    let key = VerifyingKey::from_bytes(verifying_key)?;
+    let stack = stack_weights(&key, &mut weights)?;
+    let pk = ProvingKey {
+        key,
+        weights,
+        committed: None,
+    };
+    prove_honestly(&pk, Some(Used::Stack(stack)), context, inputs)
 }
 
 fn prove_honestly(
     pk: &ProvingKey,
-    taken: Option<(Committed, ProverData)>,
+    used: Option<Used>,
     context: &[u8; 32],
     inputs: &[Tensor],
 ) -> Result<(Vec<Tensor>, Vec<u8>), ProveError> {
@@ -345,7 +436,7 @@ fn prove_honestly(
         inputs,
         outputs: &outputs,
     };
-    let proof = prove_with(pk, taken, &statement, tensors, &mut Honest)?;
+    let proof = prove_with(pk, used, &statement, tensors, &mut Honest)?;
     Ok((outputs, proof))
 }
 
@@ -356,33 +447,46 @@ pub(crate) struct Statement<'a> {
     pub(crate) outputs: &'a [Tensor],
 }
 
-/// Proves given tensors, with an adversary looking on. `taken` is the weights'
-/// commitment if the key may be used up.
+/// What of a key is used up by a proof.
+pub(crate) enum Used {
+    /// The commitment to the weights.
+    Commitment((Committed, ProverData)),
+    /// The weights' stack, to which no commitment is at hand.
+    Stack(Vec<F>),
+    /// A stack, and the commitment that is opened as if it were to that.
+    #[cfg(test)]
+    Unlike(Vec<F>, (Committed, ProverData)),
+}
+
+/// Proves given tensors, with an adversary looking on. What the key is not to keep is `used`.
 pub(crate) fn prove_with(
     pk: &ProvingKey,
-    taken: Option<(Committed, ProverData)>,
+    used: Option<Used>,
     statement: &Statement<'_>,
     tensors: Vec<Tensor>,
     adversary: &mut dyn Adversary,
 ) -> Result<Vec<u8>, ProveError> {
     let key = &pk.key;
     let layout = &key.layout;
-    let mut columns = fill_columns(key, &tensors, false);
-    for (i, c) in layout.columns.iter().enumerate() {
-        if c.is_weight {
-            columns[i].clone_from(&pk.columns[i]);
-        }
-    }
+    let weight_stack = match (&used, &pk.committed) {
+        (Some(Used::Stack(stack)), _) => stack,
+        #[cfg(test)]
+        (Some(Used::Unlike(stack, _)), _) => stack,
+        (Some(Used::Commitment((_, data))), _) | (None, Some((_, data))) => values(data),
+        (None, None) => &[],
+    };
+    let mut columns = fill_columns(key, &tensors, |c| is_read(key, c));
     adversary.columns(layout, &mut columns);
     let mut witness = Witness { tensors, columns };
     fill_multiplicities(key, &mut witness, adversary.persists())?;
     let mut activation_stack = stack(key, &witness.columns, false, layout.activation_vars);
     adversary.stack(layout, &mut activation_stack);
     let (committed, data) = Committed::new(
-        activation_stack.clone(),
+        activation_stack,
         layout.activation_vars,
         key.parameters.activation_rate,
     )?;
+    let activation_stack = values(&data);
     let root = committed.root()?;
     let public = PublicTensors::new(key, statement.inputs, statement.outputs)?;
     // (T1)
@@ -400,10 +504,9 @@ pub(crate) fn prove_with(
                 }
                 Atom::Column(c) => {
                     let c = &layout.columns[c];
-                    let source = if c.is_weight {
-                        &pk.weight_stack
-                    } else {
-                        &activation_stack
+                    let source = match c.is_weight {
+                        true => weight_stack,
+                        false => activation_stack,
                     };
                     Cow::Borrowed(&source[c.offset..c.offset + (1 << num_vars(&c.shape))])
                 }
@@ -436,9 +539,7 @@ pub(crate) fn prove_with(
     .run()?;
     drop(witness);
 
-    let activation_point =
-        reduce_columns(key, &mut sender, &claims, false, &activation_stack, None);
-    drop(activation_stack);
+    let activation_point = reduce_columns(key, &mut sender, &claims, false, activation_stack, None);
     let weight_point = match layout.weight_vars {
         Some(_) => {
             let whole = anchor(key)?;
@@ -447,7 +548,7 @@ pub(crate) fn prove_with(
                 &mut sender,
                 &claims,
                 true,
-                &pk.weight_stack,
+                weight_stack,
                 Some(&whole),
             ))
         }
@@ -461,10 +562,24 @@ pub(crate) fn prove_with(
     let sponge = transcript.challenger();
     // (C2)
     let activations = committed.open(data, &activation_point, sponge)?;
-    let weights = match (taken, &pk.committed, weight_point) {
-        (Some((c, data)), _, Some(point)) => Some(c.open(data, &point, sponge)?),
-        (None, Some((c, data)), Some(point)) => Some(c.open(data.clone(), &point, sponge)?),
-        _ => None,
+    let weights = match weight_point {
+        None => None,
+        Some(point) => Some(match (used, &pk.committed) {
+            (Some(Used::Commitment((made, data))), _) => made.open(data, &point, sponge)?,
+            (Some(Used::Stack(stack)), _) => {
+                let rate = key.parameters.weight_rate;
+                let (made, data) = Committed::new(stack, point.len(), rate)?;
+                let root = made.root()?;
+                if key.weights.is_none_or(|w| w.root != root) {
+                    return Err(ProveError::OtherWeights);
+                }
+                made.open(data, &point, sponge)?
+            }
+            #[cfg(test)]
+            (Some(Used::Unlike(_, (made, data))), _) => made.open(data, &point, sponge)?,
+            (None, Some((made, data))) => made.open(data.clone(), &point, sponge)?,
+            (None, None) => return Err(ProofFault::WeightsOpening.into()),
+        }),
     };
     let proof = Proof {
         root,

@@ -2,7 +2,7 @@
 
 use dsperse_sumcheck_verifier::commit::F;
 use dsperse_sumcheck_verifier::key::VerifyingKey;
-use dsperse_sumcheck_verifier::layout::{Atom, Column, Linear, Source};
+use dsperse_sumcheck_verifier::layout::{Atom, Column, Linear, Ranges, Source};
 use dsperse_sumcheck_verifier::mle::{num_vars, pad_index};
 use dsperse_sumcheck_verifier::program::{Op, Tensor};
 use dsperse_sumcheck_verifier::validate::rescale;
@@ -18,12 +18,25 @@ pub struct Witness {
     pub columns: Vec<Vec<i64>>,
 }
 
-/// Fills the columns of the weights, or all others but the multiplicities; the
-/// rest stay empty.
-pub fn fill_columns(key: &VerifyingKey, tensors: &[Tensor], weights: bool) -> Vec<Vec<i64>> {
+/// Whether a proof reads a column as such: limbs of weights where they are looked up, and where
+/// there are several, (N2).
+pub fn is_read(key: &VerifyingKey, column: &Column) -> bool {
+    let several = || {
+        let value = key.layout.values[column.node as usize].as_ref();
+        value.is_some_and(|v| v.terms.len() > 1)
+    };
+    !column.is_weight || key.parameters.ranges == Ranges::Proof || several()
+}
+
+/// Fills the wanted columns, multiplicities with zeros; the rest stay empty.
+pub fn fill_columns(
+    key: &VerifyingKey,
+    tensors: &[Tensor],
+    want: impl Fn(&Column) -> bool,
+) -> Vec<Vec<i64>> {
     let columns = key.layout.columns.iter();
     columns
-        .map(|c| match c.is_weight == weights {
+        .map(|c| match want(c) {
             true => fill(key, tensors, c),
             false => vec![],
         })

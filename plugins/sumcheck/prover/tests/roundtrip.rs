@@ -5,11 +5,23 @@ mod common;
 
 use common::{KINDS, random_case};
 use dsperse_sumcheck_evaluator::evaluate;
-use dsperse_sumcheck_prover::{compile, prove};
+use dsperse_sumcheck_prover::{ProvingKey, choose_parameters, compile, compile_with, prove};
+use dsperse_sumcheck_verifier::layout::{Column, Layout, Ranges};
 use dsperse_sumcheck_verifier::program::{Factor, Op, Program, Tensor};
 use dsperse_sumcheck_verifier::validate::validate;
 use dsperse_sumcheck_verifier::{Reject, verify};
 use proptest::prelude::*;
+
+/// What the weights' commitment is to, but for the numbers of nodes.
+fn weight_columns(layout: &Layout) -> Vec<Column> {
+    let columns = layout.columns.iter().filter(|c| c.is_weight);
+    columns
+        .map(|c| Column {
+            node: 0,
+            ..c.clone()
+        })
+        .collect()
+}
 
 fn check(kind: usize, seed: u64) {
     let case = random_case(kind, seed);
@@ -21,7 +33,12 @@ fn check(kind: usize, seed: u64) {
             "bounds of a tensor do not hold"
         );
     }
-    let pk = compile(case.program.clone(), case.weights).expect("compiles");
+    let mut parameters = choose_parameters(&case.program, None).expect("parameters");
+    assert_eq!(parameters.ranges, Ranges::Proof, "the weights are few");
+    if !case.weights.is_empty() && seed.is_multiple_of(2) {
+        parameters.ranges = Ranges::Key;
+    }
+    let pk = compile_with(case.program.clone(), parameters, case.weights).expect("compiles");
     let (outputs, proof) = prove(&pk, &[9; 32], &case.inputs).expect("proves");
     let expected: Vec<_> = case
         .program
@@ -35,6 +52,13 @@ fn check(kind: usize, seed: u64) {
         verify(&vk, &[9; 32], &case.inputs, &outputs, &proof),
         Ok(())
     );
+    if parameters.ranges == Ranges::Key {
+        let key = pk.verifying_key();
+        let alone = key.of_weights().expect("a key");
+        assert_eq!(weight_columns(&key.layout), weight_columns(&alone.layout));
+        let again = ProvingKey::from_key(&vk, pk.weights().to_vec()).expect("the same weights");
+        assert_eq!(again.verifying_key().to_bytes(), vk);
+    }
 
     // Another output is not accepted.
     let mut wrong = outputs.clone();

@@ -97,7 +97,7 @@ fn measure(cases: &mut Cases) -> BTreeMap<(String, String), Measured> {
             sizes.sum()
         };
         let elements = count(&graph.inputs).max(count(&graph.outputs));
-        let parameters = choose_parameters(&program).expect("provable");
+        let parameters = choose_parameters(&program, None).expect("provable");
         let layout = VerifyingKey::new(program, parameters)
             .expect("a key")
             .layout;

@@ -63,6 +63,11 @@ fn wrong_options_and_models_are_invalid_input() {
     for (key, value, text) in [
         ("activation_bits", serde_json::json!(7), "from 8 to 16"),
         ("activation_bits", serde_json::json!("12"), "from 8 to 16"),
+        (
+            "weight_ranges",
+            serde_json::json!("twice"),
+            "\"key\" or \"proof\"",
+        ),
         ("fidelity_target", serde_json::json!(0.0), "above 0"),
     ] {
         bench.options.clear();

@@ -9,14 +9,18 @@ use crate::commit::{Commitment, EF, MAX_LOG_INV_RATE};
 use crate::encode::{read_program, write_program};
 use crate::fault::{CommitError, Malformed};
 use crate::hash::{DIGEST_BYTES, Root};
-use crate::layout::{Layout, LayoutError};
+use crate::layout::{Layout, LayoutError, Ranges};
 use crate::program::Program;
 use crate::security::{MIN_SECURITY_BITS, soundness};
 use crate::transcript::Transcript;
 use crate::validate::{Checked, ProgramError, validate};
 
-/// First bytes of a key; the last one is the version.
-const MAGIC: &[u8; 8] = b"DSPSVK\0\x02";
+/// First bytes of a key, before its version.
+const MARK: &[u8; 7] = b"DSPSVK\0";
+/// Version of keys whose weights are shown to be in range by every proof.
+const VERSION_2: u8 = 2;
+/// Version of keys that show it themselves.
+const VERSION_3: u8 = 3;
 /// Label of the transcript that the anchor's point is drawn from.
 const ANCHOR: &[u8] = b"dsperse-sumcheck/2/anchor";
 
@@ -25,13 +29,11 @@ const ANCHOR: &[u8] = b"dsperse-sumcheck/2/anchor";
 pub enum KeyError {
     /// The key is of an earlier version of the format.
     #[error(
-        "The verifying key is of version {found} of the key format, this program uses version {expected}; compile the slice again"
+        "The verifying key is of version {found} of the key format, this program uses versions {VERSION_2} to {VERSION_3}; compile the slice again"
     )]
     Version {
         /// The version found.
         found: u8,
-        /// The version of this program.
-        expected: u8,
     },
     /// The bytes are not those of a key.
     #[error("The verifying key is malformed: {0}")]
@@ -64,6 +66,8 @@ pub struct Parameters {
     pub weight_rate: u8,
     /// Rate bits of the commitment to the activations.
     pub activation_rate: u8,
+    /// Where the weights' bounds are shown.
+    pub ranges: Ranges,
 }
 
 /// The commitment to the weights.
@@ -94,6 +98,9 @@ pub struct VerifyingKey {
     pub parameters: Parameters,
     /// The commitment to the weights, if there are any.
     pub weights: Option<WeightsCommitment>,
+    /// The proof that they are within their bounds, if it is the key that shows it, (K2): of
+    /// [`Self::of_weights`].
+    pub range_proof: Vec<u8>,
     /// Shapes and bounds.
     pub checked: Checked,
     /// The derived proof system.
@@ -101,11 +108,12 @@ pub struct VerifyingKey {
 }
 
 impl VerifyingKey {
-    /// Validates a program and derives the rest. The commitment to the weights is
-    /// set by the compiler afterwards.
+    /// Validates a program and derives the rest. The commitment to the weights, and the proof
+    /// of their ranges, are set by the compiler afterwards.
     pub fn new(program: Program, parameters: Parameters) -> Result<Self, KeyError> {
         let checked = validate(&program)?;
-        let layout = Layout::new(&program, &checked, u32::from(parameters.limb_bits))?;
+        let limb_bits = u32::from(parameters.limb_bits);
+        let layout = Layout::new(&program, &checked, limb_bits, parameters.ranges)?;
         for rate in [parameters.weight_rate, parameters.activation_rate] {
             if !(1..=MAX_LOG_INV_RATE).contains(&usize::from(rate)) {
                 return Err(CommitError::Rate(rate.into()).into());
@@ -115,6 +123,7 @@ impl VerifyingKey {
             program,
             parameters,
             weights: None,
+            range_proof: vec![],
             checked,
             layout,
         };
@@ -126,11 +135,33 @@ impl VerifyingKey {
         Ok(key)
     }
 
+    /// The key of a program that has the weights alone: same columns, same commitment, and the
+    /// same anchor, so what its proof shows holds for the weights that all proofs of this key
+    /// speak of, (K2).
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn of_weights(&self) -> Result<Self, KeyError> {
+        let parameters = Parameters {
+            ranges: Ranges::Proof,
+            ..self.parameters
+        };
+        let key = Self::new(self.program.weights_alone(), parameters)?;
+        Ok(Self {
+            weights: self.weights,
+            ..key
+        })
+    }
+
     /// The point at which the key fixes the value of the weights' stack: challenges of a
-    /// transcript that has absorbed program, parameters and root.
+    /// transcript that has absorbed program, parameters and root. Where the key shows the
+    /// weights' ranges, the program is that of [`Self::of_weights`].
     pub fn anchor_point(&self, root: &Root) -> Vec<EF> {
         let mut program = Writer::default();
-        write_program(&mut program, &self.program);
+        match self.parameters.ranges {
+            Ranges::Proof => write_program(&mut program, &self.program),
+            Ranges::Key => write_program(&mut program, &self.program.weights_alone()),
+        }
         let p = self.parameters;
         let mut t = Transcript::new(ANCHOR);
         t.absorb_bytes(b"program", &program.out);
@@ -145,7 +176,11 @@ impl VerifyingKey {
     /// The canonical bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut w = Writer::default();
-        w.out.extend_from_slice(MAGIC);
+        w.out.extend_from_slice(MARK);
+        w.u8(match self.parameters.ranges {
+            Ranges::Proof => VERSION_2,
+            Ranges::Key => VERSION_3,
+        });
         w.u8(self.parameters.limb_bits);
         w.u8(self.parameters.weight_rate);
         w.u8(self.parameters.activation_rate);
@@ -157,6 +192,9 @@ impl VerifyingKey {
                 w.element(weights.anchor);
             }
         }
+        if self.parameters.ranges == Ranges::Key {
+            w.list(&self.range_proof, |w, b| w.u8(*b));
+        }
         write_program(&mut w, &self.program);
         w.out
     }
@@ -164,21 +202,20 @@ impl VerifyingKey {
     /// Reads and validates a key.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeyError> {
         let mut r = ByteReader::new(bytes);
-        let mark = r.array::<8>()?;
-        if mark[..7] == MAGIC[..7] && mark[7] < MAGIC[7] {
-            return Err(KeyError::Version {
-                found: mark[7],
-                expected: MAGIC[7],
-            });
-        }
-        if &mark != MAGIC {
+        if &r.array::<7>()? != MARK {
             return Err(Malformed::Mark("key").into());
         }
         let mut byte = || r.u8();
+        let ranges = match byte()? {
+            VERSION_2 => Ranges::Proof,
+            VERSION_3 => Ranges::Key,
+            found => return Err(KeyError::Version { found }),
+        };
         let parameters = Parameters {
             limb_bits: byte()?,
             weight_rate: byte()?,
             activation_rate: byte()?,
+            ranges,
         };
         let weights = match byte()? {
             0 => None,
@@ -188,13 +225,22 @@ impl VerifyingKey {
             }),
             tag => return Err(Malformed::Tag { what: "flag", tag }.into()),
         };
+        let range_proof = match ranges {
+            Ranges::Proof => vec![],
+            Ranges::Key => {
+                let len = r.size()?;
+                r.take(len)?.to_vec()
+            }
+        };
         let program = read_program(&mut r)?;
         r.finish()?;
         let mut key = Self::new(program, parameters)?;
-        if weights.is_some() != key.layout.weight_vars.is_some() {
+        let has_weights = key.layout.weight_vars.is_some();
+        if weights.is_some() != has_weights || (ranges == Ranges::Key && !has_weights) {
             return Err(Malformed::Weights.into());
         }
         key.weights = weights;
+        key.range_proof = range_proof;
         Ok(key)
     }
 }

@@ -29,6 +29,16 @@ const FIELD_BOUND: i128 = 0xffff_ffff_0000_0001;
 /// table of `w` bits is `w`.
 pub const FUNCTION_TAG: u64 = 64;
 
+/// Where it is shown that the weights are within their bounds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ranges {
+    /// In every proof.
+    #[default]
+    Proof,
+    /// Once, in the key, (K2).
+    Key,
+}
+
 /// Why a program has no proof system.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum LayoutError {
@@ -179,7 +189,7 @@ pub enum Source {
 }
 
 /// One committed column.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
     /// The node it belongs to (0 for multiplicities).
     pub node: TensorId,
@@ -278,7 +288,12 @@ impl Layout {
     }
 
     /// Derives the layout; the error says which limit is exceeded.
-    pub fn new(program: &Program, checked: &Checked, limb_bits: u32) -> Result<Self, LayoutError> {
+    pub fn new(
+        program: &Program,
+        checked: &Checked,
+        limb_bits: u32,
+        ranges: Ranges,
+    ) -> Result<Self, LayoutError> {
         if !LIMB_BITS.contains(&limb_bits) {
             return Err(LayoutError::Limbs(limb_bits));
         }
@@ -286,6 +301,7 @@ impl Layout {
             program,
             checked,
             limb_bits,
+            ranges,
             columns: vec![],
             lookups: vec![],
             gadgets: vec![],
@@ -302,6 +318,7 @@ struct Builder<'a> {
     program: &'a Program,
     checked: &'a Checked,
     limb_bits: u32,
+    ranges: Ranges,
     columns: Vec<Column>,
     lookups: Vec<LookupBlock>,
     gadgets: Vec<Gadget>,
@@ -451,12 +468,18 @@ impl Builder<'_> {
             | Op::Affine { .. } => {}
             Op::Weight { lo, hi, .. } => {
                 // (G1)
+                let before = self.lookups.len();
                 self.result(
                     node,
                     Some((i128::from(*lo), i128::from(*hi))),
                     &mut cs,
                     true,
                 );
+                // (K2): the same columns, which the key shows to be in range.
+                if self.ranges == Ranges::Key {
+                    self.lookups.truncate(before);
+                    cs.clear();
+                }
             }
             Op::Requant {
                 input,
@@ -778,6 +801,7 @@ mod tests {
             program: &program,
             checked: &checked,
             limb_bits: 8,
+            ranges: Ranges::Proof,
             columns: vec![],
             lookups: vec![],
             gadgets: vec![],

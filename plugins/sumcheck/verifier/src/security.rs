@@ -9,7 +9,8 @@
 use crate::claims::MAX_CLAIMS;
 use crate::commit::{GRINDING_BITS, MAX_STACK, MIN_STACK, default_rate, security};
 use crate::fault::CommitError;
-use crate::key::VerifyingKey;
+use crate::key::{KeyError, VerifyingKey};
+use crate::layout::{LIMB_BITS, Ranges};
 use crate::mle::num_vars;
 use crate::program::{MAX_ELEMENTS, MAX_NODES, MAX_RANK, MAX_TABLE, Op};
 use crate::verify::PROTOCOL;
@@ -23,8 +24,8 @@ pub const MIN_SECURITY_BITS: f64 = 100.0;
 pub struct Soundness {
     /// The whole argument, by union bound.
     pub total_bits: f64,
-    /// Each commitment's opening, by the library's account: activations, then
-    /// weights if there are any.
+    /// Each opening, by the library's account: activations, then weights if there are any,
+    /// then those of the proof of their ranges if the key has one.
     pub opening_bits: Vec<f64>,
     /// All our own challenges together.
     pub protocol_bits: f64,
@@ -33,8 +34,25 @@ pub struct Soundness {
 /// Computes the soundness of a key's proofs. Each challenge errs with
 /// probability at most (degree of the polynomial identity it tests) over the
 /// field's size, for each of the candidates that the commitments leave open in
-/// the list-decoding regime.
-pub fn soundness(key: &VerifyingKey) -> Result<Soundness, CommitError> {
+/// the list-decoding regime. Where the key shows the weights' ranges, a proof is as good as
+/// both together.
+///
+/// # Errors
+/// When the library has no figures for the key's sizes.
+pub fn soundness(key: &VerifyingKey) -> Result<Soundness, KeyError> {
+    let proof = of_one_proof(key)?;
+    if key.parameters.ranges == Ranges::Proof {
+        return Ok(proof);
+    }
+    let ranges = of_one_proof(&key.of_weights()?)?;
+    Ok(Soundness {
+        total_bits: union(&[proof.total_bits, ranges.total_bits]),
+        opening_bits: [proof.opening_bits, ranges.opening_bits].concat(),
+        protocol_bits: union(&[proof.protocol_bits, ranges.protocol_bits]),
+    })
+}
+
+fn of_one_proof(key: &VerifyingKey) -> Result<Soundness, CommitError> {
     let layout = &key.layout;
     let (mut opening_bits, mut candidates) = (vec![], 0.0);
     let mut stacks = vec![(layout.activation_vars, key.parameters.activation_rate)];
@@ -125,17 +143,23 @@ pub struct Info {
 
 /// Computes [`Info`].
 pub fn info() -> Result<Info, CommitError> {
-    let mut least = f64::INFINITY;
+    let (mut least, mut least_of_tables) = (f64::INFINITY, f64::INFINITY);
     for vars in MIN_STACK..=MAX_STACK {
         for is_weight in [false, true] {
             let rate = default_rate(vars, is_weight);
-            least = least.min(security(vars, rate.into())?.error().bits());
+            let bits = security(vars, rate.into())?.error().bits();
+            least = least.min(bits);
+            // Range tables of each width together have fewer rows than this.
+            if !is_weight && vars <= *LIMB_BITS.end() as usize + 1 {
+                least_of_tables = least_of_tables.min(bits);
+            }
         }
     }
     Ok(Info {
         protocol: PROTOCOL,
-        // Both openings at their worst, and far less for the protocol itself.
-        security_bits: union(&[least, least, least + 20.0]),
+        // Activations, weights, and the weights again in the key's own proof, which commits to
+        // multiplicities of range tables besides; far less for the protocol itself.
+        security_bits: union(&[least, least, least, least_of_tables, least + 20.0]),
         min_security_bits: MIN_SECURITY_BITS,
         grinding_bits: GRINDING_BITS,
         max_stack_vars: MAX_STACK,

@@ -21,7 +21,7 @@ use crate::commit::{EF, Opening, Pcs, pcs, verify_opening};
 use crate::fault::{ProofFault, PublicError};
 use crate::hash::Root;
 use crate::key::{KeyError, VerifyingKey, to_commitment};
-use crate::layout::Atom;
+use crate::layout::{Atom, Ranges};
 use crate::lookup::{LeafClaims, verify_lookups};
 use crate::mle::{eq_eval, eq_index, evaluate, num_vars, suffix};
 use crate::nodes;
@@ -32,6 +32,8 @@ use crate::zero::verify_equations;
 
 /// Name and version of the protocol; absorbed first.
 pub const PROTOCOL: &str = "dsperse-sumcheck/2";
+/// Context of the proofs that keys have of their weights' ranges, (K2).
+pub const RANGES: &[u8; 32] = b"dsperse-sumcheck/3 weight ranges";
 
 /// Why a proof is not accepted.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -39,6 +41,9 @@ pub enum Reject {
     /// The key itself is not acceptable.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The key does not show that its weights are within their bounds.
+    #[error("The verifying key does not show that its weights are within their bounds: {0}")]
+    Ranges(ProofFault),
     /// The public tensors do not fit the key's program.
     #[error("The public values do not fit the verifying key: {0}")]
     Public(#[from] PublicError),
@@ -91,7 +96,19 @@ fn run(
 ) -> Result<(), Reject> {
     let public = PublicTensors::new(key, inputs, outputs)?;
     let proof = Proof::from_bytes(proof, key)?;
+    if key.parameters.ranges == Ranges::Key {
+        check_ranges(key)?;
+    }
     Ok(check(key, context, &public, &proof)?)
+}
+
+/// (K2) The key's own proof: a proof of the program that has the weights alone.
+fn check_ranges(key: &VerifyingKey) -> Result<(), Reject> {
+    let key_of_weights = key.of_weights()?;
+    let public = PublicTensors::new(&key_of_weights, &[], &[])?;
+    Proof::from_bytes(&key.range_proof, &key_of_weights)
+        .and_then(|proof| check(&key_of_weights, RANGES, &public, &proof))
+        .map_err(Reject::Ranges)
 }
 
 /// The public tensors by node, checked against shapes and bounds.

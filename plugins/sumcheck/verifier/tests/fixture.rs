@@ -2,6 +2,7 @@
 //! earlier ones must be refused with a word of what to do.
 
 use dsperse_sumcheck_verifier::key::{KeyError, VerifyingKey};
+use dsperse_sumcheck_verifier::layout::Ranges;
 use dsperse_sumcheck_verifier::proof::Proof;
 use dsperse_sumcheck_verifier::{Reject, verify};
 
@@ -19,10 +20,7 @@ fn version_1_is_refused_with_what_to_do() {
     let outputs = tensors(include_str!("fixture/v1/outputs.txt"));
     let context: [u8; 32] = std::array::from_fn(|i| i as u8);
     let got = verify(key, &context, &inputs, &outputs, proof);
-    let version = KeyError::Version {
-        found: 1,
-        expected: 2,
-    };
+    let version = KeyError::Version { found: 1 };
     assert_eq!(got, Err(Reject::Key(version)));
     assert!(
         got.unwrap_err()
@@ -36,8 +34,30 @@ fn version_1_is_refused_with_what_to_do() {
 
 #[test]
 fn version_2_proof_still_verifies() {
-    let key = include_bytes!("fixture/v2/key.bin");
-    let proof = include_bytes!("fixture/v2/proof.bin");
+    still_verifies(
+        include_bytes!("fixture/v2/key.bin"),
+        include_bytes!("fixture/v2/proof.bin"),
+    );
+}
+
+/// The same slice with a key that shows the weights' ranges.
+#[test]
+fn proof_of_a_version_3_key_still_verifies() {
+    let key = include_bytes!("fixture/v3/key.bin");
+    still_verifies(key, include_bytes!("fixture/v3/proof.bin"));
+    let mut other = VerifyingKey::from_bytes(key).expect("a key");
+    assert_eq!(other.parameters.ranges, Ranges::Key);
+    let last = other.range_proof.len() - 1;
+    other.range_proof[last] ^= 1;
+    let inputs = tensors(include_str!("fixture/v2/inputs.txt"));
+    let outputs = tensors(include_str!("fixture/v2/outputs.txt"));
+    let context: [u8; 32] = std::array::from_fn(|i| i as u8);
+    let proof = include_bytes!("fixture/v3/proof.bin");
+    let got = verify(&other.to_bytes(), &context, &inputs, &outputs, proof);
+    assert!(matches!(got, Err(Reject::Ranges(_))), "{got:?}");
+}
+
+fn still_verifies(key: &[u8], proof: &[u8]) {
     let inputs = tensors(include_str!("fixture/v2/inputs.txt"));
     let mut outputs = tensors(include_str!("fixture/v2/outputs.txt"));
     let mut context: [u8; 32] = std::array::from_fn(|i| i as u8);

@@ -7,7 +7,7 @@ use std::process::Command;
 use dsperse_sumcheck_verifier::commit::{EF, F};
 use dsperse_sumcheck_verifier::key::VerifyingKey;
 use dsperse_sumcheck_verifier::proof::Proof;
-use dsperse_sumcheck_verifier::verify::{PublicTensors, start};
+use dsperse_sumcheck_verifier::verify::{PublicTensors, RANGES, start};
 use p3_field::{BasedVectorSpace, PrimeField64};
 
 #[path = "common/tensors.rs"]
@@ -28,6 +28,25 @@ fn lines(challenges: &[EF]) -> String {
         .collect()
 }
 
+/// What the anchor and the proof draw, as the script has it for a folder.
+fn drawn_by_the_script(folder: &Path, variables: usize, context: &[u8; 32]) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/transcript.py");
+    let hex: String = context.iter().map(|b| format!("{b:02x}")).collect();
+    let out = Command::new("python3")
+        .arg(script)
+        .arg(folder)
+        .arg(variables.to_string())
+        .arg(hex)
+        .output()
+        .expect("python3 is needed for this test; install it");
+    assert!(
+        out.status.success(),
+        "{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    String::from_utf8_lossy(&out.stdout).into_owned()
+}
+
 #[test]
 fn an_independent_script_draws_the_same_challenges() {
     let key = VerifyingKey::from_bytes(include_bytes!("fixture/v2/key.bin")).expect("a key");
@@ -42,18 +61,31 @@ fn an_independent_script_draws_the_same_challenges() {
     challenges.extend(transcript.challenges(2));
     let drawn = lines(&challenges);
     assert_eq!(drawn, include_str!("fixture/v2/challenges.txt"));
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixture/v2");
+    assert_eq!(drawn_by_the_script(&folder, variables, &context), drawn);
+}
 
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    let out = Command::new("python3")
-        .arg(tests.join("vectors/transcript.py"))
-        .arg(tests.join("fixture/v2"))
-        .arg(variables.to_string())
-        .output()
-        .expect("python3 is needed for this test; install it");
-    assert!(
-        out.status.success(),
-        "{}",
-        String::from_utf8_lossy(&out.stderr)
-    );
-    assert_eq!(String::from_utf8_lossy(&out.stdout), drawn);
+/// The proof in a key of format 3 is one under a key of format 2 with the same anchor.
+#[test]
+fn the_proof_in_a_key_has_the_transcript_of_the_weights_program() {
+    let key = VerifyingKey::from_bytes(include_bytes!("fixture/v3/key.bin")).expect("a key");
+    let alone = key.of_weights().expect("a key");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("weights-program");
+    std::fs::create_dir_all(&folder).expect("the folder can be made");
+    let write = |name: &str, bytes: &[u8]| {
+        std::fs::write(folder.join(name), bytes).expect("the file can be written");
+    };
+    write("key.bin", &alone.to_bytes());
+    write("proof.bin", &key.range_proof);
+    write("inputs.txt", b"");
+    write("outputs.txt", b"");
+    let root = key.weights.expect("weights").root;
+    let mut challenges = key.anchor_point(&root);
+    assert_eq!(challenges, alone.anchor_point(&root));
+    let variables = challenges.len();
+    let proof = Proof::from_bytes(&key.range_proof, &alone).expect("a proof");
+    let public = PublicTensors::new(&alone, &[], &[]).expect("none");
+    challenges.extend(start(&alone, RANGES, &public, &proof.root).challenges(2));
+    let drawn = drawn_by_the_script(&folder, variables, RANGES);
+    assert_eq!(drawn, lines(&challenges));
 }

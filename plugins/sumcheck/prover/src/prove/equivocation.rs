@@ -9,7 +9,7 @@
 use super::*;
 use dsperse_sumcheck_verifier::commit::verify_opening;
 use dsperse_sumcheck_verifier::hash::{DIGEST_BYTES, ShortBlake3};
-use dsperse_sumcheck_verifier::layout::Layout;
+use dsperse_sumcheck_verifier::layout::{Layout, Ranges};
 use dsperse_sumcheck_verifier::program::Op;
 use dsperse_sumcheck_verifier::{Reject, verify};
 use p3_commit::Mmcs;
@@ -27,6 +27,23 @@ const CONTEXT: [u8; 32] = [9; 32];
 /// Writes a counter where no column is, which moves every challenge, and goes on where an
 /// honest prover would give up.
 struct Knob(u64);
+
+/// Has another first weight, and goes on too.
+struct FirstWeight(i64);
+
+impl Adversary for FirstWeight {
+    fn columns(&mut self, layout: &Layout, columns: &mut [Vec<i64>]) {
+        let weights = layout.columns.iter().position(|c| c.is_weight);
+        if let Some(first) = columns[weights.expect("there are weights")].first_mut() {
+            // The column holds the weight above its least value.
+            *first = self.0 + 128;
+        }
+    }
+
+    fn persists(&self) -> bool {
+        true
+    }
+}
 
 impl Adversary for Knob {
     fn stack(&mut self, _layout: &Layout, stack: &mut [F]) {
@@ -71,10 +88,15 @@ fn program() -> Program {
 }
 
 fn key_of(rate: u8, weight: impl Fn(i64) -> i64) -> ProvingKey {
+    key_with(Ranges::Proof, rate, weight)
+}
+
+fn key_with(ranges: Ranges, rate: u8, weight: impl Fn(i64) -> i64) -> ProvingKey {
     let parameters = Parameters {
         limb_bits: 8,
         weight_rate: rate,
         activation_rate: 5,
+        ranges,
     };
     let weights = Tensor {
         shape: vec![16, 16],
@@ -113,9 +135,14 @@ fn mix(a: &mut ProvingKey, b: &mut ProvingKey, keep: u64) {
         let point = pk.key.anchor_point(&root);
         pk.key.weights = Some(WeightsCommitment {
             root,
-            anchor: Weight::eq(&point).inner(&pk.weight_stack),
+            anchor: Weight::eq(&point).inner(stack_of(pk)),
         });
     }
+}
+
+/// The weights' stack.
+fn stack_of(pk: &ProvingKey) -> &[F] {
+    values(&pk.committed.as_ref().expect("there are weights").1)
 }
 
 fn inputs() -> Vec<Tensor> {
@@ -191,47 +218,87 @@ fn an_anchor_of_other_weights_is_rejected() {
     assert_eq!(accepted_with(&pk, 5), 0);
 }
 
+/// A key whose first weight is another than its program allows, with proofs that persist.
+fn with_first_weight(ranges: Ranges, new: i64) -> ProvingKey {
+    let mut pk = key_with(ranges, 3, |_| 1);
+    let mut stack = stack_of(&pk).to_vec();
+    stack[0] = F::from_i64(new + 128);
+    let vars = pk.key.layout.weight_vars.expect("weights");
+    let rate = pk.key.parameters.weight_rate;
+    let (committed, data) = Committed::new(stack, vars, rate).expect("commits");
+    let root = committed.root().expect("a root");
+    let point = pk.key.anchor_point(&root);
+    pk.key.weights = Some(WeightsCommitment {
+        root,
+        anchor: Weight::eq(&point).inner(values(&data)),
+    });
+    pk.committed = Some((committed, data));
+    prove_ranges(&mut pk, None, &mut FirstWeight(new)).expect("this prover never gives up");
+    pk
+}
+
+/// What becomes of a proof on inputs of 1 by a key whose first weight is this.
+fn judge_with_first_weight(pk: &ProvingKey, new: i64) -> Result<(), Reject> {
+    let key = &pk.key;
+    let inputs = vec![Tensor {
+        shape: vec![16],
+        data: vec![1; 16],
+    }];
+    let mut tensors =
+        evaluate(&key.program, &key.checked, &pk.weights, &inputs).expect("evaluates");
+    tensors[1].data[0] = new;
+    tensors[2].data[0] += new - 1;
+    tensors[3].data[0] = ((tensors[2].data[0] + 128) >> 8).clamp(-128, 127);
+    let outputs = vec![tensors[3].clone()];
+    let statement = Statement {
+        context: &CONTEXT,
+        inputs: &inputs,
+        outputs: &outputs,
+    };
+    let proof = prove_with(pk, None, &statement, tensors, &mut FirstWeight(new));
+    let proof = proof.expect("a proof");
+    verify(&key.to_bytes(), &CONTEXT, &inputs, &outputs, &proof)
+}
+
 #[test]
 fn committed_weights_outside_their_bounds_are_rejected() {
     for new in [129, -129, 1 << 20] {
-        let mut pk = key_of(3, |_| 1);
-        // The column holds the weight above its least value.
-        pk.weight_stack[0] = F::from_i64(new + 128);
-        pk.columns[0][0] = new + 128;
-        let vars = pk.key.layout.weight_vars.expect("weights");
-        let rate = pk.key.parameters.weight_rate;
-        let (committed, data) =
-            Committed::new(pk.weight_stack.clone(), vars, rate).expect("commits");
-        let root = committed.root().expect("a root");
-        let point = pk.key.anchor_point(&root);
-        pk.key.weights = Some(WeightsCommitment {
-            root,
-            anchor: Weight::eq(&point).inner(&pk.weight_stack),
-        });
-        pk.committed = Some((committed, data));
-        let key = &pk.key;
-        let inputs = vec![Tensor {
-            shape: vec![16],
-            data: vec![1; 16],
-        }];
-        let mut tensors =
-            evaluate(&key.program, &key.checked, &pk.weights, &inputs).expect("evaluates");
-        tensors[1].data[0] = new;
-        tensors[2].data[0] += new - 1;
-        tensors[3].data[0] = ((tensors[2].data[0] + 128) >> 8).clamp(-128, 127);
-        let outputs = vec![tensors[3].clone()];
-        let statement = Statement {
-            context: &CONTEXT,
-            inputs: &inputs,
-            outputs: &outputs,
-        };
-        let proof = prove_with(&pk, None, &statement, tensors, &mut Knob(0)).expect("a proof");
-        let got = verify(&key.to_bytes(), &CONTEXT, &inputs, &outputs, &proof);
+        let got = judge_with_first_weight(&with_first_weight(Ranges::Proof, new), new);
         assert!(
             matches!(got, Err(Reject::Proof(_))),
             "weight {new}: {got:?}"
         );
+        let got = judge_with_first_weight(&with_first_weight(Ranges::Key, new), new);
+        assert!(
+            matches!(got, Err(Reject::Ranges(_))),
+            "weight {new}: {got:?}"
+        );
     }
+}
+
+#[test]
+fn ranges_of_other_weights_are_not_those_of_the_key() {
+    let honest = with_first_weight(Ranges::Key, 1);
+    assert_eq!(judge_with_first_weight(&honest, 1), Ok(()));
+    // A true proof, about other weights; none at all; and one made for something else.
+    let mut pk = with_first_weight(Ranges::Key, 129);
+    pk.key.range_proof.clone_from(&honest.key.range_proof);
+    let got = judge_with_first_weight(&pk, 129);
+    assert!(matches!(got, Err(Reject::Ranges(_))), "{got:?}");
+    pk.key.range_proof.clear();
+    let got = judge_with_first_weight(&pk, 129);
+    assert!(matches!(got, Err(Reject::Ranges(_))), "{got:?}");
+    let mut pk = with_first_weight(Ranges::Key, 1);
+    let alone = ProvingKey {
+        key: pk.key.of_weights().expect("a key"),
+        weights: pk.weights.clone(),
+        committed: pk.committed.take(),
+    };
+    let (_, proof) = prove(&alone, &CONTEXT, &[]).expect("a proof");
+    pk.committed = alone.committed;
+    pk.key.range_proof = proof;
+    let got = judge_with_first_weight(&pk, 1);
+    assert!(matches!(got, Err(Reject::Ranges(_))), "{got:?}");
 }
 
 /// An opening carries a value that is bound to the root. That it is the one that was claimed,

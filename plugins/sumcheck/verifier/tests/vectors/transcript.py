@@ -1,11 +1,12 @@
 """Recomputes the transcript of a stored proof from docs/sumcheck-protocol.md alone.
 
-Usage: python3 transcript.py FOLDER VARIABLES
+Usage: python3 transcript.py FOLDER VARIABLES CONTEXT
 
 FOLDER holds key.bin, proof.bin, inputs.txt and outputs.txt of a program with weights whose inputs
-come before its outputs; VARIABLES is the number of variables of the weights' stack. Printed is, one element of the challenge field a line: the anchor's point, then the
-first challenges (alpha and gamma of the lookups). Nothing but the standard library is used:
-BLAKE3 is written out below, from its specification.
+come before its outputs; VARIABLES is the number of variables of the weights' stack, CONTEXT 32
+bytes in hexadecimal. Printed is, one element of the challenge field a line: the anchor's point,
+then the first challenges (alpha and gamma of the lookups). Nothing but the standard library is
+used: BLAKE3 is written out below, from its specification.
 """
 
 import struct
@@ -124,7 +125,7 @@ def main():
     challenges = [anchor.challenge() for _ in range(variables)]
     start = Transcript(b"dsperse-sumcheck/2")
     start.absorb_bytes(b"key", key)
-    start.absorb_bytes(b"context", bytes(range(32)))
+    start.absorb_bytes(b"context", bytes.fromhex(sys.argv[3]))
     for name in ("inputs.txt", "outputs.txt"):
         for data in tensors(folder / name):
             start.absorb_bytes(b"public", data)
