@@ -161,7 +161,7 @@ impl ProvingKey {
     pub(crate) fn open_instead(&mut self, other: Self) -> Option<Used> {
         self.key.weights = other.key.weights;
         let own = values(&self.committed.as_ref()?.1).to_vec();
-        Some(Used::Unlike(own, other.committed?))
+        Some(Used::Unlike(own, Box::new(other.committed?)))
     }
 
     /// Rebuilds the proving key from a verifying key's bytes and the weights;
@@ -270,7 +270,7 @@ pub fn compile_key(
     weights: Vec<Tensor>,
 ) -> Result<(VerifyingKey, Vec<Tensor>), ProveError> {
     let mut pk = commit(program, parameters, weights)?;
-    let used = pk.committed.take().map(Used::Commitment);
+    let used = pk.committed.take().map(|c| Used::Commitment(Box::new(c)));
     prove_ranges(&mut pk, used, &mut Honest)?;
     Ok((pk.key, pk.weights))
 }
@@ -450,12 +450,12 @@ pub(crate) struct Statement<'a> {
 /// What of a key is used up by a proof.
 pub(crate) enum Used {
     /// The commitment to the weights.
-    Commitment((Committed, ProverData)),
+    Commitment(Box<(Committed, ProverData)>),
     /// The weights' stack, to which no commitment is at hand.
     Stack(Vec<F>),
     /// A stack, and the commitment that is opened as if it were to that.
     #[cfg(test)]
-    Unlike(Vec<F>, (Committed, ProverData)),
+    Unlike(Vec<F>, Box<(Committed, ProverData)>),
 }
 
 /// Proves given tensors, with an adversary looking on. What the key is not to keep is `used`.
@@ -472,7 +472,8 @@ pub(crate) fn prove_with(
         (Some(Used::Stack(stack)), _) => stack,
         #[cfg(test)]
         (Some(Used::Unlike(stack, _)), _) => stack,
-        (Some(Used::Commitment((_, data))), _) | (None, Some((_, data))) => values(data),
+        (Some(Used::Commitment(made)), _) => values(&made.1),
+        (None, Some((_, data))) => values(data),
         (None, None) => &[],
     };
     let mut columns = fill_columns(key, &tensors, |c| is_read(key, c));
@@ -565,7 +566,10 @@ pub(crate) fn prove_with(
     let weights = match weight_point {
         None => None,
         Some(point) => Some(match (used, &pk.committed) {
-            (Some(Used::Commitment((made, data))), _) => made.open(data, &point, sponge)?,
+            (Some(Used::Commitment(made)), _) => {
+                let (made, data) = *made;
+                made.open(data, &point, sponge)?
+            }
             (Some(Used::Stack(stack)), _) => {
                 let rate = key.parameters.weight_rate;
                 let (made, data) = Committed::new(stack, point.len(), rate)?;
@@ -576,7 +580,10 @@ pub(crate) fn prove_with(
                 made.open(data, &point, sponge)?
             }
             #[cfg(test)]
-            (Some(Used::Unlike(_, (made, data))), _) => made.open(data, &point, sponge)?,
+            (Some(Used::Unlike(_, made)), _) => {
+                let (made, data) = *made;
+                made.open(data, &point, sponge)?
+            }
             (None, Some((made, data))) => made.open(data.clone(), &point, sponge)?,
             (None, None) => return Err(ProofFault::WeightsOpening.into()),
         }),
