@@ -57,6 +57,7 @@ class Net:
 
     def save(self, output, directory):
         directory = pathlib.Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
         outputs = [helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, None)]
         graph = helper.make_graph(self.nodes, "m", self.inputs, outputs, self.constants)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

@@ -12,8 +12,7 @@ use dsperse_sumcheck_lowering::array::Array;
 use dsperse_sumcheck_lowering::graph::Graph;
 use dsperse_sumcheck_lowering::quantise::Port;
 use dsperse_sumcheck_lowering::{Calibration, DEFAULT_RANGE, LowerError, Lowered, lower};
-use dsperse_sumcheck_prover::{ProveError, choose_parameters, compile_key};
-use dsperse_sumcheck_verifier::key::VerifyingKey;
+use dsperse_sumcheck_prover::{ProveError, compile_key};
 use dsperse_sumcheck_verifier::program::Tensor;
 use dsperse_sumcheck_verifier::security::soundness;
 use dsperse_sumcheck_verifier::verify::PROTOCOL;
@@ -68,15 +67,15 @@ pub fn compile(job: &CompileJob, cx: &Cx) -> Result<Done> {
     cx.check_cancelled()?;
     cx.progress(0.5, "committing to weights");
     let refused = |e: ProveError| Error::unsupported(e.to_string());
-    let program = lowered.quantised.program.clone();
-    let parameters = choose_parameters(&program, ranges).map_err(|e| refused(e.into()))?;
-    let laid_out = VerifyingKey::new(program, parameters).map_err(|e| refused(e.into()))?;
+    let program = &lowered.quantised.program;
+    let laid_out =
+        slice::lay_out(program, ranges, cx.memory_limit()).map_err(|e| refused(e.into()))?;
     slice::fits_compile(slice::commit_bytes(&laid_out), cx)?;
     // What is committed to is held once, and the real numbers no longer.
     lowered.graph = Graph::default();
     let weights = std::mem::take(&mut lowered.quantised.weights);
     let quantised = &lowered.quantised;
-    let key = compile_key(laid_out.program, parameters, weights);
+    let key = compile_key(laid_out.program, laid_out.parameters, weights);
     let (key, weights) = key.map_err(refused)?;
     let slice_key = SliceKey {
         slice: digest(&job.slice.sha256).map_err(Error::invalid_input)?,

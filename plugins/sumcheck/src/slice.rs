@@ -8,8 +8,9 @@ use dsperse_sumcheck_lowering::quantise::outline;
 use dsperse_sumcheck_lowering::quantise::scale::Ranges;
 use dsperse_sumcheck_lowering::{LowerError, Settings, import};
 use dsperse_sumcheck_prover::{Memory, choose_parameters, memory};
-use dsperse_sumcheck_verifier::key::VerifyingKey;
+use dsperse_sumcheck_verifier::key::{KeyError, VerifyingKey};
 use dsperse_sumcheck_verifier::layout::Ranges as WeightRanges;
+use dsperse_sumcheck_verifier::program::Program;
 
 /// Reads the slice's model.
 ///
@@ -140,7 +141,27 @@ pub fn lowering_bytes(model: &ModelProto) -> u64 {
     PROGRAM + (REALS + 8) * weights.sum::<u64>()
 }
 
-/// What committing to a program's weights needs.
+/// A program's proof system, without a commitment yet. Ranges of weights are shown in each proof
+/// where showing them once would take more memory than a job may have.
+///
+/// # Errors
+/// What the proof system refuses.
+pub fn lay_out(
+    program: &Program,
+    ranges: Option<WeightRanges>,
+    most: Option<u64>,
+) -> std::result::Result<VerifyingKey, KeyError> {
+    let mut parameters = choose_parameters(program, ranges)?;
+    let key = VerifyingKey::new(program.clone(), parameters)?;
+    let fits = most.is_none_or(|most| commit_bytes(&key) <= most);
+    if fits || ranges.is_some() || parameters.ranges == WeightRanges::Proof {
+        return Ok(key);
+    }
+    parameters.ranges = WeightRanges::Proof;
+    VerifyingKey::new(key.program, parameters)
+}
+
+/// What committing to a program's weights needs, and showing their ranges.
 #[must_use]
 pub fn commit_bytes(key: &VerifyingKey) -> u64 {
     PROGRAM + memory(key).compile
@@ -215,5 +236,48 @@ fn cost(key: &VerifyingKey) -> Cost {
     Cost {
         prove_cpu_seconds: 0.01 + 2.5e-7 * values + 8e-8 * encoded,
         peak_bytes: proof_bytes(key, &memory).max(PROGRAM + memory.compile.max(lowering)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dsperse_sumcheck_verifier::program::Op;
+
+    #[test]
+    fn ranges_are_shown_once_where_there_are_many_weights_and_memory_for_it() {
+        let mut program = Program::default();
+        let (lo, hi) = (-128, 127);
+        let x = program.push(Op::Input {
+            shape: vec![1024],
+            lo,
+            hi,
+        });
+        let w = program.push(Op::Weight {
+            shape: vec![1024, 1024],
+            lo,
+            hi,
+        });
+        let y = program.push(Op::Einsum {
+            a: x,
+            b: w,
+            a_labels: vec![0],
+            b_labels: vec![0, 1],
+            out_labels: vec![1],
+        });
+        program.outputs.push(y);
+        let of = |ranges, most| {
+            let key = lay_out(&program, ranges, most).expect("it can be proven");
+            (key.parameters.ranges, commit_bytes(&key))
+        };
+        let (ranges, once) = of(None, None);
+        assert_eq!(ranges, WeightRanges::Key);
+        let (ranges, each) = of(None, Some(once - 1));
+        assert_eq!(ranges, WeightRanges::Proof);
+        assert!(each < once);
+        // Who asks for it gets it, or is told that it does not fit.
+        let (ranges, _) = of(Some(WeightRanges::Key), Some(once - 1));
+        assert_eq!(ranges, WeightRanges::Key);
+        assert_eq!(of(Some(WeightRanges::Proof), None).0, WeightRanges::Proof);
     }
 }
