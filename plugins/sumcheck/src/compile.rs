@@ -69,13 +69,13 @@ pub fn compile(job: &CompileJob, cx: &Cx) -> Result<Done> {
     let refused = |e: ProveError| Error::unsupported(e.to_string());
     let program = &lowered.quantised.program;
     let laid_out =
-        slice::lay_out(program, ranges, cx.memory_limit()).map_err(|e| refused(e.into()))?;
+        slice::lay_out_within(program, ranges, cx.memory_limit()).map_err(|e| refused(e.into()))?;
     slice::fits_compile(slice::commit_bytes(&laid_out), cx)?;
     // What is committed to is held once, and the real numbers no longer.
     lowered.graph = Graph::default();
     let weights = std::mem::take(&mut lowered.quantised.weights);
     let quantised = &lowered.quantised;
-    let key = compile_key(laid_out.program, laid_out.parameters, weights);
+    let key = compile_key(laid_out, weights);
     let (key, weights) = key.map_err(refused)?;
     let slice_key = SliceKey {
         slice: digest(&job.slice.sha256).map_err(Error::invalid_input)?,

@@ -7,9 +7,9 @@ use dsperse_plugin_api::{Cost, Cx, Error, Result, SliceInfo, Support};
 use dsperse_sumcheck_lowering::quantise::outline;
 use dsperse_sumcheck_lowering::quantise::scale::Ranges;
 use dsperse_sumcheck_lowering::{LowerError, Settings, import};
-use dsperse_sumcheck_prover::{Memory, choose_parameters, memory};
+use dsperse_sumcheck_prover::{Memory, lay_out, memory};
 use dsperse_sumcheck_verifier::key::{KeyError, VerifyingKey};
-use dsperse_sumcheck_verifier::layout::Ranges as WeightRanges;
+use dsperse_sumcheck_verifier::layout::WeightRanges;
 use dsperse_sumcheck_verifier::program::Program;
 
 /// Reads the slice's model.
@@ -124,9 +124,7 @@ pub fn supports(slice: &SliceInfo, options: &Options) -> Result<Support> {
         Err(LowerError::Slice { reason }) => return no(None, None, reason),
         Err(e) => return Err(lowering_error(e)),
     };
-    let key = choose_parameters(&quantised.program, ranges)
-        .and_then(|parameters| VerifyingKey::new(quantised.program, parameters));
-    match key {
+    match lay_out(&quantised.program, ranges) {
         Ok(key) => Ok(Support::Yes { cost: cost(&key) }),
         Err(e) => no(None, None, e.to_string()),
     }
@@ -141,24 +139,22 @@ pub fn lowering_bytes(model: &ModelProto) -> u64 {
     PROGRAM + (REALS + 8) * weights.sum::<u64>()
 }
 
-/// A program's proof system, without a commitment yet. Ranges of weights are shown in each proof
-/// where showing them once would take more memory than a job may have.
+/// [`lay_out`], but ranges of weights are shown in each proof where showing them once would take
+/// more memory than a job may have.
 ///
 /// # Errors
 /// What the proof system refuses.
-pub fn lay_out(
+pub fn lay_out_within(
     program: &Program,
     ranges: Option<WeightRanges>,
     most: Option<u64>,
 ) -> std::result::Result<VerifyingKey, KeyError> {
-    let mut parameters = choose_parameters(program, ranges)?;
-    let key = VerifyingKey::new(program.clone(), parameters)?;
+    let key = lay_out(program, ranges)?;
     let fits = most.is_none_or(|most| commit_bytes(&key) <= most);
-    if fits || ranges.is_some() || parameters.ranges == WeightRanges::Proof {
+    if fits || ranges.is_some() || key.parameters.ranges == WeightRanges::Proof {
         return Ok(key);
     }
-    parameters.ranges = WeightRanges::Proof;
-    VerifyingKey::new(key.program, parameters)
+    lay_out(program, Some(WeightRanges::Proof))
 }
 
 /// What committing to a program's weights needs, and showing their ranges.
@@ -267,7 +263,7 @@ mod tests {
         });
         program.outputs.push(y);
         let of = |ranges, most| {
-            let key = lay_out(&program, ranges, most).expect("it can be proven");
+            let key = lay_out_within(&program, ranges, most).expect("it can be proven");
             (key.parameters.ranges, commit_bytes(&key))
         };
         let (ranges, once) = of(None, None);

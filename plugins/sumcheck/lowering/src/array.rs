@@ -1,5 +1,7 @@
 //! Dense arrays of real numbers: what the float reference computes with.
 
+use dsperse_sumcheck_evaluator::strides;
+
 /// A row-major array. Integers of a model (shapes, axes) are held in the same type;
 /// they are exact up to 2^53.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,16 +99,6 @@ impl Array {
             data: offsets.into_iter().map(|o| self.data[o]).collect(),
         }
     }
-}
-
-/// Row-major strides of a shape.
-#[must_use]
-pub fn strides(shape: &[usize]) -> Vec<usize> {
-    let mut out = vec![1; shape.len()];
-    for i in (1..shape.len()).rev() {
-        out[i - 1] = out[i] * shape[i];
-    }
-    out
 }
 
 /// The shape that numpy's broadcasting gives for two operands, or `None`.

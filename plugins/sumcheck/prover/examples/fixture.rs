@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use dsperse_sumcheck_prover::{compile_with, prove};
 use dsperse_sumcheck_verifier::key::Parameters;
-use dsperse_sumcheck_verifier::layout::Ranges;
+use dsperse_sumcheck_verifier::layout::WeightRanges;
 use dsperse_sumcheck_verifier::program::Tensor;
 
 #[path = "../tests/common/mod.rs"]
@@ -33,8 +33,8 @@ fn lines(tensors: &[Tensor]) -> String {
 fn main() {
     let folder = PathBuf::from(std::env::args().nth(1).expect("the folder to write to"));
     let ranges = match std::env::args().nth(2).as_deref() {
-        Some("proof") => Ranges::Proof,
-        Some("key") => Ranges::Key,
+        Some("proof") => WeightRanges::Proof,
+        Some("key") => WeightRanges::Key,
         _ => panic!("the second word is \"proof\" or \"key\""),
     };
     let case = common::every_primitive();

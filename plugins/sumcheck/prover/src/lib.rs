@@ -23,6 +23,5 @@ mod zero;
 
 pub use memory::{Memory, memory};
 pub use prove::{
-    ProveError, ProvingKey, choose_parameters, compile, compile_key, compile_with, prove,
-    prove_once,
+    ProveError, ProvingKey, compile, compile_key, compile_with, lay_out, prove, prove_once,
 };

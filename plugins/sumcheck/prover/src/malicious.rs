@@ -11,7 +11,7 @@ use dsperse_sumcheck_verifier::commit::{EF, F};
 use dsperse_sumcheck_verifier::fault::{Malformed, ProofFault};
 use dsperse_sumcheck_verifier::hash::DIGEST_BYTES;
 use dsperse_sumcheck_verifier::key::{Parameters, VerifyingKey};
-use dsperse_sumcheck_verifier::layout::{Layout, Ranges, Source};
+use dsperse_sumcheck_verifier::layout::{Layout, Source, WeightRanges};
 use dsperse_sumcheck_verifier::lookup::Fingerprint;
 use dsperse_sumcheck_verifier::mle::pad_index;
 use dsperse_sumcheck_verifier::program::*;
@@ -46,10 +46,10 @@ struct Slice {
 }
 
 fn slice() -> Slice {
-    slice_with(Ranges::Proof)
+    slice_with(WeightRanges::Proof)
 }
 
-fn slice_with(ranges: Ranges) -> Slice {
+fn slice_with(ranges: WeightRanges) -> Slice {
     let case = every_primitive();
     let inputs = case.inputs;
     let parameters = Parameters {
@@ -190,7 +190,7 @@ impl Adversary for Persist {
 #[test]
 fn every_changed_message_is_rejected() {
     changed_messages(&slice());
-    changed_messages(&slice_with(Ranges::Key));
+    changed_messages(&slice_with(WeightRanges::Key));
 }
 
 fn changed_messages(s: &Slice) {
@@ -429,7 +429,7 @@ fn every_flipped_bit_of_the_key_is_rejected() {
     let s = slice();
     flipped_bits(&s, 0..s.vk.len());
     // One in a hundred of the proof in the key, and all around it.
-    let s = slice_with(Ranges::Key);
+    let s = slice_with(WeightRanges::Key);
     let proof = s.pk.verifying_key().range_proof.len();
     let from =
         s.vk.windows(proof)
@@ -536,7 +536,7 @@ fn keys_that_could_overflow_are_refused() {
                 limb_bits: 8,
                 weight_rate: 1,
                 activation_rate: 1,
-                ranges: Ranges::Proof,
+                ranges: WeightRanges::Proof,
             },
         )
     };
@@ -691,7 +691,7 @@ fn a_maximum_is_neither_a_smaller_operand_nor_a_greater_value() {
         limb_bits: 6,
         weight_rate: 3,
         activation_rate: 3,
-        ranges: Ranges::Proof,
+        ranges: WeightRanges::Proof,
     };
     let pk = compile_with(p, parameters, vec![]).expect("compiles");
     let vk = pk.verifying_key().to_bytes();
@@ -994,7 +994,7 @@ fn padding_of_a_contracted_dimension_adds_nothing() {
             limb_bits: 6,
             weight_rate: 3,
             activation_rate: 3,
-            ranges: Ranges::Proof,
+            ranges: WeightRanges::Proof,
         };
         let pk = compile_with(program, parameters, vec![]).expect("compiles");
         let key = pk.verifying_key();
@@ -1107,7 +1107,7 @@ fn multiplicities_solved_in_the_field_are_for_one_challenge_only() {
         limb_bits: 6,
         weight_rate: 3,
         activation_rate: 3,
-        ranges: Ranges::Proof,
+        ranges: WeightRanges::Proof,
     };
     let pk = compile_with(p, parameters, vec![]).expect("compiles");
     let key = pk.verifying_key();

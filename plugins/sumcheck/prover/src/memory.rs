@@ -7,7 +7,7 @@
 use dsperse_sumcheck_verifier::commit::{EF, F, first_fold};
 use dsperse_sumcheck_verifier::hash::DIGEST_BYTES;
 use dsperse_sumcheck_verifier::key::VerifyingKey;
-use dsperse_sumcheck_verifier::layout::{Atom, Column, Ranges};
+use dsperse_sumcheck_verifier::layout::{Atom, Column, WeightRanges};
 use dsperse_sumcheck_verifier::mle::num_vars;
 use std::collections::BTreeSet;
 
@@ -62,10 +62,10 @@ pub fn memory(key: &VerifyingKey) -> Memory {
     let filling = integers + INTEGER * columns(&|c| c.is_weight) + weight_stack;
     // (K2) is a proof by a key that is there.
     let ranges = match key.parameters.ranges {
-        Ranges::Key => key.of_weights().map_or(0, |k| {
+        WeightRanges::Key => key.of_weights().map_or(0, |k| {
             memory(&k).prove as usize + weight_data - weight_stack
         }),
-        Ranges::Proof => 0,
+        WeightRanges::Proof => 0,
     };
 
     // All tensors, weights among them, and where the largest of them reads its operands.

@@ -13,7 +13,7 @@ use dsperse_sumcheck_verifier::hash::Root;
 use dsperse_sumcheck_verifier::key::{
     KeyError, Parameters, VerifyingKey, WeightsCommitment, to_root,
 };
-use dsperse_sumcheck_verifier::layout::{Atom, Ranges};
+use dsperse_sumcheck_verifier::layout::{Atom, WeightRanges};
 use dsperse_sumcheck_verifier::lookup::LeafClaims;
 use dsperse_sumcheck_verifier::mle::{num_vars, suffix};
 use dsperse_sumcheck_verifier::program::{Program, Tensor};
@@ -168,9 +168,9 @@ impl ProvingKey {
     /// an error when the weights are others.
     pub fn from_key(verifying_key: &[u8], weights: Vec<Tensor>) -> Result<Self, ProveError> {
         let key = VerifyingKey::from_bytes(verifying_key)?;
-        let mut pk = commit(key.program, key.parameters, weights)?;
-        if pk.key.weights == key.weights {
-            pk.key.range_proof = key.range_proof;
+        let expected = key.weights;
+        let pk = commit(key, weights)?;
+        if pk.key.weights == expected {
             Ok(pk)
         } else {
             Err(ProveError::OtherWeights)
@@ -183,21 +183,22 @@ impl ProvingKey {
 /// hundred kilobytes; a proof is spared half a second or more.
 const MANY_WEIGHTS: usize = 1 << 20;
 
-/// Parameters that suit a program: see [`Parameters`]. Where the weights' ranges are shown is
-/// given, or follows from their number.
-pub fn choose_parameters(
-    program: &Program,
-    ranges: Option<Ranges>,
-) -> Result<Parameters, KeyError> {
+/// The proof system that suits a program, without a commitment to weights yet. Where the
+/// weights' ranges are shown is given, or follows from their number.
+///
+/// # Errors
+/// What the proof system refuses.
+pub fn lay_out(program: &Program, ranges: Option<WeightRanges>) -> Result<VerifyingKey, KeyError> {
+    let key = |parameters| VerifyingKey::new(program.clone(), parameters);
+    let trial = |limb_bits| Parameters {
+        limb_bits,
+        weight_rate: 1,
+        activation_rate: 1,
+        ranges: WeightRanges::Proof,
+    };
     let mut best: Option<(usize, Parameters)> = None;
     for limb_bits in (6..=16).rev() {
-        let p = Parameters {
-            limb_bits,
-            weight_rate: 1,
-            activation_rate: 1,
-            ranges: Ranges::Proof,
-        };
-        let Ok(key) = VerifyingKey::new(program.clone(), p) else {
+        let Ok(key) = key(trial(limb_bits)) else {
             continue;
         };
         let l = &key.layout;
@@ -205,50 +206,41 @@ pub fn choose_parameters(
         let cost = 2 * l.leaves + (1 << l.activation_vars);
         if best.is_none_or(|(c, _)| cost < c) {
             let parameters = Parameters {
-                limb_bits,
                 weight_rate: default_rate(l.weight_vars.unwrap_or(0), true),
                 activation_rate: default_rate(l.activation_vars, false),
-                ranges: Ranges::Proof,
+                ..key.parameters
             };
             best = Some((cost, parameters));
         }
     }
     let Some((_, parameters)) = best else {
         // No width works: let the widest say why.
-        let p = Parameters {
-            limb_bits: 16,
-            weight_rate: 1,
-            activation_rate: 1,
-            ranges: Ranges::Proof,
-        };
-        return VerifyingKey::new(program.clone(), p).map(|k| k.parameters);
+        return key(trial(16));
     };
-    let leaves = |ranges| {
-        let p = Parameters {
-            ranges,
+    let in_proofs = key(parameters)?;
+    let in_key = || {
+        key(Parameters {
+            ranges: WeightRanges::Key,
             ..parameters
-        };
-        VerifyingKey::new(program.clone(), p).map(|k| k.layout.leaves)
+        })
     };
-    let all = leaves(Ranges::Proof)?;
-    let once = match ranges {
-        Some(Ranges::Proof) => false,
-        Some(Ranges::Key) => all > leaves(Ranges::Key)?,
+    let least = match ranges {
+        Some(WeightRanges::Proof) => return Ok(in_proofs),
+        Some(WeightRanges::Key) => 1,
+        None => MANY_WEIGHTS,
+    };
+    match in_key() {
+        Ok(key) if in_proofs.layout.leaves - key.layout.leaves >= least => Ok(key),
+        Err(e) if ranges.is_some() => Err(e),
         // A key whose two proofs together are not sound enough is none.
-        None => leaves(Ranges::Key).is_ok_and(|rest| all - rest >= MANY_WEIGHTS),
-    };
-    let ranges = if once { Ranges::Key } else { Ranges::Proof };
-    Ok(Parameters {
-        ranges,
-        ..parameters
-    })
+        _ => Ok(in_proofs),
+    }
 }
 
 /// Sets up the proof system for a program, commits to its weights, and shows that they are in
 /// range if that is shown once.
 pub fn compile(program: Program, weights: Vec<Tensor>) -> Result<ProvingKey, ProveError> {
-    let parameters = choose_parameters(&program, None)?;
-    compile_with(program, parameters, weights)
+    compile_as(lay_out(&program, None)?, weights)
 }
 
 /// The same with given parameters.
@@ -257,19 +249,22 @@ pub fn compile_with(
     parameters: Parameters,
     weights: Vec<Tensor>,
 ) -> Result<ProvingKey, ProveError> {
-    let mut pk = commit(program, parameters, weights)?;
+    compile_as(VerifyingKey::new(program, parameters)?, weights)
+}
+
+fn compile_as(key: VerifyingKey, weights: Vec<Tensor>) -> Result<ProvingKey, ProveError> {
+    let mut pk = commit(key, weights)?;
     prove_ranges(&mut pk, None, &mut Honest)?;
     Ok(pk)
 }
 
-/// What [`compile_with`] tells a verifier, and the weights, where no proof follows: less memory
-/// is needed.
+/// Completes a key as [`compile`] does, where no proof follows: less memory is needed. Returns
+/// the weights as well.
 pub fn compile_key(
-    program: Program,
-    parameters: Parameters,
+    key: VerifyingKey,
     weights: Vec<Tensor>,
 ) -> Result<(VerifyingKey, Vec<Tensor>), ProveError> {
-    let mut pk = commit(program, parameters, weights)?;
+    let mut pk = commit(key, weights)?;
     let used = pk.committed.take().map(|c| Used::Commitment(Box::new(c)));
     prove_ranges(&mut pk, used, &mut Honest)?;
     Ok((pk.key, pk.weights))
@@ -282,7 +277,7 @@ fn prove_ranges(
     used: Option<Used>,
     adversary: &mut dyn Adversary,
 ) -> Result<(), ProveError> {
-    if pk.key.parameters.ranges == Ranges::Proof {
+    if pk.key.parameters.ranges == WeightRanges::Proof {
         return Ok(());
     }
     let alone = ProvingKey {
@@ -303,18 +298,13 @@ fn prove_ranges(
     Ok(())
 }
 
-/// Lays out the proof system for a program and commits to its weights.
-fn commit(
-    program: Program,
-    parameters: Parameters,
-    mut weights: Vec<Tensor>,
-) -> Result<ProvingKey, ProveError> {
-    let mut key = VerifyingKey::new(program, parameters)?;
+/// Commits to the weights of a key.
+fn commit(mut key: VerifyingKey, mut weights: Vec<Tensor>) -> Result<ProvingKey, ProveError> {
     let stack = stack_weights(&key, &mut weights)?;
     let committed = match key.layout.weight_vars {
         None => None,
         Some(vars) => {
-            let (made, data) = Committed::new(stack, vars, parameters.weight_rate)?;
+            let (made, data) = Committed::new(stack, vars, key.parameters.weight_rate)?;
             let root = made.root()?;
             let point = key.anchor_point(&root);
             key.weights = Some(WeightsCommitment {

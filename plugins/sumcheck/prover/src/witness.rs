@@ -2,7 +2,7 @@
 
 use dsperse_sumcheck_verifier::commit::F;
 use dsperse_sumcheck_verifier::key::VerifyingKey;
-use dsperse_sumcheck_verifier::layout::{Atom, Column, Linear, Ranges, Source};
+use dsperse_sumcheck_verifier::layout::{Atom, Column, Linear, Source, WeightRanges};
 use dsperse_sumcheck_verifier::mle::{num_vars, pad_index};
 use dsperse_sumcheck_verifier::program::{Op, Tensor};
 use dsperse_sumcheck_verifier::validate::rescale;
@@ -25,7 +25,7 @@ pub fn is_read(key: &VerifyingKey, column: &Column) -> bool {
         let value = key.layout.values[column.node as usize].as_ref();
         value.is_some_and(|v| v.terms.len() > 1)
     };
-    !column.is_weight || key.parameters.ranges == Ranges::Proof || several()
+    !column.is_weight || key.parameters.ranges == WeightRanges::Proof || several()
 }
 
 /// Fills the wanted columns, multiplicities with zeros; the rest stay empty.

@@ -5,8 +5,8 @@ mod common;
 
 use common::{KINDS, random_case};
 use dsperse_sumcheck_evaluator::evaluate;
-use dsperse_sumcheck_prover::{ProvingKey, choose_parameters, compile, compile_with, prove};
-use dsperse_sumcheck_verifier::layout::{Column, Layout, Ranges};
+use dsperse_sumcheck_prover::{ProvingKey, compile, compile_with, lay_out, prove};
+use dsperse_sumcheck_verifier::layout::{Column, Layout, WeightRanges};
 use dsperse_sumcheck_verifier::program::{Factor, Op, Program, Tensor};
 use dsperse_sumcheck_verifier::validate::validate;
 use dsperse_sumcheck_verifier::{Reject, verify};
@@ -33,10 +33,14 @@ fn check(kind: usize, seed: u64) {
             "bounds of a tensor do not hold"
         );
     }
-    let mut parameters = choose_parameters(&case.program, None).expect("parameters");
-    assert_eq!(parameters.ranges, Ranges::Proof, "the weights are few");
+    let mut parameters = lay_out(&case.program, None).expect("a key").parameters;
+    assert_eq!(
+        parameters.ranges,
+        WeightRanges::Proof,
+        "the weights are few"
+    );
     if !case.weights.is_empty() && seed.is_multiple_of(2) {
-        parameters.ranges = Ranges::Key;
+        parameters.ranges = WeightRanges::Key;
     }
     let pk = compile_with(case.program.clone(), parameters, case.weights).expect("compiles");
     let (outputs, proof) = prove(&pk, &[9; 32], &case.inputs).expect("proves");
@@ -52,7 +56,7 @@ fn check(kind: usize, seed: u64) {
         verify(&vk, &[9; 32], &case.inputs, &outputs, &proof),
         Ok(())
     );
-    if parameters.ranges == Ranges::Key {
+    if parameters.ranges == WeightRanges::Key {
         let key = pk.verifying_key();
         let alone = key.of_weights().expect("a key");
         assert_eq!(weight_columns(&key.layout), weight_columns(&alone.layout));

@@ -6,8 +6,7 @@ use dsperse_backend_sumcheck::describe::descriptor;
 use dsperse_onnx::ModelProto;
 use dsperse_sumcheck_lowering::array::Array;
 use dsperse_sumcheck_lowering::{Calibration, Settings, import, lower};
-use dsperse_sumcheck_prover::choose_parameters;
-use dsperse_sumcheck_verifier::key::VerifyingKey;
+use dsperse_sumcheck_prover::lay_out;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
@@ -97,10 +96,7 @@ fn measure(cases: &mut Cases) -> BTreeMap<(String, String), Measured> {
             sizes.sum()
         };
         let elements = count(&graph.inputs).max(count(&graph.outputs));
-        let parameters = choose_parameters(&program, None).expect("provable");
-        let layout = VerifyingKey::new(program, parameters)
-            .expect("a key")
-            .layout;
+        let layout = lay_out(&program, None).expect("provable").layout;
         let tables: usize = layout.tables.iter().map(|t| 1 << t.vars).sum();
         let values: usize = layout.leaves - tables
             + layout

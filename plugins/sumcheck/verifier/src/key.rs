@@ -9,7 +9,7 @@ use crate::commit::{Commitment, EF, MAX_LOG_INV_RATE};
 use crate::encode::{read_program, write_program};
 use crate::fault::{CommitError, Malformed};
 use crate::hash::{DIGEST_BYTES, Root};
-use crate::layout::{Layout, LayoutError, Ranges};
+use crate::layout::{Layout, LayoutError, WeightRanges};
 use crate::program::Program;
 use crate::security::{MIN_SECURITY_BITS, soundness};
 use crate::transcript::Transcript;
@@ -67,7 +67,7 @@ pub struct Parameters {
     /// Rate bits of the commitment to the activations.
     pub activation_rate: u8,
     /// Where the weights' bounds are shown.
-    pub ranges: Ranges,
+    pub ranges: WeightRanges,
 }
 
 /// The commitment to the weights.
@@ -143,7 +143,7 @@ impl VerifyingKey {
     /// As [`Self::new`].
     pub fn of_weights(&self) -> Result<Self, KeyError> {
         let parameters = Parameters {
-            ranges: Ranges::Proof,
+            ranges: WeightRanges::Proof,
             ..self.parameters
         };
         let key = Self::new(self.program.weights_alone(), parameters)?;
@@ -159,8 +159,8 @@ impl VerifyingKey {
     pub fn anchor_point(&self, root: &Root) -> Vec<EF> {
         let mut program = Writer::default();
         match self.parameters.ranges {
-            Ranges::Proof => write_program(&mut program, &self.program),
-            Ranges::Key => write_program(&mut program, &self.program.weights_alone()),
+            WeightRanges::Proof => write_program(&mut program, &self.program),
+            WeightRanges::Key => write_program(&mut program, &self.program.weights_alone()),
         }
         let p = self.parameters;
         let mut t = Transcript::new(ANCHOR);
@@ -178,8 +178,8 @@ impl VerifyingKey {
         let mut w = Writer::default();
         w.out.extend_from_slice(MARK);
         w.u8(match self.parameters.ranges {
-            Ranges::Proof => VERSION_2,
-            Ranges::Key => VERSION_3,
+            WeightRanges::Proof => VERSION_2,
+            WeightRanges::Key => VERSION_3,
         });
         w.u8(self.parameters.limb_bits);
         w.u8(self.parameters.weight_rate);
@@ -192,7 +192,7 @@ impl VerifyingKey {
                 w.element(weights.anchor);
             }
         }
-        if self.parameters.ranges == Ranges::Key {
+        if self.parameters.ranges == WeightRanges::Key {
             w.list(&self.range_proof, |w, b| w.u8(*b));
         }
         write_program(&mut w, &self.program);
@@ -207,8 +207,8 @@ impl VerifyingKey {
         }
         let mut byte = || r.u8();
         let ranges = match byte()? {
-            VERSION_2 => Ranges::Proof,
-            VERSION_3 => Ranges::Key,
+            VERSION_2 => WeightRanges::Proof,
+            VERSION_3 => WeightRanges::Key,
             found => return Err(KeyError::Version { found }),
         };
         let parameters = Parameters {
@@ -226,8 +226,8 @@ impl VerifyingKey {
             tag => return Err(Malformed::Tag { what: "flag", tag }.into()),
         };
         let range_proof = match ranges {
-            Ranges::Proof => vec![],
-            Ranges::Key => {
+            WeightRanges::Proof => vec![],
+            WeightRanges::Key => {
                 let len = r.size()?;
                 r.take(len)?.to_vec()
             }
@@ -236,7 +236,7 @@ impl VerifyingKey {
         r.finish()?;
         let mut key = Self::new(program, parameters)?;
         let has_weights = key.layout.weight_vars.is_some();
-        if weights.is_some() != has_weights || (ranges == Ranges::Key && !has_weights) {
+        if weights.is_some() != has_weights || (ranges == WeightRanges::Key && !has_weights) {
             return Err(Malformed::Weights.into());
         }
         key.weights = weights;

@@ -30,10 +30,9 @@ const FIELD_BOUND: i128 = 0xffff_ffff_0000_0001;
 pub const FUNCTION_TAG: u64 = 64;
 
 /// Where it is shown that the weights are within their bounds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Ranges {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WeightRanges {
     /// In every proof.
-    #[default]
     Proof,
     /// Once, in the key, (K2).
     Key,
@@ -292,7 +291,7 @@ impl Layout {
         program: &Program,
         checked: &Checked,
         limb_bits: u32,
-        ranges: Ranges,
+        ranges: WeightRanges,
     ) -> Result<Self, LayoutError> {
         if !LIMB_BITS.contains(&limb_bits) {
             return Err(LayoutError::Limbs(limb_bits));
@@ -318,7 +317,7 @@ struct Builder<'a> {
     program: &'a Program,
     checked: &'a Checked,
     limb_bits: u32,
-    ranges: Ranges,
+    ranges: WeightRanges,
     columns: Vec<Column>,
     lookups: Vec<LookupBlock>,
     gadgets: Vec<Gadget>,
@@ -476,7 +475,7 @@ impl Builder<'_> {
                     true,
                 );
                 // (K2): the same columns, which the key shows to be in range.
-                if self.ranges == Ranges::Key {
+                if self.ranges == WeightRanges::Key {
                     self.lookups.truncate(before);
                     cs.clear();
                 }
@@ -801,7 +800,7 @@ mod tests {
             program: &program,
             checked: &checked,
             limb_bits: 8,
-            ranges: Ranges::Proof,
+            ranges: WeightRanges::Proof,
             columns: vec![],
             lookups: vec![],
             gadgets: vec![],

@@ -10,7 +10,7 @@ use crate::claims::MAX_CLAIMS;
 use crate::commit::{GRINDING_BITS, MAX_STACK, MIN_STACK, default_rate, security};
 use crate::fault::CommitError;
 use crate::key::{KeyError, VerifyingKey};
-use crate::layout::{LIMB_BITS, Ranges};
+use crate::layout::{LIMB_BITS, WeightRanges};
 use crate::mle::num_vars;
 use crate::program::{MAX_ELEMENTS, MAX_NODES, MAX_RANK, MAX_TABLE, Op};
 use crate::verify::PROTOCOL;
@@ -41,7 +41,7 @@ pub struct Soundness {
 /// When the library has no figures for the key's sizes.
 pub fn soundness(key: &VerifyingKey) -> Result<Soundness, KeyError> {
     let proof = of_one_proof(key)?;
-    if key.parameters.ranges == Ranges::Proof {
+    if key.parameters.ranges == WeightRanges::Proof {
         return Ok(proof);
     }
     let ranges = of_one_proof(&key.of_weights()?)?;

@@ -21,7 +21,7 @@ use crate::commit::{EF, Opening, Pcs, pcs, verify_opening};
 use crate::fault::{ProofFault, PublicError};
 use crate::hash::Root;
 use crate::key::{KeyError, VerifyingKey, to_commitment};
-use crate::layout::{Atom, Ranges};
+use crate::layout::{Atom, WeightRanges};
 use crate::lookup::{LeafClaims, verify_lookups};
 use crate::mle::{eq_eval, eq_index, evaluate, num_vars, suffix};
 use crate::nodes;
@@ -96,7 +96,7 @@ fn run(
 ) -> Result<(), Reject> {
     let public = PublicTensors::new(key, inputs, outputs)?;
     let proof = Proof::from_bytes(proof, key)?;
-    if key.parameters.ranges == Ranges::Key {
+    if key.parameters.ranges == WeightRanges::Key {
         check_ranges(key)?;
     }
     Ok(check(key, context, &public, &proof)?)

@@ -2,7 +2,7 @@
 //! earlier ones must be refused with a word of what to do.
 
 use dsperse_sumcheck_verifier::key::{KeyError, VerifyingKey};
-use dsperse_sumcheck_verifier::layout::Ranges;
+use dsperse_sumcheck_verifier::layout::WeightRanges;
 use dsperse_sumcheck_verifier::proof::Proof;
 use dsperse_sumcheck_verifier::{Reject, verify};
 
@@ -46,7 +46,7 @@ fn proof_of_a_version_3_key_still_verifies() {
     let key = include_bytes!("fixture/v3/key.bin");
     still_verifies(key, include_bytes!("fixture/v3/proof.bin"));
     let mut other = VerifyingKey::from_bytes(key).expect("a key");
-    assert_eq!(other.parameters.ranges, Ranges::Key);
+    assert_eq!(other.parameters.ranges, WeightRanges::Key);
     let last = other.range_proof.len() - 1;
     other.range_proof[last] ^= 1;
     let inputs = tensors(include_str!("fixture/v2/inputs.txt"));

@@ -6,7 +6,7 @@
 
 use dsperse_sumcheck_evaluator::evaluate;
 use dsperse_sumcheck_verifier::commit::F;
-use dsperse_sumcheck_verifier::layout::{Atom, FUNCTION_TAG, Layout, Linear, Ranges, Source};
+use dsperse_sumcheck_verifier::layout::{Atom, FUNCTION_TAG, Layout, Linear, Source, WeightRanges};
 use dsperse_sumcheck_verifier::mle::field;
 use dsperse_sumcheck_verifier::program::*;
 use dsperse_sumcheck_verifier::validate::validate;
@@ -48,7 +48,7 @@ fn admitted_with(
     weights: &[i64],
 ) -> (Vec<F>, i64) {
     let checked = validate(program).expect("valid");
-    let layout = Layout::new(program, &checked, 4, Ranges::Proof).expect("has a layout");
+    let layout = Layout::new(program, &checked, 4, WeightRanges::Proof).expect("has a layout");
     let scalars = |list: &[i64]| -> Vec<Tensor> {
         let scalar = |&x: &i64| Tensor {
             shape: vec![1],

@@ -4,9 +4,10 @@
 //! written to be plainly right; its speed only has to be bearable.
 
 use super::{Graph, Id, Op, Window};
-use crate::array::{Array, strides};
+use crate::array::Array;
 use dsperse_sumcheck_evaluator::movement::{select, wire};
 use dsperse_sumcheck_evaluator::product::{Labelled, einsum};
+use dsperse_sumcheck_evaluator::strides;
 
 /// Evaluates the graph and returns its outputs. The inputs must have the shapes of the
 /// graph's input nodes.

@@ -16,9 +16,10 @@
 use super::Quantiser;
 use super::builder::Quantity;
 use super::scale::{HEADROOM, exponent_for, limits};
-use crate::array::{Array, strides};
+use crate::array::Array;
 use crate::error::Result;
 use crate::graph::Id;
+use dsperse_sumcheck_evaluator::strides;
 use dsperse_sumcheck_verifier::program::TensorId;
 use dsperse_sumcheck_verifier::wire::Factor;
 use std::rc::Rc;

@@ -1,9 +1,10 @@
 //! Exponents from calibrated ranges.
 
 use super::channels::axis_ranges;
-use crate::array::{Array, strides};
+use crate::array::Array;
 use crate::error::{LowerError, Result};
 use crate::graph::{Graph, Id, Op, evaluate_with};
+use dsperse_sumcheck_evaluator::strides;
 use std::collections::BTreeMap;
 
 /// Bits of a tensor that enters or leaves a slice, sign included.

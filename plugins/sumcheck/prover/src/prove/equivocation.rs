@@ -9,7 +9,7 @@
 use super::*;
 use dsperse_sumcheck_verifier::commit::verify_opening;
 use dsperse_sumcheck_verifier::hash::{DIGEST_BYTES, ShortBlake3};
-use dsperse_sumcheck_verifier::layout::{Layout, Ranges};
+use dsperse_sumcheck_verifier::layout::{Layout, WeightRanges};
 use dsperse_sumcheck_verifier::program::Op;
 use dsperse_sumcheck_verifier::{Reject, verify};
 use p3_commit::Mmcs;
@@ -88,10 +88,10 @@ fn program() -> Program {
 }
 
 fn key_of(rate: u8, weight: impl Fn(i64) -> i64) -> ProvingKey {
-    key_with(Ranges::Proof, rate, weight)
+    key_with(WeightRanges::Proof, rate, weight)
 }
 
-fn key_with(ranges: Ranges, rate: u8, weight: impl Fn(i64) -> i64) -> ProvingKey {
+fn key_with(ranges: WeightRanges, rate: u8, weight: impl Fn(i64) -> i64) -> ProvingKey {
     let parameters = Parameters {
         limb_bits: 8,
         weight_rate: rate,
@@ -219,7 +219,7 @@ fn an_anchor_of_other_weights_is_rejected() {
 }
 
 /// A key whose first weight is another than its program allows, with proofs that persist.
-fn with_first_weight(ranges: Ranges, new: i64) -> ProvingKey {
+fn with_first_weight(ranges: WeightRanges, new: i64) -> ProvingKey {
     let mut pk = key_with(ranges, 3, |_| 1);
     let mut stack = stack_of(&pk).to_vec();
     stack[0] = F::from_i64(new + 128);
@@ -263,12 +263,12 @@ fn judge_with_first_weight(pk: &ProvingKey, new: i64) -> Result<(), Reject> {
 #[test]
 fn committed_weights_outside_their_bounds_are_rejected() {
     for new in [129, -129, 1 << 20] {
-        let got = judge_with_first_weight(&with_first_weight(Ranges::Proof, new), new);
+        let got = judge_with_first_weight(&with_first_weight(WeightRanges::Proof, new), new);
         assert!(
             matches!(got, Err(Reject::Proof(_))),
             "weight {new}: {got:?}"
         );
-        let got = judge_with_first_weight(&with_first_weight(Ranges::Key, new), new);
+        let got = judge_with_first_weight(&with_first_weight(WeightRanges::Key, new), new);
         assert!(
             matches!(got, Err(Reject::Ranges(_))),
             "weight {new}: {got:?}"
@@ -278,17 +278,17 @@ fn committed_weights_outside_their_bounds_are_rejected() {
 
 #[test]
 fn ranges_of_other_weights_are_not_those_of_the_key() {
-    let honest = with_first_weight(Ranges::Key, 1);
+    let honest = with_first_weight(WeightRanges::Key, 1);
     assert_eq!(judge_with_first_weight(&honest, 1), Ok(()));
     // A true proof, about other weights; none at all; and one made for something else.
-    let mut pk = with_first_weight(Ranges::Key, 129);
+    let mut pk = with_first_weight(WeightRanges::Key, 129);
     pk.key.range_proof.clone_from(&honest.key.range_proof);
     let got = judge_with_first_weight(&pk, 129);
     assert!(matches!(got, Err(Reject::Ranges(_))), "{got:?}");
     pk.key.range_proof.clear();
     let got = judge_with_first_weight(&pk, 129);
     assert!(matches!(got, Err(Reject::Ranges(_))), "{got:?}");
-    let mut pk = with_first_weight(Ranges::Key, 1);
+    let mut pk = with_first_weight(WeightRanges::Key, 1);
     let alone = ProvingKey {
         key: pk.key.of_weights().expect("a key"),
         weights: pk.weights.clone(),
