@@ -1,15 +1,17 @@
 //! Prints what compiling, proving and verifying cost, for the shapes that the
 //! backend's targets speak of and for a series of sizes.
 //!
-//! `cargo run --release -p dsperse-sumcheck-prover --example bench [CASE]`, where CASE is `lenet`,
+//! `cargo run --release -p dsperse-sumcheck-prover --example bench [CASE [portable]]`, where CASE is `lenet`,
 //! `lenet12`, `conv` (64 to 64 channels, 56x56), `wide` (512 channels, 7x7), `gpt2` (one block of
-//! GPT-2 on 64 tokens, 7.1 M weights) or `growth`; without one, all of them.
+//! GPT-2 on 64 tokens, 7.1 M weights) or `growth`; without one, all of them. With `portable` no
+//! vector instructions are used.
 //!
 //! All times but "wall" are CPU times of the process; peak memory is the process's, so run
 //! one case per process for an honest figure. Beside it stands the estimate.
 
 use std::time::Instant;
 
+use dsperse_sumcheck_packed as packed;
 use dsperse_sumcheck_prover::{compile, memory, prove, prove_once};
 use dsperse_sumcheck_verifier::program::*;
 use dsperse_sumcheck_verifier::security::soundness;
@@ -485,6 +487,9 @@ fn row(name: &str, net: Net, repeat: usize) -> f64 {
 
 fn main() {
     let which = std::env::args().nth(1).unwrap_or_default();
+    if std::env::args().nth(2).is_some_and(|a| a == "portable") {
+        packed::limit(packed::Level::Portable);
+    }
     println!(
         "{:18} {:>10} {:>9} {:>9} {:>9} {:>9} {:>7} {:>7} {:>5} {:>8} {:>7}",
         "case",

@@ -5,12 +5,12 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use dsperse_sumcheck_packed as packed;
 use dsperse_sumcheck_verifier::commit::{EF, F};
 use dsperse_sumcheck_verifier::key::VerifyingKey;
 use dsperse_sumcheck_verifier::layout::{Atom, Linear};
 use dsperse_sumcheck_verifier::lookup::Fingerprint;
 use dsperse_sumcheck_verifier::mle::{bits, num_vars};
-use dsperse_sumcheck_verifier::wide::WideSum;
 use p3_field::PrimeCharacteristicRing;
 
 use crate::runs::{Kind, Run, Runs};
@@ -149,48 +149,24 @@ pub struct Affine<'a> {
 impl Affine<'_> {
     /// Writes the sums of pairs: `(2 base - gamma (u + v)) / (base - gamma u) (base - gamma v)`.
     pub fn parents(&self, out: &mut [EF]) {
-        let (twice, square) = (self.base.double(), self.base.square());
-        let (mixed, squared) = (-(self.base * self.gamma), self.gamma.square());
-        for (pair, out) in self.u.chunks_exact(2).zip(out.chunks_exact_mut(2)) {
-            let sum = pair[0] + pair[1];
-            let mut den = WideSum::default();
-            den.add_base(mixed, sum);
-            den.add_base(squared, pair[0] * pair[1]);
-            out[0] = twice - self.gamma * sum;
-            out[1] = square + den.value();
-        }
+        packed::affine_parents(self.u, self.base, self.gamma, out);
     }
 
     /// The round's sums over pairs of pairs: the summand at 0 is
     /// `(q0 + lambda) (q1 + lambda) - lambda^2`, where `q + lambda` is affine in `u` again.
     pub fn sums(&self, lambda: EF, eq: &[EF]) -> (EF, EF) {
-        let mut total = EF::ZERO;
-        let [mut sums, mut products, mut quadratic] = [WideSum::default(); 3];
-        for (u, &e) in self.u.chunks_exact(4).zip(eq) {
-            total += e;
-            sums.add_base(e, u[0] + u[1]);
-            products.add_base(e, u[0] * u[1]);
-            quadratic.add_base(e, (u[2] - u[0]) * (u[3] - u[1]));
-        }
+        let [total, sums, products, quadratic] = packed::affine_sums(self.u, eq);
         let base = self.base + lambda;
         let square = self.gamma.square();
-        let at_zero = (base.square() - lambda.square()) * total - base * self.gamma * sums.value()
-            + square * products.value();
-        (at_zero, square * quadratic.value())
+        let at_zero = (base.square() - lambda.square()) * total - base * self.gamma * sums
+            + square * products;
+        (at_zero, square * quadratic)
     }
 
     /// Writes pairs with the last variable bound, numerators times lambda.
     pub fn fold(&self, lambda: EF, r: EF, out: &mut [EF]) {
-        let (at_one, at_zero) = (-(self.gamma * r), -(self.gamma * (EF::ONE - r)));
-        let fold = |a: F, b: F| {
-            let mut sum = WideSum::default();
-            sum.add_base(at_zero, a);
-            sum.add_base(at_one, b);
-            self.base + sum.value()
-        };
-        for (u, out) in self.u.chunks_exact(4).zip(out.chunks_exact_mut(4)) {
-            out.copy_from_slice(&[lambda, fold(u[0], u[2]), lambda, fold(u[1], u[3])]);
-        }
+        let by = [-(self.gamma * (EF::ONE - r)), -(self.gamma * r)];
+        packed::affine_fold(self.u, self.base, by, lambda, out);
     }
 }
 

@@ -9,12 +9,12 @@
 
 use std::ops::Range;
 
+use dsperse_sumcheck_packed as packed;
 use dsperse_sumcheck_verifier::commit::{EF, F};
 use dsperse_sumcheck_verifier::fault::ProofFault;
 use dsperse_sumcheck_verifier::key::VerifyingKey;
 use dsperse_sumcheck_verifier::lookup::{Fingerprint, LeafClaims, leaf_claims};
 use dsperse_sumcheck_verifier::mle::below;
-use dsperse_sumcheck_verifier::wide::WideSum;
 use p3_field::{Field, PrimeCharacteristicRing};
 use rayon::prelude::*;
 
@@ -45,21 +45,6 @@ pub fn prove_lookups(
     let leaves = Leaves::new(key, atoms, fingerprint);
     let (point, num, den) = prove_fractions(sender, &leaves, layout.leaf_vars);
     leaf_claims(&key.program, layout, fingerprint, point, num, den)
-}
-
-/// The sums of pairs of fractions, of which an odd one at the end stays.
-fn add_pairs(children: &[EF], out: &mut [EF]) {
-    for (pair, out) in children.chunks(4).zip(out.chunks_exact_mut(2)) {
-        if let [p0, q0, p1, q1] = *pair {
-            let mut sum = WideSum::default();
-            sum.add(p0, q1);
-            sum.add(p1, q0);
-            out[0] = sum.value();
-            out[1] = q0 * q1;
-        } else {
-            out.copy_from_slice(pair);
-        }
-    }
 }
 
 /// A layer of the circuit.
@@ -138,7 +123,7 @@ fn parent(child: Source<'_>, runs: &Runs) -> Stored {
                 } else if let Some(affine) = child.affine(kind, &of_child, &mut scratch.base) {
                     affine.parents(out);
                 } else {
-                    add_pairs(child.read(of_child, &mut scratch.fractions), out);
+                    packed::add_pairs(child.read(of_child, &mut scratch.fractions), out);
                 }
             }
         },
@@ -239,7 +224,9 @@ fn round_sums(point: &[EF], pairs: usize, runs: &Runs, lambda: EF, source: Sourc
                         (Some(Kind::Ones), None) => {
                             sums_of_ones(source.read(four_of, fractions), lambda, eq)
                         }
-                        (None, None) => sums_of(source.read(four_of, fractions), eq),
+                        (None, None) => {
+                            packed::sums_of(source.read(four_of, fractions), eq).into()
+                        }
                     };
                     four = add(four, part);
                 }
@@ -250,36 +237,11 @@ fn round_sums(point: &[EF], pairs: usize, runs: &Runs, lambda: EF, source: Sourc
         .reduce(zero, add)
 }
 
-/// The summand is `q1 (p0 + q0) + p1 q0`, numerators times lambda.
-fn sums_of(fractions: &[EF], eq: &[EF]) -> (EF, EF) {
-    let (mut at_zero, mut quadratic) = (WideSum::default(), WideSum::default());
-    for (f, &e) in fractions.chunks_exact(8).zip(eq) {
-        let (p0, q0, p1, q1) = (f[0], f[1], f[2], f[3]);
-        let mut zero = WideSum::default();
-        zero.add(q1, p0 + q0);
-        zero.add(p1, q0);
-        at_zero.add(zero.value(), e);
-        let (dp0, dq0, dp1, dq1) = (f[4] - p0, f[5] - q0, f[6] - p1, f[7] - q1);
-        let mut square = WideSum::default();
-        square.add(dq1, dp0 + dq0);
-        square.add(dp1, dq0);
-        quadratic.add(square.value(), e);
-    }
-    (at_zero.value(), quadratic.value())
-}
-
-/// The same where all numerators are lambda: the summand is
-/// `(q0 + lambda) (q1 + lambda) - lambda^2`.
+/// The summand is `q1 (p0 + q0) + p1 q0`, numerators times lambda. Where all numerators are
+/// lambda it is `(q0 + lambda) (q1 + lambda) - lambda^2`.
 fn sums_of_ones(fractions: &[EF], lambda: EF, eq: &[EF]) -> (EF, EF) {
-    let (mut at_zero, mut quadratic) = (WideSum::default(), WideSum::default());
-    let mut total = EF::ZERO;
-    for (f, &e) in fractions.chunks_exact(8).zip(eq) {
-        at_zero.add((f[1] + lambda) * (f[3] + lambda), e);
-        quadratic.add((f[5] - f[1]) * (f[7] - f[3]), e);
-        total += e;
-    }
-    let at_zero = at_zero.value() - lambda.square() * total;
-    (at_zero, quadratic.value())
+    let [at_zero, quadratic, total] = packed::sums_of_ones(fractions, lambda, eq);
+    (at_zero - lambda.square() * total, quadratic)
 }
 
 /// The sumcheck (L3) of one layer: returns the new point and p0, p1, q0, q1 there.
@@ -356,17 +318,6 @@ fn prove_layer(
     (challenges, ends)
 }
 
-/// Two neighbours of two fractions each with a variable bound.
-fn fold_four(f: &[EF], r: EF) -> [EF; 4] {
-    std::array::from_fn(|k| f[k] + r * (f[k + 4] - f[k]))
-}
-
-/// The same where the two numerators are equal.
-fn fold_ones(f: &[EF], r: EF) -> [EF; 4] {
-    let fold = |k: usize| f[k] + r * (f[k + 4] - f[k]);
-    [f[0], fold(1), f[2], fold(3)]
-}
-
 fn of_zeros(den: EF) -> [EF; 4] {
     [EF::ZERO, den, EF::ZERO, den]
 }
@@ -375,14 +326,15 @@ fn of_zeros(den: EF) -> [EF; 4] {
 fn fold_fractions(fractions: &mut Fractions, runs: &Runs, r: EF) {
     fold_chunks(fractions, 4, |from, chunk| {
         for (at, kind) in runs.segments(from..from + chunk.len() / 8) {
-            for j in at.start - from..at.end - from {
-                let eight = &chunk[8 * j..8 * j + 8];
-                let folded = match kind {
-                    Some(Kind::Zeros(den)) => of_zeros(den),
-                    Some(Kind::Ones) => fold_ones(eight, r),
-                    None => fold_four(eight, r),
-                };
-                chunk[4 * j..4 * j + 4].copy_from_slice(&folded);
+            let (start, end) = (at.start - from, at.end - from);
+            if let Some(Kind::Zeros(den)) = kind {
+                let zeros = of_zeros(den);
+                chunk[4 * start..4 * end]
+                    .chunks_exact_mut(4)
+                    .for_each(|four| four.copy_from_slice(&zeros));
+            } else {
+                packed::fold_fours_in_place(&mut chunk[8 * start..8 * end], r);
+                chunk.copy_within(8 * start..8 * start + 4 * at.len(), 4 * start);
             }
         }
     });
@@ -406,10 +358,7 @@ fn fold_leaves(leaves: &Leaves<'_>, runs: &Runs, lambda: EF, r: EF) -> Fractions
                 } else if let Some(affine) = source.affine(kind, &four_of, &mut scratch.base) {
                     affine.fold(lambda, r, out);
                 } else {
-                    let four = source.read(four_of, &mut scratch.fractions);
-                    for (out, f) in out.chunks_exact_mut(4).zip(four.chunks_exact(8)) {
-                        out.copy_from_slice(&fold_four(f, r));
-                    }
+                    packed::fold_fours(source.read(four_of, &mut scratch.fractions), r, out);
                 }
             }
         },

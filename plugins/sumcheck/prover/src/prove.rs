@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use dsperse_sumcheck_evaluator::{EvalError, evaluate};
+use dsperse_sumcheck_packed as packed;
 use dsperse_sumcheck_verifier::claims::Claims;
 use dsperse_sumcheck_verifier::commit::{
     Challenger, Commitment, EF, F, Opening, Pcs, ProverData, default_rate, first_fold, pcs,
@@ -78,7 +79,7 @@ fn library(e: impl std::fmt::Display) -> ProveError {
 
 /// A commitment; what opens it is kept apart, because opening consumes it.
 pub(crate) struct Committed {
-    scheme: Pcs,
+    scheme: Pcs<packed::Dft>,
     commitment: Commitment,
     vars: usize,
 }

@@ -98,7 +98,7 @@ pub fn reduce_columns(
         let next = match folded.take() {
             None => fold(stack, r),
             Some(mut values) => {
-                fold_in_place(&mut values, 1, r);
+                fold_in_place(&mut values, r);
                 values
             }
         };

@@ -9,6 +9,7 @@
 use std::borrow::Cow;
 use std::ops::{Add, Mul, Sub};
 
+use dsperse_sumcheck_packed as packed;
 use dsperse_sumcheck_verifier::commit::{EF, F};
 use dsperse_sumcheck_verifier::transcript::interpolate;
 use dsperse_sumcheck_verifier::wide::WideSum;
@@ -104,7 +105,7 @@ impl Instance<'_> {
             Arrays::Base(a) => {
                 self.arrays = Arrays::Ext(a.iter().map(|v| fold(v, r)).collect());
             }
-            Arrays::Ext(a) => a.iter_mut().for_each(|v| fold_in_place(v, 1, r)),
+            Arrays::Ext(a) => a.iter_mut().for_each(|v| fold_in_place(v, r)),
         }
     }
 }
@@ -140,23 +141,17 @@ impl Value for EF {
 
 /// Binds the last variable.
 pub fn fold(v: &[F], r: EF) -> Vec<EF> {
-    v.par_chunks_exact(2)
-        .with_min_len(PARALLEL)
-        .map(|p| r * (p[1] - p[0]) + p[0])
-        .collect()
+    let mut out = EF::zero_vec(v.len() / 2);
+    out.par_chunks_mut(PARALLEL)
+        .zip(v.par_chunks(2 * PARALLEL))
+        .for_each(|(out, v)| packed::fold_base(v, r, out));
+    out
 }
 
-/// Binds the last variable of values that are `width` elements each. The first
-/// half of the vector is what is left; no other memory is touched.
-pub fn fold_in_place(v: &mut Vec<EF>, width: usize, r: EF) {
-    fold_chunks(v, width, |_, chunk| {
-        for j in 0..chunk.len() / (2 * width) {
-            for k in 0..width {
-                let (a, b) = (chunk[2 * width * j + k], chunk[2 * width * j + width + k]);
-                chunk[width * j + k] = a + r * (b - a);
-            }
-        }
-    });
+/// Binds the last variable. The first half of the vector is what is left; no other memory is
+/// touched.
+pub fn fold_in_place(v: &mut Vec<EF>, r: EF) {
+    fold_chunks(v, 1, |_, chunk| packed::fold_in_place(chunk, r));
 }
 
 /// Halves a vector of pairs of `width` elements each: `fold` gets the number of the first pair

@@ -5,9 +5,9 @@
 //! variables. It is kept as such: a table as long as the arrays beside it would
 //! be most of the memory of a round, and most of the multiplications too.
 
+use dsperse_sumcheck_packed as packed;
 use dsperse_sumcheck_verifier::commit::{EF, F};
 use dsperse_sumcheck_verifier::mle::{eq_table, outer};
-use dsperse_sumcheck_verifier::wide::WideSum;
 use p3_field::PrimeCharacteristicRing;
 use rayon::prelude::*;
 
@@ -105,26 +105,20 @@ impl Weight {
 
     /// `sum weight * values`; missing values are 0.
     pub fn inner(&self, values: &[F]) -> EF {
-        self.sum(values, WideSum::add_base)
+        self.sum(values, packed::inner_base)
     }
 
     /// The same for values in the challenge field.
     pub fn inner_ext(&self, values: &[EF]) -> EF {
-        self.sum(values, WideSum::add)
+        self.sum(values, packed::inner)
     }
 
-    fn sum<T: Copy + Sync>(&self, values: &[T], add: impl Fn(&mut WideSum, EF, T) + Sync) -> EF {
+    fn sum<T: Sync>(&self, values: &[T], inner: impl Fn(&[EF], &[T]) -> EF + Sync) -> EF {
         let Split { high, low } = self.split();
         values
             .par_chunks(low.len())
             .zip(&high)
-            .map(|(chunk, &h)| {
-                let mut sum = WideSum::default();
-                for (&w, &v) in low.iter().zip(chunk) {
-                    add(&mut sum, w, v);
-                }
-                sum.value() * h
-            })
+            .map(|(chunk, &h)| inner(&low[..chunk.len()], chunk) * h)
             .reduce(|| EF::ZERO, |a, b| a + b)
     }
 }

@@ -11,7 +11,7 @@
 use p3_blake3::Blake3;
 use p3_challenger::{HashChallenger, SerializingChallenger64};
 use p3_commit::MultilinearPcs;
-use p3_dft::Radix2DFTSmallBatch;
+use p3_dft::{Radix2DFTSmallBatch, TwoAdicSubgroupDft};
 use p3_field::extension::CubicTrinomialExtensionField;
 use p3_goldilocks::Goldilocks;
 use p3_merkle_tree::MerkleTreeMmcs;
@@ -38,8 +38,9 @@ type FieldHash = SerializingHasher<ShortBlake3>;
 type Compress = CompressionFunctionFromHasher<ShortBlake3, 2, DIGEST_BYTES>;
 type FieldMmcs = MerkleTreeMmcs<F, u8, FieldHash, Compress, 2, DIGEST_BYTES>;
 type Dft = Radix2DFTSmallBatch<F>;
-/// The library's commitment scheme with these parts.
-pub type Pcs = WhirProver<EF, F, Dft, FieldMmcs, Challenger, PrefixProver<F, EF>>;
+/// The library's commitment scheme with these parts. Which Fourier transform it is given changes
+/// no result; a verifier needs none.
+pub type Pcs<D = Dft> = WhirProver<EF, F, D, FieldMmcs, Challenger, PrefixProver<F, EF>>;
 /// A Merkle root.
 pub type Commitment = <Pcs as MultilinearPcs<EF, Challenger>>::Commitment;
 /// What the prover keeps to open a commitment.
@@ -83,7 +84,10 @@ pub fn default_rate(num_vars: usize, is_weight: bool) -> u8 {
 
 /// The commitment scheme for a stack of `num_vars` variables at rate
 /// `2^-log_inv_rate`; an error for sizes outside the supported ones.
-pub fn pcs(num_vars: usize, log_inv_rate: usize) -> Result<Pcs, CommitError> {
+pub fn pcs<D>(num_vars: usize, log_inv_rate: usize) -> Result<Pcs<D>, CommitError>
+where
+    D: TwoAdicSubgroupDft<F> + Sync,
+{
     if !(MIN_STACK..=MAX_STACK).contains(&num_vars) {
         return Err(CommitError::Variables(num_vars));
     }
@@ -124,7 +128,7 @@ pub fn pcs(num_vars: usize, log_inv_rate: usize) -> Result<Pcs, CommitError> {
     };
     let config = WhirConfig::new(num_vars, params).map_err(|e| refused(&e))?;
     let mmcs = FieldMmcs::new(FieldHash::new(ShortBlake3), Compress::new(ShortBlake3), 0);
-    Ok(Pcs::new(config, Dft::default(), mmcs))
+    Ok(Pcs::new(config, D::default(), mmcs))
 }
 
 /// Most bytes of an opening of a stack of `num_vars` variables: every list at its full
@@ -137,7 +141,7 @@ pub fn max_opening_bytes(num_vars: usize, log_inv_rate: usize) -> Result<usize, 
     // The encoding has variable-length integers: up to 10 bytes for 64 bits.
     const WORD: usize = 10;
     const ELEMENT: usize = 3 * WORD;
-    let scheme = pcs(num_vars, log_inv_rate)?;
+    let scheme: Pcs = pcs(num_vars, log_inv_rate)?;
     let rounds = scheme.round_parameters();
     let schedule = scheme.folding_schedule();
     let fold = |i: usize| schedule.get(i).copied().unwrap_or(FOLDING);
@@ -178,7 +182,7 @@ pub fn security(
     num_vars: usize,
     log_inv_rate: usize,
 ) -> Result<PrescribedOpeningSecurity, CommitError> {
-    pcs(num_vars, log_inv_rate)?
+    pcs::<Dft>(num_vars, log_inv_rate)?
         .prescribed_security(&protocol(num_vars))
         .ok_or(CommitError::NoBound)
 }
