@@ -421,8 +421,14 @@ fn load_fours(from: &[u64]) -> [V; 4] {
 fn store_rows(columns: [V; 12], to: &mut [u64]) {
     let [c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11] = columns;
     let rows = transpose([c0, c1, c2, c3, c4, c5, c6, c7]);
-    let even = [_mm512_unpacklo_epi64(c8, c9), _mm512_unpacklo_epi64(c10, c11)];
-    let odd = [_mm512_unpackhi_epi64(c8, c9), _mm512_unpackhi_epi64(c10, c11)];
+    let even = [
+        _mm512_unpacklo_epi64(c8, c9),
+        _mm512_unpacklo_epi64(c10, c11),
+    ];
+    let odd = [
+        _mm512_unpackhi_epi64(c8, c9),
+        _mm512_unpackhi_epi64(c10, c11),
+    ];
     // The last four words of rows 0 and 2, 4 and 6, 1 and 3, 5 and 7.
     let low = |[a, b]: [V; 2]| pick(a, [0, 1, 8, 9, 2, 3, 10, 11], b);
     let high = |[a, b]: [V; 2]| pick(a, [4, 5, 12, 13, 6, 7, 14, 15], b);
@@ -443,7 +449,10 @@ fn store_rows(columns: [V; 12], to: &mut [u64]) {
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub fn butterfly(low: &mut [F], high: &mut [F], twiddle: F) -> usize {
     let by = factor(splat(twiddle.as_canonical_u64()));
-    let (low, high) = (words_mut(low).as_chunks_mut().0, words_mut(high).as_chunks_mut().0);
+    let (low, high) = (
+        words_mut(low).as_chunks_mut().0,
+        words_mut(high).as_chunks_mut().0,
+    );
     for (low, high) in low.iter_mut().zip(&mut *high) {
         let a = load(low);
         // `mul` returns words below p.
@@ -458,7 +467,10 @@ pub fn butterfly(low: &mut [F], high: &mut [F], twiddle: F) -> usize {
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub fn fold_base(v: &[F], r: EF, out: &mut [EF]) -> usize {
     let by = ext_factor(ext_splat(r));
-    let (v, out) = (words(v).as_chunks::<16>().0, ext_words_mut(out).as_chunks_mut::<24>().0);
+    let (v, out) = (
+        words(v).as_chunks::<16>().0,
+        ext_words_mut(out).as_chunks_mut::<24>().0,
+    );
     for (v, out) in v.iter().zip(&mut *out) {
         let [first, second] = load_many(v);
         let (a, b) = halves(first, second);
@@ -485,11 +497,9 @@ pub fn fold_in_place(v: &mut [EF], r: EF) -> usize {
     let steps = all.len() / 48;
     for i in 0..steps {
         let from = &all[48 * i..48 * i + 48];
-        let [x, y, z] = load_ext(&from[..24]);
-        let [p, q, s] = load_ext(&from[24..]);
-        let [(a0, b0), (a1, b1), (a2, b2)] = [halves(x, p), halves(y, q), halves(z, s)];
-        let d = ext_mul(ext_minus([b0, b1, b2], [a0, a1, a2]), &by);
-        let out = [add(a0, d[0]), add(a1, d[1]), add(a2, d[2])];
+        let (a, b) = load_pairs(from);
+        let d = ext_mul(ext_minus(b, a), &by);
+        let out = [add(a[0], d[0]), add(a[1], d[1]), add(a[2], d[2])];
         store_ext(out, &mut all[24 * i..24 * i + 24]);
     }
     8 * steps
@@ -516,7 +526,10 @@ fn fours([a, b, c, d, e, f]: [V; 6]) -> ([V; 3], [V; 3]) {
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub fn fold_fours(v: &[EF], r: EF, out: &mut [EF]) -> usize {
     let by = ext_factor(ext_splat(r));
-    let (v, out) = (ext_words(v).as_chunks::<48>().0, ext_words_mut(out).as_chunks_mut::<24>().0);
+    let (v, out) = (
+        ext_words(v).as_chunks::<48>().0,
+        ext_words_mut(out).as_chunks_mut::<24>().0,
+    );
     for (v, out) in v.iter().zip(&mut *out) {
         let (a, b) = fours(load_many(v));
         store_many(between(a, b, &by), out);
@@ -546,14 +559,22 @@ fn element(columns: &[V; 24], k: usize) -> Ext {
 /// See [`crate::sums_of`].
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub fn sums_of(fractions: &[EF], eq: &[EF]) -> (usize, [EF; 2]) {
-    let (rows, eq) = (ext_words(fractions).as_chunks::<192>().0, ext_words(eq).as_chunks::<24>().0);
+    let (rows, eq) = (
+        ext_words(fractions).as_chunks::<192>().0,
+        ext_words(eq).as_chunks::<24>().0,
+    );
     let mut out = [EF::ZERO; 2];
     for (rows, eq) in rows.chunks(MOST).zip(eq.chunks(MOST)) {
         let [mut at_zero, mut quadratic] = [zero_ext_sum(); 2];
         for (rows, eq) in rows.iter().zip(eq) {
             let c = load_rows(rows);
             let e = ext_factor(load_ext(eq));
-            let (p0, q0, p1, q1) = (element(&c, 0), element(&c, 1), element(&c, 2), element(&c, 3));
+            let (p0, q0, p1, q1) = (
+                element(&c, 0),
+                element(&c, 1),
+                element(&c, 2),
+                element(&c, 3),
+            );
             let sum = add_ext_product(zero_ext_sum(), ext_plus(p0, q0), &ext_factor(q1));
             let sum = add_ext_product(sum, p1, &ext_factor(q0));
             at_zero = add_ext_product(at_zero, reduce_ext(sum), &e);
@@ -572,7 +593,10 @@ pub fn sums_of(fractions: &[EF], eq: &[EF]) -> (usize, [EF; 2]) {
 /// See [`crate::sums_of_ones`].
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub fn sums_of_ones(fractions: &[EF], lambda: EF, eq: &[EF]) -> (usize, [EF; 3]) {
-    let (rows, eq) = (ext_words(fractions).as_chunks::<192>().0, ext_words(eq).as_chunks::<24>().0);
+    let (rows, eq) = (
+        ext_words(fractions).as_chunks::<192>().0,
+        ext_words(eq).as_chunks::<24>().0,
+    );
     let lambda = ext_splat(lambda);
     let mut out = [EF::ZERO; 3];
     for (rows, eq) in rows.chunks(MOST).zip(eq.chunks(MOST)) {
@@ -622,7 +646,10 @@ pub fn add_pairs(children: &[EF], out: &mut [EF]) -> usize {
 /// See [`crate::affine_sums`].
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub fn affine_sums(u: &[F], eq: &[EF]) -> (usize, [EF; 4]) {
-    let (u, eq) = (words(u).as_chunks::<32>().0, ext_words(eq).as_chunks::<24>().0);
+    let (u, eq) = (
+        words(u).as_chunks::<32>().0,
+        ext_words(eq).as_chunks::<24>().0,
+    );
     let mut out = [EF::ZERO; 4];
     for (u, eq) in u.chunks(MOST).zip(eq.chunks(MOST)) {
         let [mut sums, mut products, mut quadratic] = [zero_ext_sum(); 3];
@@ -651,7 +678,11 @@ pub fn affine_sums(u: &[F], eq: &[EF]) -> (usize, [EF; 4]) {
 fn combine(constant: Ext, (a, x): (V, &ExtFactor), (b, y): (V, &ExtFactor)) -> Ext {
     let sum = add_base_product(zero_ext_sum(), factor(a), x);
     let [s0, s1, s2] = reduce_ext(add_base_product(sum, factor(b), y));
-    [add(constant[0], s0), add(constant[1], s1), add(constant[2], s2)]
+    [
+        add(constant[0], s0),
+        add(constant[1], s1),
+        add(constant[2], s2),
+    ]
 }
 
 /// See [`crate::affine_fold`].
@@ -659,7 +690,10 @@ fn combine(constant: Ext, (a, x): (V, &ExtFactor), (b, y): (V, &ExtFactor)) -> E
 pub fn affine_fold(u: &[F], base: EF, by: [EF; 2], numerator: EF, out: &mut [EF]) -> usize {
     let [x, y] = [ext_factor(ext_splat(by[0])), ext_factor(ext_splat(by[1]))];
     let (base, [n0, n1, n2]) = (ext_splat(base), ext_splat(numerator));
-    let (u, out) = (words(u).as_chunks::<32>().0, ext_words_mut(out).as_chunks_mut::<96>().0);
+    let (u, out) = (
+        words(u).as_chunks::<32>().0,
+        ext_words_mut(out).as_chunks_mut::<96>().0,
+    );
     for (u, out) in u.iter().zip(&mut *out) {
         let [a, b, c, d] = load_fours(u);
         let [d0, d1, d2] = combine(base, (a, &x), (c, &y));
@@ -676,16 +710,21 @@ pub fn affine_parents(u: &[F], base: EF, gamma: EF, out: &mut [EF]) -> usize {
     let mixed = ext_factor(ext_splat(-(base * gamma)));
     let squared = ext_factor(ext_splat(gamma.square()));
     let minus_gamma = ext_factor(ext_splat(-gamma));
-    let (u, out) = (words(u).as_chunks::<32>().0, ext_words_mut(out).as_chunks_mut::<96>().0);
+    let (u, out) = (
+        words(u).as_chunks::<32>().0,
+        ext_words_mut(out).as_chunks_mut::<96>().0,
+    );
     for (u, out) in u.iter().zip(&mut *out) {
         let [a, b, c, d] = load_fours(u);
         let parent = |a: V, b: V| {
             let sum = plus(a, b);
-            let [x, y, z] =
-                reduce_ext(add_base_product(zero_ext_sum(), factor(sum), &minus_gamma));
+            let [x, y, z] = reduce_ext(add_base_product(zero_ext_sum(), factor(sum), &minus_gamma));
             let numerator = [add(twice[0], x), add(twice[1], y), add(twice[2], z)];
             let product = mul(factor(a), factor(b));
-            (numerator, combine(square, (sum, &mixed), (product, &squared)))
+            (
+                numerator,
+                combine(square, (sum, &mixed), (product, &squared)),
+            )
         };
         let ([n0, n1, n2], [d0, d1, d2]) = parent(a, b);
         let ([m0, m1, m2], [e0, e1, e2]) = parent(c, d);
@@ -697,7 +736,10 @@ pub fn affine_parents(u: &[F], base: EF, gamma: EF, out: &mut [EF]) -> usize {
 /// See [`crate::inner`].
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub fn inner(weights: &[EF], values: &[EF]) -> (usize, EF) {
-    let (w, v) = (ext_words(weights).as_chunks::<24>().0, ext_words(values).as_chunks::<24>().0);
+    let (w, v) = (
+        ext_words(weights).as_chunks::<24>().0,
+        ext_words(values).as_chunks::<24>().0,
+    );
     let mut out = EF::ZERO;
     for (w, v) in w.chunks(MOST).zip(v.chunks(MOST)) {
         let mut sum = zero_ext_sum();
@@ -712,7 +754,10 @@ pub fn inner(weights: &[EF], values: &[EF]) -> (usize, EF) {
 /// See [`crate::inner_base`].
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub fn inner_base(weights: &[EF], values: &[F]) -> (usize, EF) {
-    let (w, v) = (ext_words(weights).as_chunks::<24>().0, words(values).as_chunks::<8>().0);
+    let (w, v) = (
+        ext_words(weights).as_chunks::<24>().0,
+        words(values).as_chunks::<8>().0,
+    );
     let mut out = EF::ZERO;
     for (w, v) in w.chunks(MOST).zip(v.chunks(MOST)) {
         let mut sum = zero_ext_sum();
@@ -727,6 +772,81 @@ pub fn inner_base(weights: &[EF], values: &[F]) -> (usize, EF) {
             ];
         }
         out += total(reduce_ext(sum));
+    }
+    (8 * w.len().min(v.len()), out)
+}
+
+/// Sixteen neighbours in the challenge field as those of even, and of odd number.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn load_pairs(from: &[u64]) -> (Ext, Ext) {
+    let ([x, y, z], [p, q, r]) = (load_ext(&from[..24]), load_ext(&from[24..]));
+    let ((a0, b0), (a1, b1), (a2, b2)) = (halves(x, p), halves(y, q), halves(z, r));
+    ([a0, a1, a2], [b0, b1, b2])
+}
+
+/// See [`crate::inner_pairs`].
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub fn inner_pairs(weights: &[EF], values: &[EF]) -> (usize, [EF; 2]) {
+    let (w, v) = (
+        ext_words(weights).as_chunks::<24>().0,
+        ext_words(values).as_chunks::<48>().0,
+    );
+    let mut out = [EF::ZERO; 2];
+    for (w, v) in w.chunks(MOST).zip(v.chunks(MOST)) {
+        let [mut even, mut odd] = [zero_ext_sum(); 2];
+        for (w, v) in w.iter().zip(v) {
+            let (w, (a, b)) = (ext_factor(load_ext(w)), load_pairs(v));
+            even = add_ext_product(even, a, &w);
+            odd = add_ext_product(odd, b, &w);
+        }
+        out[0] += total(reduce_ext(even));
+        out[1] += total(reduce_ext(odd));
+    }
+    (8 * w.len().min(v.len()), out)
+}
+
+/// See [`crate::inner_pairs_base`].
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub fn inner_pairs_base(weights: &[EF], values: &[F]) -> (usize, [EF; 2]) {
+    let (w, v) = (
+        ext_words(weights).as_chunks::<24>().0,
+        words(values).as_chunks::<16>().0,
+    );
+    let mut out = [EF::ZERO; 2];
+    for (w, v) in w.chunks(MOST).zip(v.chunks(MOST)) {
+        let [mut even, mut odd] = [zero_ext_sum(); 2];
+        for (w, v) in w.iter().zip(v) {
+            let (w, [first, second]) = (ext_factor(load_ext(w)), load_many(v));
+            let (a, b) = halves(first, second);
+            even = add_base_product(even, factor(a), &w);
+            odd = add_base_product(odd, factor(b), &w);
+        }
+        out[0] += total(reduce_ext(even));
+        out[1] += total(reduce_ext(odd));
+    }
+    (8 * w.len().min(v.len()), out)
+}
+
+/// See [`crate::linear_sums`].
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub fn linear_sums(weights: &[EF], values: &[EF]) -> (usize, [EF; 2]) {
+    let (w, v) = (
+        ext_words(weights).as_chunks::<48>().0,
+        ext_words(values).as_chunks::<48>().0,
+    );
+    let mut out = [EF::ZERO; 2];
+    for (w, v) in w.chunks(MOST).zip(v.chunks(MOST)) {
+        let [mut at_zero, mut at_two] = [zero_ext_sum(); 2];
+        for (w, v) in w.iter().zip(v) {
+            let ((w0, w1), (v0, v1)) = (load_pairs(w), load_pairs(v));
+            at_zero = add_ext_product(at_zero, w0, &ext_factor(v0));
+            let w2 = ext_plus(w1, ext_minus(w1, w0));
+            let v2 = ext_plus(v1, ext_minus(v1, v0));
+            at_two = add_ext_product(at_two, w2, &ext_factor(v2));
+        }
+        out[0] += total(reduce_ext(at_zero));
+        out[1] += total(reduce_ext(at_two));
     }
     (8 * w.len().min(v.len()), out)
 }

@@ -161,3 +161,27 @@ pub fn inner_base(weights: &[EF], values: &[F]) -> EF {
     let (done, sum) = vectors!(inner_base(weights, values)).unwrap_or((0, EF::ZERO));
     sum + portable::inner_base(&weights[done..], &values[done..])
 }
+
+/// The sums of `weights[i] values[2i]` and of `weights[i] values[2i + 1]`.
+pub fn inner_pairs(weights: &[EF], values: &[EF]) -> [EF; 2] {
+    let none = (0, [EF::ZERO; 2]);
+    let (done, [a, b]) = vectors!(inner_pairs(weights, values)).unwrap_or(none);
+    let [c, d] = portable::inner_pairs(&weights[done..], &values[2 * done..]);
+    [a + c, b + d]
+}
+
+/// The same for values in the base field.
+pub fn inner_pairs_base(weights: &[EF], values: &[F]) -> [EF; 2] {
+    let none = (0, [EF::ZERO; 2]);
+    let (done, [a, b]) = vectors!(inner_pairs_base(weights, values)).unwrap_or(none);
+    let [c, d] = portable::inner_pairs_base(&weights[done..], &values[2 * done..]);
+    [a + c, b + d]
+}
+
+/// The sum of products of two tables with their last variable bound to 0, and to 2.
+pub fn linear_sums(weights: &[EF], values: &[EF]) -> [EF; 2] {
+    let none = (0, [EF::ZERO; 2]);
+    let (done, [a, b]) = vectors!(linear_sums(weights, values)).unwrap_or(none);
+    let [c, d] = portable::linear_sums(&weights[2 * done..], &values[2 * done..]);
+    [a + c, b + d]
+}

@@ -140,3 +140,33 @@ pub fn inner_base(weights: &[EF], values: &[F]) -> EF {
     }
     sum.value()
 }
+
+/// See [`crate::inner_pairs`].
+pub fn inner_pairs(weights: &[EF], values: &[EF]) -> [EF; 2] {
+    let [mut even, mut odd] = [WideSum::default(); 2];
+    for (&w, v) in weights.iter().zip(values.chunks_exact(2)) {
+        even.add(v[0], w);
+        odd.add(v[1], w);
+    }
+    [even.value(), odd.value()]
+}
+
+/// See [`crate::inner_pairs_base`].
+pub fn inner_pairs_base(weights: &[EF], values: &[F]) -> [EF; 2] {
+    let [mut even, mut odd] = [WideSum::default(); 2];
+    for (&w, v) in weights.iter().zip(values.chunks_exact(2)) {
+        even.add_base(w, v[0]);
+        odd.add_base(w, v[1]);
+    }
+    [even.value(), odd.value()]
+}
+
+/// See [`crate::linear_sums`].
+pub fn linear_sums(weights: &[EF], values: &[EF]) -> [EF; 2] {
+    let [mut at_zero, mut at_two] = [WideSum::default(); 2];
+    for (w, v) in weights.chunks_exact(2).zip(values.chunks_exact(2)) {
+        at_zero.add(v[0], w[0]);
+        at_two.add(v[1] + (v[1] - v[0]), w[1] + (w[1] - w[0]));
+    }
+    [at_zero.value(), at_two.value()]
+}

@@ -73,6 +73,10 @@ proptest! {
         prop_assert_eq!(inner(&eq, &v), portable::inner(&eq, &v));
         prop_assert_eq!(inner_base(&eq[..4 * n], &u), portable::inner_base(&eq, &u));
 
+        prop_assert_eq!(inner_pairs(&eq[..4 * n], &v), portable::inner_pairs(&eq, &v));
+        prop_assert_eq!(inner_pairs_base(&eq[..2 * n], &u), portable::inner_pairs_base(&eq, &u));
+        prop_assert_eq!(linear_sums(&eq, &v), portable::linear_sums(&eq, &v));
+
         let (mut a, mut b) = (vec![EF::ZERO; 4 * n], vec![EF::ZERO; 4 * n]);
         add_pairs(&v, &mut a);
         portable::add_pairs(&v, &mut b);
@@ -101,6 +105,18 @@ fn long_sums_do_not_overflow() {
     let u = vec![F::new(u64::MAX); 4 * n];
     assert_eq!(inner(&eq, &rows[..n]), portable::inner(&eq, &rows[..n]));
     assert_eq!(inner_base(&eq, &u[..n]), portable::inner_base(&eq, &u[..n]));
+    assert_eq!(
+        inner_pairs(&eq, &rows[..2 * n]),
+        portable::inner_pairs(&eq, &rows[..2 * n])
+    );
+    assert_eq!(
+        inner_pairs_base(&eq, &u[..2 * n]),
+        portable::inner_pairs_base(&eq, &u[..2 * n])
+    );
+    assert_eq!(
+        linear_sums(&eq, &rows[..n]),
+        portable::linear_sums(&eq, &rows[..n])
+    );
     assert_eq!(sums_of(&rows, &eq), portable::sums_of(&rows, &eq));
     assert_eq!(
         sums_of_ones(&rows, largest, &eq),
@@ -128,12 +144,20 @@ fn the_transform_is_the_transform() {
     };
     for (bits, width) in [(0, 3), (1, 1), (2, 8), (5, 24), (7, 16)] {
         let expected = NaiveDft.dft_batch(matrix(bits, width));
-        assert_eq!(Dft.dft_batch(matrix(bits, width)), expected, "{bits} {width}");
+        assert_eq!(
+            Dft.dft_batch(matrix(bits, width)),
+            expected,
+            "{bits} {width}"
+        );
     }
     // Larger than a tile, by one and by two walks over far rows.
     let reference = p3_dft::Radix2DFTSmallBatch::default();
     for (bits, width) in [(18, 1), (14, 16), (13, 24), (19, 8)] {
         let expected = reference.dft_batch(matrix(bits, width));
-        assert_eq!(Dft.dft_batch(matrix(bits, width)), expected, "{bits} {width}");
+        assert_eq!(
+            Dft.dft_batch(matrix(bits, width)),
+            expected,
+            "{bits} {width}"
+        );
     }
 }

@@ -224,9 +224,7 @@ fn round_sums(point: &[EF], pairs: usize, runs: &Runs, lambda: EF, source: Sourc
                         (Some(Kind::Ones), None) => {
                             sums_of_ones(source.read(four_of, fractions), lambda, eq)
                         }
-                        (None, None) => {
-                            packed::sums_of(source.read(four_of, fractions), eq).into()
-                        }
+                        (None, None) => packed::sums_of(source.read(four_of, fractions), eq).into(),
                     };
                     four = add(four, part);
                 }

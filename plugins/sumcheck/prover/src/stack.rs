@@ -158,13 +158,6 @@ fn halves<V: Value>(point: &[EF], values: &[V]) -> [EF; 2] {
     values
         .par_chunks(2 * low.len())
         .zip(&high)
-        .map(|(chunk, &h)| {
-            let (mut even, mut odd) = (WideSum::default(), WideSum::default());
-            for (v, &w) in chunk.chunks_exact(2).zip(&low) {
-                v[0].add_to(w, &mut even);
-                v[1].add_to(w, &mut odd);
-            }
-            [even.value() * h, odd.value() * h]
-        })
+        .map(|(chunk, &h)| V::inner_pairs(&low, chunk).map(|sum| sum * h))
         .reduce(|| [EF::ZERO; 2], |a, b| [a[0] + b[0], a[1] + b[1]])
 }

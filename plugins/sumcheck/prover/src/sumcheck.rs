@@ -123,6 +123,12 @@ pub trait Value:
 {
     /// Adds `self * by` to a sum.
     fn add_to(self, by: EF, sum: &mut WideSum);
+
+    /// [`packed::inner_pairs`] of this field.
+    fn inner_pairs(weights: &[EF], values: &[Self]) -> [EF; 2];
+
+    /// The sum of weight times value at 0 and 2, where neighbours are its values at 0 and 1.
+    fn linear_sums(weights: &[EF], values: &[Self]) -> [EF; 2];
 }
 
 impl Value for F {
@@ -130,12 +136,33 @@ impl Value for F {
     fn add_to(self, by: EF, sum: &mut WideSum) {
         sum.add_base(by, self);
     }
+
+    fn inner_pairs(weights: &[EF], values: &[Self]) -> [EF; 2] {
+        packed::inner_pairs_base(weights, values)
+    }
+
+    fn linear_sums(weights: &[EF], values: &[Self]) -> [EF; 2] {
+        let mut acc = [WideSum::default(); 2];
+        for (w, v) in weights.chunks_exact(2).zip(values.chunks_exact(2)) {
+            v[0].add_to(w[0], &mut acc[0]);
+            (v[1] + (v[1] - v[0])).add_to(w[1] + (w[1] - w[0]), &mut acc[1]);
+        }
+        acc.map(WideSum::value)
+    }
 }
 
 impl Value for EF {
     #[inline(always)]
     fn add_to(self, by: EF, sum: &mut WideSum) {
         sum.add(self, by);
+    }
+
+    fn inner_pairs(weights: &[EF], values: &[Self]) -> [EF; 2] {
+        packed::inner_pairs(weights, values)
+    }
+
+    fn linear_sums(weights: &[EF], values: &[Self]) -> [EF; 2] {
+        packed::linear_sums(weights, values)
     }
 }
 
@@ -214,7 +241,7 @@ fn piece_sums<V: Value>(
         match factors.as_slice() {
             [f] => {
                 if let Some(i) = f.plain() {
-                    return linear_sums(weight, arrays[i], *c);
+                    return V::linear_sums(weight, arrays[i]).map(|s| s * *c).into();
                 }
             }
             [f, g] => {
@@ -269,16 +296,6 @@ fn piece_sums<V: Value>(
     }
     let _ = acc.remove(1);
     acc.into_iter().map(WideSum::value).collect()
-}
-
-/// `c * sum weight * v` at 0 and 2.
-fn linear_sums<V: Value>(weight: &[EF], v: &[V], c: EF) -> Vec<EF> {
-    let mut acc = [WideSum::default(); 2];
-    for (w, v) in weight.chunks_exact(2).zip(v.chunks_exact(2)) {
-        v[0].add_to(w[0], &mut acc[0]);
-        (v[1] + (v[1] - v[0])).add_to(w[1] + (w[1] - w[0]), &mut acc[1]);
-    }
-    acc.into_iter().map(|s| s.value() * c).collect()
 }
 
 /// `c * sum weight * a * b` at 0, 2 and 3.

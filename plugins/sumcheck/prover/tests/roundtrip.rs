@@ -5,6 +5,7 @@ mod common;
 
 use common::{KINDS, random_case};
 use dsperse_sumcheck_evaluator::evaluate;
+use dsperse_sumcheck_packed::{Level, limit};
 use dsperse_sumcheck_prover::{ProvingKey, compile, compile_with, lay_out, prove};
 use dsperse_sumcheck_verifier::layout::{Column, Layout, WeightRanges};
 use dsperse_sumcheck_verifier::program::{Factor, Op, Program, Tensor};
@@ -159,10 +160,10 @@ fn requantisation_is_proven_at_every_edge() {
     }
 }
 
-/// A proof does not depend on how its work is cut: one layer, large enough that
-/// every step is split, with sizes that are no powers of two.
+/// A proof does not depend on how its work is cut, nor on the processor: one layer, large enough
+/// that every step is split, with sizes that are no powers of two.
 #[test]
-fn proofs_are_the_same_for_any_number_of_threads() {
+fn keys_and_proofs_are_the_same_for_any_number_of_threads_and_any_processor() {
     let (tokens, inner, outer) = (70, 130, 90);
     let mut program = Program::default();
     let x = program.push(Op::Input {
@@ -200,7 +201,7 @@ fn proofs_are_the_same_for_any_number_of_threads() {
     let spread = |n: usize| (0..n as i64).map(|i| i * i * 31 % 256 - 128).collect();
     let weights = vec![Tensor::new(vec![inner, outer], spread(inner * outer)).expect("a matrix")];
     let inputs = [Tensor::new(vec![tokens, inner], spread(tokens * inner)).expect("a matrix")];
-    let pk = compile(program, weights).expect("compiles");
+    let pk = compile(program.clone(), weights.clone()).expect("compiles");
     let with = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         pool.expect("a pool")
@@ -217,4 +218,10 @@ fn proofs_are_the_same_for_any_number_of_threads() {
             "{threads} threads"
         );
     }
+    // Other tests, which run at the same time, get the same results at any level.
+    limit(Level::Portable);
+    let portable = compile(program, weights).expect("compiles");
+    assert_eq!(portable.verifying_key().to_bytes(), vk);
+    assert_eq!(with(1), (outputs, proof), "without vector instructions");
+    limit(Level::Avx512);
 }

@@ -7,7 +7,7 @@
 //! The anchor of the key ends that: see the verifier's `WeightsCommitment`.
 
 use super::*;
-use dsperse_sumcheck_verifier::commit::verify_opening;
+use dsperse_sumcheck_verifier::commit::{Pcs, verify_opening};
 use dsperse_sumcheck_verifier::hash::{DIGEST_BYTES, ShortBlake3};
 use dsperse_sumcheck_verifier::layout::{Layout, WeightRanges};
 use dsperse_sumcheck_verifier::program::Op;
@@ -313,11 +313,12 @@ fn an_opening_of_another_value_than_the_claimed_one_is_rejected() {
     let sponge = || Challenger::new(HashChallenger::new(vec![], Blake3));
     let opening = committed.open(data, &point, &mut sponge()).expect("opens");
     let judge = |value| {
-        let (scheme, commitment) = (&committed.scheme, &committed.commitment);
+        let (scheme, commitment): (Pcs, _) = (pcs(vars, rate.into())?, &committed.commitment);
         let mut sponge = sponge();
-        MultilinearPcs::<EF, Challenger>::observe_commitment(scheme, commitment, &mut sponge);
-        verify_opening(scheme, commitment, &point, value, &opening, &mut sponge)
+        MultilinearPcs::<EF, Challenger>::observe_commitment(&scheme, commitment, &mut sponge);
+        verify_opening(&scheme, commitment, &point, value, &opening, &mut sponge)
+            .map_err(ProveError::from)
     };
     assert_eq!(judge(value), Ok(()));
-    assert_eq!(judge(value + EF::ONE), Err(ProofFault::OpenedValue));
+    assert_eq!(judge(value + EF::ONE), Err(ProofFault::OpenedValue.into()));
 }
