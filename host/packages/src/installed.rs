@@ -13,7 +13,7 @@
 use crate::error::{At, PackageError, Result};
 use crate::index::Offer;
 use crate::keys::{Key, Trust};
-use dsperse_store::{Lock, LockMode, atomic};
+use dsperse_store::{Access, Lock, atomic};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -161,7 +161,7 @@ impl Root {
     pub fn lock(&self) -> Result<Locked<'_>> {
         let store = self.store();
         fs::create_dir_all(&store).at("create", &store)?;
-        let lock = Lock::acquire(&self.0, LockMode::Exclusive)?;
+        let lock = Lock::acquire(&self.0, Access::Edit)?;
         let locked = Locked {
             root: self,
             _lock: lock,

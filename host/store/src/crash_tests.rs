@@ -7,7 +7,7 @@
 //! the code but not tested here.
 
 use crate::fixture::{check, compile_at, create, job, listing, model, payload};
-use crate::run_dir::{RunDir, StageFiles};
+use crate::run::run_dir::{RunDir, StageFiles};
 use crate::{
     Access, BundleError, ConvertOptions, Limits, NewSlices, NewTensor, Shape, SliceStore, convert,
     output_path,

@@ -2,7 +2,7 @@
 //! this test binary again.
 
 use crate::fixture::{check, compile, create, listing};
-use crate::run_dir::RunDir;
+use crate::run::run_dir::RunDir;
 use crate::{Access, BundleError, ConvertOptions, Limits, NewSlices, Shape, SliceStore, convert};
 use dsperse_documents::RunResults;
 use std::fs;
@@ -155,7 +155,7 @@ fn a_read_only_place_can_be_read() {
         fs::create_dir(&place).unwrap();
         let at = crate::output_path(&place.join("slices"), shape);
         create(&at, shape);
-        fs::remove_file(crate::lock::lock_path(&at)).unwrap();
+        fs::remove_file(crate::files::lock::lock_path(&at)).unwrap();
         let before = listing(&place);
         fs::set_permissions(&place, fs::Permissions::from_mode(0o555)).unwrap();
         let mut command = spawn("read-only", &at);

@@ -432,8 +432,7 @@ fn what_is_refused_changes_nothing() {
 
     // Somebody else is at it.
     let root = life.path("home/.local/share/dsperse/packages");
-    let held =
-        dsperse_store::Lock::acquire(&root, dsperse_store::LockMode::Exclusive).expect("a lock");
+    let held = dsperse_store::Lock::acquire(&root, dsperse_store::Access::Edit).expect("a lock");
     for line in [
         "plugin rollback mine",
         "plugin remove mine",

@@ -3,15 +3,15 @@
 //! Everything is prepared under a temporary name beside the target and swapped in when
 //! it is complete, so a target that holds slices keeps them until the new ones are there.
 
-use crate::atomic::{clean_prefixed, parent_of, tmp_prefix, write_document};
-use crate::digest::file_digest;
-use crate::error::{BundleError, IoContext, Result};
-use crate::export::{put_directory, staging, write_target};
-use crate::location::staging_prefix;
-use crate::location::{Kind, Location, Shape, replacement_tag, resolve};
-use crate::lock::{Lock, LockMode, canonical};
-use crate::store::{Access, SliceStore};
-use crate::transaction;
+use crate::files::atomic::{clean_prefixed, parent_of, tmp_prefix, write_document};
+use crate::files::digest::{compare, file_digest};
+use crate::files::error::{BundleError, IoContext, Result};
+use crate::files::lock::{Access, Lock, canonical};
+use crate::files::{paths, transaction};
+use crate::slices::export::{put_directory, staging, write_target};
+use crate::slices::location::{Kind, Location, Shape, replacement_tag, resolve, staging_prefix};
+use crate::slices::store::SliceStore;
+use dsperse_archive::Limits;
 use dsperse_documents::{ModelMetadata, SliceMetadata};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -46,7 +46,7 @@ impl NewSlices {
         let parent = parent_of(target);
         fs::create_dir_all(&parent).at("create", &parent)?;
         let target = canonical(target)?;
-        let lock = Lock::acquire(&target, LockMode::Exclusive)?;
+        let lock = Lock::acquire(&target, Access::Edit)?;
         prepare_target(&target, shape)?;
         let staged = staging(&target)?;
         Ok(Self {
@@ -84,16 +84,8 @@ impl NewSlices {
             if !path.is_file() {
                 return Err(BundleError::Missing { what, path });
             }
-            let (size, sha256) = file_digest(&path)?;
-            if sha256 != s.payload_sha256 || size != s.payload_size {
-                return Err(BundleError::Changed {
-                    what,
-                    path,
-                    field: "SHA-256",
-                    expected: s.payload_sha256.clone(),
-                    found: sha256,
-                });
-            }
+            let recorded = (s.payload_size, s.payload_sha256.as_str());
+            compare(&what, &path, recorded, &file_digest(&path)?)?;
         }
         let Self {
             target,
@@ -108,24 +100,25 @@ impl NewSlices {
                 unchanged,
             });
         }
+        let root = staged.path();
         for s in &model.slices {
             let payload = format!("payload/slice_{}.onnx", s.index);
             let metadata = SliceMetadata::from_summary(s, &model.identity, &payload);
-            let path = root_of(&staged).join(format!("slice_{}/metadata.json", s.index));
+            let path = root.join(format!("slice_{}/metadata.json", s.index));
             write_document(&path, &metadata)?;
         }
-        write_document(&root_of(&staged).join("metadata.json"), model)?;
+        write_document(&root.join("metadata.json"), model)?;
         if shape == Shape::Dirs {
             put_directory(&target, &staged.keep())?;
         } else {
             // The staged directory is a store of shape `dirs` that only we know of.
             let location = Location {
-                path: root_of(&staged),
+                path: root.to_owned(),
                 kind: Kind::Model(Shape::Dirs),
                 only: None,
                 also: Vec::new(),
             };
-            let limits = crate::Limits::default();
+            let limits = Limits::default();
             let store = SliceStore::open_locked(location, Access::Read, limits, None)?;
             write_target(&store, &target, &[shape], false)?;
         }
@@ -137,10 +130,6 @@ impl NewSlices {
     }
 }
 
-fn root_of(staged: &tempfile::TempDir) -> PathBuf {
-    staged.path().to_owned()
-}
-
 /// Whether the target holds these very slices, intact and in this shape. The caller has
 /// the lock.
 fn already_there(target: &Path, shape: Shape, model: &ModelMetadata) -> bool {
@@ -150,15 +139,13 @@ fn already_there(target: &Path, shape: Shape, model: &ModelMetadata) -> bool {
     if location.path != target || location.kind != Kind::Model(shape) {
         return false;
     }
-    SliceStore::open_locked(location, Access::Read, crate::Limits::default(), None).is_ok_and(
-        |store| {
-            store.model() == Some(model)
-                && store
-                    .indices()
-                    .into_iter()
-                    .all(|i| store.payload(i).is_ok_and(|p| p.is_some()))
-        },
-    )
+    SliceStore::open_locked(location, Access::Read, Limits::default(), None).is_ok_and(|store| {
+        store.model() == Some(model)
+            && store
+                .indices()
+                .into_iter()
+                .all(|i| store.payload(i).is_ok_and(|p| p.is_some()))
+    })
 }
 
 /// Removes what a dead command left beside `target`, and refuses to replace what isn't
@@ -204,9 +191,9 @@ pub(crate) fn foreign_entries(dir: &Path) -> Result<Vec<String>> {
         let name = name.to_string_lossy();
         let ours = name == "metadata.json"
             || name == "payload"
-            || name.starts_with(crate::paths::RESERVED)
-            || crate::paths::slice_index(&name, "").is_some()
-            || crate::paths::slice_index(&name, ".dslice").is_some();
+            || name.starts_with(paths::RESERVED)
+            || paths::slice_index(&name, "").is_some()
+            || paths::slice_index(&name, ".dslice").is_some();
         if !ours {
             out.push(name.into_owned());
         }

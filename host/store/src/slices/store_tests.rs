@@ -146,7 +146,7 @@ fn tree(path: &Path) -> Vec<(String, Vec<u8>)> {
     if path.is_file() {
         return vec![(String::new(), fs::read(path).unwrap())];
     }
-    crate::paths::files_below(path)
+    crate::files::paths::files_below(path)
         .unwrap()
         .into_iter()
         .map(|n| {
@@ -594,7 +594,7 @@ fn documents_of_other_versions() {
         "{e}"
     );
     assert_eq!(fs::read_to_string(&file).unwrap(), newer);
-    let unread: Result<SliceMetadata, _> = crate::atomic::read_document(&file);
+    let unread: Result<SliceMetadata, _> = crate::files::atomic::read_document(&file);
     assert!(unread.is_err());
 }
 

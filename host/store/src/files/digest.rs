@@ -1,7 +1,7 @@
 //! Digests of files.
 
-use crate::error::{IoContext, Result};
-use crate::mutex::lock;
+use crate::files::error::{BundleError, IoContext, Result};
+use crate::files::mutex::lock;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::fs::{self, File, Metadata};
@@ -64,6 +64,29 @@ pub fn known_digest(path: &Path) -> Result<(u64, String)> {
         lock(&KNOWN).insert(path.to_owned(), (before, digest.clone()));
     }
     Ok(digest)
+}
+
+/// Compares a file's size and digest with what is recorded of it.
+pub(crate) fn compare(
+    what: &str,
+    path: &Path,
+    (size, sha256): (u64, &str),
+    (found_size, found): &(u64, String),
+) -> Result<()> {
+    let changed = |field, expected: String, found: String| BundleError::Changed {
+        what: what.to_owned(),
+        path: path.to_owned(),
+        field,
+        expected,
+        found,
+    };
+    if *found_size != size {
+        return Err(changed("size", size.to_string(), found_size.to_string()));
+    }
+    if found != sha256 {
+        return Err(changed("SHA-256", sha256.to_owned(), found.to_owned()));
+    }
+    Ok(())
 }
 
 type Known = HashMap<PathBuf, (Stamp, (u64, String))>;

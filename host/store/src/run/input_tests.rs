@@ -1,10 +1,10 @@
 //! What users give as input: every accepted form, and the messages for the others.
 
 use crate::fixture::info;
-use crate::input::{
+use crate::run::input::{
     Fixed, Sample, input_shapes, parse_json, read_inputs, read_outputs, read_samples,
 };
-use crate::output::{Direction, write_json};
+use crate::run::output::{Direction, write_json};
 use dsperse_plugin_api::{Encoding, TensorInfo};
 use dsperse_tensor::Tensor;
 use proptest::prelude::*;
@@ -422,7 +422,7 @@ proptest! {
         let _ = parse_json(Path::new("p"), &bytes, &wanted, Direction::Input);
         let mut file = b"\x93NUMPY\x01\x00".to_vec();
         file.extend(&bytes);
-        prop_assert!(crate::input::parse_npy(Path::new("p"), &file, &wanted, Direction::Input).is_err() || file.len() >= 18);
+        prop_assert!(crate::run::input::parse_npy(Path::new("p"), &file, &wanted, Direction::Input).is_err() || file.len() >= 18);
     }
 
     #[test]

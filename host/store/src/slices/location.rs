@@ -4,11 +4,11 @@
 //! `PATH/slices`; `PATH/slices.dsperse`; `PATH.dsperse`. The path itself may be a slices
 //! directory (either shape), a bundle, or a single slice.
 
-use crate::atomic::parent_of;
-use crate::error::{BundleError, IoContext, Result};
-use crate::lock::{Lock, canonical};
-use crate::paths::slice_index;
-use crate::transaction;
+use crate::files::atomic::parent_of;
+use crate::files::error::{BundleError, IoContext, Result};
+use crate::files::lock::{Lock, canonical};
+use crate::files::paths::slice_index;
+use crate::files::transaction;
 use dsperse_archive::{Archive, Limits};
 use serde_json::Value;
 use std::fs;

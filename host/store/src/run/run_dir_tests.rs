@@ -1,7 +1,7 @@
 //! Runs on disk.
 
 use crate::fixture::{ARTEFACTS, content, info, job, listing};
-use crate::run_dir::{RunDir, StageFiles, find_runs};
+use crate::run::run_dir::{RunDir, StageFiles, find_runs};
 use crate::{Access, BundleError, NewTensor};
 use dsperse_documents::{Claim, RunResults, SliceRun, StageOutcome, TensorOrigin};
 use dsperse_tensor::Tensor;

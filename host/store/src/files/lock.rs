@@ -5,20 +5,33 @@
 //! it ends. Its content only names the holder for the message; the file itself stays,
 //! because removing it would let two commands hold "the" lock on two different files.
 
-use crate::atomic::parent_of;
-use crate::error::{BundleError, IoContext, Result};
+use crate::files::atomic::parent_of;
+use crate::files::error::{BundleError, IoContext, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-/// Who may hold the lock at the same time.
+/// What the caller is going to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LockMode {
-    /// Readers.
-    Shared,
-    /// One writer and nobody else.
-    Exclusive,
+pub enum Access {
+    /// Read only; others may read too.
+    Read,
+    /// Change; nobody else may read or change.
+    Edit,
+}
+
+impl Access {
+    /// Refuses to change what was opened for reading.
+    pub(crate) fn check_editable(self, path: &Path) -> Result<()> {
+        if self == Self::Edit {
+            return Ok(());
+        }
+        Err(BundleError::Request(format!(
+            "\"{}\" was opened for reading",
+            path.display()
+        )))
+    }
 }
 
 /// A lock, held until dropped or until the process ends.
@@ -45,9 +58,9 @@ impl Lock {
     ///
     /// # Errors
     /// [`BundleError::Locked`] with pid and command when another command has it; a system
-    /// error when the lock file can't be made (a shared lock does without it where
+    /// error when the lock file can't be made (reading does without it where
     /// nothing can be written).
-    pub fn acquire(target: &Path, mode: LockMode) -> Result<Self> {
+    pub fn acquire(target: &Path, access: Access) -> Result<Self> {
         let path = lock_path(target);
         let opened = OpenOptions::new()
             .read(true)
@@ -57,15 +70,15 @@ impl Lock {
             .open(&path);
         let (mut file, writable) = match opened {
             Ok(f) => (f, true),
-            Err(e) if mode == LockMode::Shared && is_read_only(&e) => match File::open(&path) {
+            Err(e) if access == Access::Read && is_read_only(&e) => match File::open(&path) {
                 Ok(f) => (f, false),
                 Err(_) => return Ok(Self { file: None }),
             },
             Err(e) => return Err(BundleError::io("create the lock", &path, e)),
         };
-        let locked = match mode {
-            LockMode::Shared => file.try_lock_shared(),
-            LockMode::Exclusive => file.try_lock(),
+        let locked = match access {
+            Access::Read => file.try_lock_shared(),
+            Access::Edit => file.try_lock(),
         };
         match locked {
             Ok(()) => {}
@@ -86,7 +99,7 @@ impl Lock {
 
     /// Locks for the time of one call.
     pub(crate) fn with<T>(target: &Path, f: impl FnOnce() -> Result<T>) -> Result<T> {
-        let _lock = Self::acquire(target, LockMode::Exclusive)?;
+        let _lock = Self::acquire(target, Access::Edit)?;
         f()
     }
 

@@ -5,20 +5,19 @@
 //! `.<name>.work` beside the archive. When a command dies, the work directory stays, and
 //! the next command goes on from it if the archive is still the same.
 
-use crate::atomic::{
+use super::{SliceStore, Slot, Source, State};
+use crate::files::atomic::{
     AtomicFile, clean_leftovers, clean_prefixed, crash_point, document_bytes, parent_of, remove,
-    sync_tree, write_file,
+    scratch_in, sync_tree, write_file,
 };
-use crate::digest::file_digest;
-use crate::error::{BundleError, IoContext, Result};
-use crate::location::{Kind, Shape, holds_slice_of};
-use crate::mutex::lock;
-use crate::pack::Packer;
-use crate::paths::{self, Names};
-use crate::store::{Access, SliceStore, Slot, Source, State};
-use crate::transaction::{self, Transaction, move_file_or_dir};
+use crate::files::error::{BundleError, IoContext, Result};
+use crate::files::lock::Access;
+use crate::files::mutex::lock;
+use crate::files::pack::Packer;
+use crate::files::paths;
+use crate::files::transaction::{self, Transaction};
+use crate::slices::location::{Kind, Shape, holds_slice_of};
 use dsperse_documents::{Compilation, SliceMetadata};
-use dsperse_plugin_api::Artefact;
 use std::fs;
 use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
@@ -43,13 +42,7 @@ impl SliceStore {
     ) -> Result<SliceMetadata> {
         check_backend_name(backend)?;
         self.change(i, |txn, metadata| {
-            if compilation.artefacts.is_empty() {
-                txn.take(backend)?;
-            } else {
-                let staged = txn.put_dir(backend)?;
-                compilation.artefacts =
-                    collect_artefacts(job_dir, &compilation.artefacts, &staged, backend)?;
-            }
+            compilation.artefacts = txn.put_artefacts(backend, job_dir, &compilation.artefacts)?;
             metadata
                 .compilations
                 .insert(backend.to_owned(), compilation);
@@ -94,12 +87,7 @@ impl SliceStore {
         i: usize,
         f: impl FnOnce(&mut Transaction, &mut SliceMetadata) -> Result<()>,
     ) -> Result<SliceMetadata> {
-        if self.access != Access::Edit {
-            return Err(BundleError::Request(format!(
-                "\"{}\" was opened for reading",
-                self.location.path.display()
-            )));
-        }
+        self.access.check_editable(&self.location.path)?;
         let slot = self.slot(i)?;
         let mut state = lock(&slot.state);
         let dir = self.slice_dir(i, slot, &mut state)?;
@@ -188,15 +176,11 @@ impl SliceStore {
     /// # Errors
     /// When the place can't be written to.
     pub fn scratch(&self) -> Result<tempfile::TempDir> {
-        let parent = self.location.parent();
-        tempfile::Builder::new()
-            .prefix(&self.scratch_prefix())
-            .tempdir_in(&parent)
-            .at("create a directory in", &parent)
+        scratch_in(&self.location.parent(), &self.scratch_prefix())
     }
 
     /// Goes on from the work directory of a command that died, where it still fits.
-    pub(crate) fn resume(&self) -> Result<()> {
+    pub(super) fn resume(&self) -> Result<()> {
         clean_prefixed(&self.location.parent(), &self.scratch_prefix());
         let work = self.work_dir();
         if !work.is_dir() {
@@ -320,53 +304,6 @@ fn check_backend_name(backend: &str) -> Result<()> {
         )));
     }
     Ok(())
-}
-
-/// Moves the declared files of a job into `staged`; paths of the result begin with
-/// `prefix/`, sizes and digests are measured, and compared with declared ones.
-pub(crate) fn collect_artefacts(
-    job_dir: &Path,
-    declared: &[Artefact],
-    staged: &Path,
-    prefix: &str,
-) -> Result<Vec<Artefact>> {
-    let mut out = Vec::with_capacity(declared.len());
-    let mut names = Names::default();
-    for a in declared {
-        let what = format!("artefact \"{}\"", a.name);
-        names.add(&a.path, false).map_err(|other| {
-            BundleError::inconsistent(
-                job_dir,
-                format!(
-                    "the artefacts \"{}\" and \"{other}\" collide on systems that ignore case",
-                    a.path
-                ),
-            )
-        })?;
-        let from = paths::regular_file(job_dir, &a.path, job_dir, &what)?;
-        let to = staged.join(&a.path);
-        let parent = parent_of(&to);
-        fs::create_dir_all(&parent).at("create", &parent)?;
-        move_file_or_dir(&from, &to)?;
-        let (size, sha256) = file_digest(&to)?;
-        if !a.sha256.is_empty() && a.sha256 != sha256 {
-            return Err(BundleError::Changed {
-                what,
-                path: from,
-                field: "SHA-256",
-                expected: a.sha256.clone(),
-                found: sha256,
-            });
-        }
-        out.push(Artefact {
-            name: a.name.clone(),
-            role: a.role,
-            path: format!("{prefix}/{}", a.path),
-            size,
-            sha256,
-        });
-    }
-    Ok(out)
 }
 
 /// Packs a slice's directory as a `.dslice`.

@@ -3,14 +3,14 @@
 //! Nothing goes in that only a prover has use for: no witnesses, no proving artefacts, no
 //! ONNX files that no verifier opens, no files that nobody declares.
 
-use crate::atomic::{AtomicFile, document_bytes};
-use crate::error::{BundleError, IoContext, Result};
-use crate::export::write_target;
-use crate::location::Shape;
-use crate::pack::Packer;
-use crate::paths::files_below;
-use crate::run_dir::RunDir;
-use crate::store::SliceStore;
+use crate::files::atomic::{AtomicFile, document_bytes, parent_of, scratch_in};
+use crate::files::error::{BundleError, IoContext, Result};
+use crate::files::pack::Packer;
+use crate::files::paths::{files_below, join};
+use crate::run::run_dir::RunDir;
+use crate::slices::export::write_target;
+use crate::slices::location::Shape;
+use crate::slices::store::SliceStore;
 use dsperse_archive::{Archive, Limits};
 use dsperse_documents::packed::{MARK, PackedProof, belongs};
 use dsperse_documents::{Document, Role, RunResults, SliceRun, StageOutcome, TensorIndex};
@@ -26,7 +26,7 @@ use tempfile::TempDir;
 /// full.
 pub fn pack(store: &SliceStore, run: &RunDir, target: &Path) -> Result<()> {
     let model = store.require_model()?;
-    let tmp = scratch("dsperse-export-")?;
+    let tmp = scratch_in(&std::env::temp_dir(), "dsperse-export-")?;
     let slices = tmp.path().join("slices");
     write_target(store, &slices, &[Shape::Dirs], true)?;
 
@@ -154,18 +154,13 @@ pub fn unpack(path: &Path, limits: Limits) -> Result<Unpacked> {
             ),
         ));
     }
-    let dir = scratch("dsperse-dsproof-")?;
+    let dir = scratch_in(&std::env::temp_dir(), "dsperse-dsproof-")?;
     for name in names {
-        let to = crate::paths::join(dir.path(), &name, path)?;
-        let parent = crate::atomic::parent_of(&to);
+        let to = join(dir.path(), &name, path)?;
+        let parent = parent_of(&to);
         fs::create_dir_all(&parent).at("create", &parent)?;
         let mut out = fs::File::create_new(&to).at("create", &to)?;
         archive.extract(&name, &mut out)?;
     }
     Ok(Unpacked { dir })
-}
-
-fn scratch(prefix: &str) -> Result<TempDir> {
-    let made = tempfile::Builder::new().prefix(prefix).tempdir();
-    made.at("create a temporary directory in", &std::env::temp_dir())
 }

@@ -7,9 +7,11 @@
 //!
 //! Whoever calls this holds the lock of the directory.
 
-use crate::atomic::{crash_point, parent_of, remove, sync_dir, sync_tree, write_file};
-use crate::error::{BundleError, IoContext, Result};
-use crate::paths;
+use crate::files::atomic::{crash_point, parent_of, remove, sync_dir, sync_tree, write_file};
+use crate::files::digest::{compare, file_digest};
+use crate::files::error::{BundleError, IoContext, Result};
+use crate::files::paths::{self, Names};
+use dsperse_plugin_api::Artefact;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
@@ -77,10 +79,57 @@ impl Transaction {
     }
 
     /// Stages an empty directory and returns where to fill it.
-    pub(crate) fn put_dir(&mut self, to: &str) -> Result<PathBuf> {
+    fn put_dir(&mut self, to: &str) -> Result<PathBuf> {
         let staged = self.next(to)?;
         fs::create_dir(&staged).at("create", &staged)?;
         Ok(staged)
+    }
+
+    /// Moves the files that a job declared in place of what was at `to`. Their new paths begin
+    /// with `to/`; sizes and digests are measured, and compared with declared ones.
+    pub(crate) fn put_artefacts(
+        &mut self,
+        to: &str,
+        job_dir: &Path,
+        declared: &[Artefact],
+    ) -> Result<Vec<Artefact>> {
+        if declared.is_empty() {
+            self.take(to)?;
+            return Ok(Vec::new());
+        }
+        let staged = self.put_dir(to)?;
+        let mut out = Vec::with_capacity(declared.len());
+        let mut names = Names::default();
+        for a in declared {
+            let what = format!("artefact \"{}\"", a.name);
+            names.add(&a.path, false).map_err(|other| {
+                BundleError::inconsistent(
+                    job_dir,
+                    format!(
+                        "the artefacts \"{}\" and \"{other}\" collide on systems that ignore case",
+                        a.path
+                    ),
+                )
+            })?;
+            let from = paths::regular_file(job_dir, &a.path, job_dir, &what)?;
+            let put = staged.join(&a.path);
+            let parent = parent_of(&put);
+            fs::create_dir_all(&parent).at("create", &parent)?;
+            move_file_or_dir(&from, &put)?;
+            let found = file_digest(&put)?;
+            if !a.sha256.is_empty() {
+                compare(&what, &from, (found.0, &a.sha256), &found)?;
+            }
+            let (size, sha256) = found;
+            out.push(Artefact {
+                name: a.name.clone(),
+                role: a.role,
+                path: format!("{to}/{}", a.path),
+                size,
+                sha256,
+            });
+        }
+        Ok(out)
     }
 
     /// Stages a file or directory by moving it here (copying when it lies on another
@@ -124,7 +173,7 @@ impl Drop for Transaction {
 }
 
 /// Moves within one file system, or copies and removes across two.
-pub(crate) fn move_file_or_dir(from: &Path, to: &Path) -> Result<()> {
+fn move_file_or_dir(from: &Path, to: &Path) -> Result<()> {
     match fs::rename(from, to) {
         Err(e) if e.kind() == io::ErrorKind::CrossesDevices => {
             copy_tree(from, to)?;

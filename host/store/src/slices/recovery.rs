@@ -1,9 +1,9 @@
 //! What a crashed command left among slices.
 
-use crate::atomic::{clean_leftovers, clean_prefixed, tmp_prefix};
-use crate::error::Result;
-use crate::location::{Kind, Location, Shape, replacement_tag, slices_in, staging_prefix};
-use crate::transaction;
+use crate::files::atomic::{clean_leftovers, clean_prefixed, tmp_prefix};
+use crate::files::error::Result;
+use crate::files::transaction;
+use crate::slices::location::{Kind, Location, Shape, replacement_tag, slices_in, staging_prefix};
 use std::path::PathBuf;
 
 /// Directories of a location that hold transactions of their own.

@@ -3,11 +3,13 @@
 //! A file is written under a temporary name in its own directory, synced, and renamed;
 //! then the directory is synced. A reader sees the old bytes or the new ones.
 
-use crate::error::{IoContext, Result};
+use crate::files::error::{BundleError, IoContext, Result};
+use dsperse_archive::Limits;
 use dsperse_documents::Document;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use tempfile::TempDir;
 
 /// Prefix of temporary files. A crash can leave some; [`clean_leftovers`] removes them.
 pub(crate) const TMP_PREFIX: &str = ".dsperse-tmp-";
@@ -129,12 +131,10 @@ pub fn write_document<D: Document>(target: &Path, document: &D) -> Result<()> {
 }
 
 pub(crate) fn document_bytes<D: Document>(target: &Path, document: &D) -> Result<Vec<u8>> {
-    document
-        .to_json()
-        .map_err(|e| crate::BundleError::Document {
-            path: target.to_owned(),
-            source: Box::new(e),
-        })
+    document.to_json().map_err(|e| BundleError::Document {
+        path: target.to_owned(),
+        source: Box::new(e),
+    })
 }
 
 /// Reads a document.
@@ -142,10 +142,10 @@ pub(crate) fn document_bytes<D: Document>(target: &Path, document: &D) -> Result
 /// # Errors
 /// When the file is missing, too large, no JSON, of a newer major schema, or wrong.
 pub fn read_document<D: Document>(path: &Path) -> Result<D> {
-    let limit = crate::Limits::default().document_bytes;
+    let limit = Limits::default().document_bytes;
     let size = fs::metadata(path).at("read", path)?.len();
     if size > limit {
-        return Err(crate::BundleError::inconsistent(
+        return Err(BundleError::inconsistent(
             path,
             format!("the document has {size} bytes, at most {limit} are read"),
         ));
@@ -155,7 +155,7 @@ pub fn read_document<D: Document>(path: &Path) -> Result<D> {
 }
 
 pub(crate) fn parse_document<D: Document>(path: &Path, bytes: &[u8]) -> Result<D> {
-    D::parse(bytes).map_err(|e| crate::BundleError::Document {
+    D::parse(bytes).map_err(|e| BundleError::Document {
         path: path.to_owned(),
         source: Box::new(e),
     })
@@ -167,6 +167,27 @@ pub(crate) fn parent_of(path: &Path) -> PathBuf {
         Some(p) if !p.as_os_str().is_empty() => p.to_owned(),
         _ => PathBuf::from("."),
     }
+}
+
+/// A temporary directory for what only this process uses; it goes away with the value.
+pub(crate) fn scratch_in(parent: &Path, prefix: &str) -> Result<TempDir> {
+    let made = tempfile::Builder::new().prefix(prefix).tempdir_in(parent);
+    made.at("create a directory in", parent)
+}
+
+/// A temporary directory that will be moved into place. Temporary directories are private by
+/// default; this one will be the user's.
+pub(crate) fn staged_dir(parent: &Path, prefix: &str) -> Result<TempDir> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(prefix);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(fs::Permissions::from_mode(0o777));
+    }
+    builder
+        .tempdir_in(parent)
+        .at("create a directory in", parent)
 }
 
 /// Makes renames in a directory durable.

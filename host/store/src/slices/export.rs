@@ -1,14 +1,16 @@
 //! Slices of a store written in another shape, in one step.
 
-use crate::atomic::{self, AtomicFile, crash_point, document_bytes, parent_of, remove, sync_tree};
-use crate::digest::copy_hashing;
-use crate::error::{BundleError, IoContext, Result};
-use crate::location::{Shape, replacement_tag, staging_prefix};
-use crate::mutex::lock;
-use crate::pack::Packer;
-use crate::paths;
-use crate::store::{SliceStore, Source};
-use crate::transaction::Transaction;
+use crate::files::atomic::{
+    self, AtomicFile, crash_point, document_bytes, parent_of, remove, staged_dir, sync_tree,
+};
+use crate::files::digest::copy_hashing;
+use crate::files::error::{BundleError, IoContext, Result};
+use crate::files::mutex::lock;
+use crate::files::pack::Packer;
+use crate::files::paths;
+use crate::files::transaction::Transaction;
+use crate::slices::location::{Shape, replacement_tag, staging_prefix};
+use crate::slices::store::{SliceStore, Source};
 use dsperse_documents::SliceMetadata;
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
@@ -17,18 +19,7 @@ use std::path::Path;
 
 /// A temporary directory beside `target`.
 pub(crate) fn staging(target: &Path) -> Result<tempfile::TempDir> {
-    let parent = parent_of(target);
-    let prefix = staging_prefix(target);
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(&prefix);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(fs::Permissions::from_mode(0o777));
-    }
-    builder
-        .tempdir_in(&parent)
-        .at("create a directory in", &parent)
+    staged_dir(&parent_of(target), &staging_prefix(target))
 }
 
 /// Swaps a complete directory into place.

@@ -2,15 +2,15 @@
 //!
 //! JSON: `{"input_data": [[…], …]}` (one flat or shaped array per model input, in order),
 //! `{"input": …}`, one key per input name, the document that this program writes (see
-//! [`crate::output`]), or a bare nested array for a model with one input. NumPy: `.npy`
+//! [`crate::write_json`]), or a bare nested array for a model with one input. NumPy: `.npy`
 //! for a model with one input, `.npz` with arrays by name or in order (`arr_0`, …).
 //!
 //! An array fits when its dimensions are those of the model, dimensions of 1 aside, or
 //! when it is flat and has the right number of elements. Values must be finite and in the
 //! range of the tensor's type.
 
-use crate::error::BundleError;
-use crate::output::Direction;
+use crate::files::error::BundleError;
+use crate::run::output::Direction;
 use dsperse_archive::{Archive, Limits};
 use dsperse_documents::setting::FIX;
 use dsperse_tensor::npy::Npy;

@@ -4,14 +4,16 @@
 //! digest on the way; the result is prepared beside its target and swapped in when it is
 //! complete and synced. Only then is the source removed, where that was asked for.
 
-use crate::Limits;
-use crate::atomic::{self, AtomicFile, crash_point, parent_of, remove, sync_dir, sync_tree};
-use crate::create::{foreign_entries, prepare_target};
-use crate::error::{BundleError, ConvertRefusal, IoContext, Result};
-use crate::export::{Export, staging, write_target};
-use crate::location::{Kind, Location, Shape, output_path};
-use crate::lock::{Lock, LockMode, canonical};
-use crate::store::{Access, SliceStore, Source};
+use crate::files::atomic::{
+    AtomicFile, TMP_PREFIX, crash_point, parent_of, remove, scratch_in, sync_dir, sync_tree,
+};
+use crate::files::error::{BundleError, ConvertRefusal, IoContext, Result};
+use crate::files::lock::{Access, Lock, canonical};
+use crate::slices::create::{foreign_entries, prepare_target};
+use crate::slices::export::{Export, staging, write_target};
+use crate::slices::location::{Kind, Location, Shape, output_path, resolve};
+use crate::slices::store::{SliceStore, Source};
+use dsperse_archive::Limits;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -52,7 +54,7 @@ pub struct Converted {
 /// source is untouched then.
 pub fn convert(input: &Path, options: &ConvertOptions, limits: Limits) -> Result<Converted> {
     // Decided before the source is locked, because it decides the kind of lock.
-    let location = crate::resolve(input)?;
+    let location = resolve(input)?;
     let shape = match (options.to, options.expand_slices) {
         (Some(Shape::Dsperse), true) => return Err(ConvertRefusal::ExpandsBundle.into()),
         (to, true) => to.unwrap_or(Shape::Dirs),
@@ -83,7 +85,7 @@ pub fn convert(input: &Path, options: &ConvertOptions, limits: Limits) -> Result
     let _target_lock = if in_place {
         None
     } else {
-        Some(Lock::acquire(&plan.target, LockMode::Exclusive)?)
+        Some(Lock::acquire(&plan.target, Access::Edit)?)
     };
     prepare_target(&plan.target, plan.shape())?;
     write_target(&store, &plan.target, plan.shapes, options.for_verify)?;
@@ -132,10 +134,7 @@ fn convert_one(
     let file = root.join(format!("slice_{i}.dslice"));
     let packed = matches!(store.slot(i)?.source, Source::Packed(_));
     let unchanged = packed == (shape == Shape::Dslice);
-    let staged = tempfile::Builder::new()
-        .prefix(atomic::TMP_PREFIX)
-        .tempdir_in(root)
-        .at("create a directory in", root)?;
+    let staged = scratch_in(root, TMP_PREFIX)?;
     if !unchanged {
         let export = Export::plan(&store, i, shape, false)?;
         if shape == Shape::Dirs {
@@ -262,8 +261,8 @@ impl Plan {
 /// # Errors
 /// When there are none, another command uses them, or the system refuses.
 pub fn remove_slices(path: &Path) -> Result<()> {
-    let location = crate::resolve(path)?;
-    let _lock = Lock::acquire(&location.path, LockMode::Exclusive)?;
+    let location = resolve(path)?;
+    let _lock = Lock::acquire(&location.path, Access::Edit)?;
     remove_source(&location, &location.path)
 }
 

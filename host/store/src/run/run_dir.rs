@@ -4,19 +4,18 @@
 //! stage and the results that name them are put in place by one transaction, after the
 //! stage's tensors.
 
-use crate::atomic::{
-    clean_leftovers, clean_prefixed, document_bytes, parent_of, read_document, write_document,
+use crate::files::atomic::{
+    clean_leftovers, clean_prefixed, document_bytes, parent_of, read_document, remove, scratch_in,
+    staged_dir, sync_dir, write_document,
 };
-use crate::digest::file_digest;
-use crate::edit::collect_artefacts;
-use crate::error::{BundleError, IoContext, Result};
-use crate::lock::{Lock, LockMode, canonical, is_alive};
-use crate::mutex::lock;
-use crate::output::{Direction, TensorText, write_texts};
-use crate::paths;
-use crate::store::Access;
-use crate::tensors::{NewTensor, TensorStore};
-use crate::transaction::{self, Transaction};
+use crate::files::digest::{compare, file_digest};
+use crate::files::error::{BundleError, IoContext, Result};
+use crate::files::lock::{Access, Lock, canonical, is_alive};
+use crate::files::mutex::lock;
+use crate::files::paths;
+use crate::files::transaction::{self, Transaction};
+use crate::run::output::{Direction, TensorText, write_texts};
+use crate::run::tensors::{NewTensor, TensorStore};
 use dsperse_documents::{Claim, RunResults};
 use dsperse_plugin_api::{Artefact, ArtefactRef, TensorInfo};
 use std::collections::VecDeque;
@@ -74,14 +73,7 @@ impl RunDir {
         // Made under another name, so that there is never a run without results.
         clean_dead(runs);
         let prefix = format!("{NEW_PREFIX}{}-", std::process::id());
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(&prefix);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            builder.permissions(fs::Permissions::from_mode(0o777));
-        }
-        let staged = builder.tempdir_in(runs).at("create a directory in", runs)?;
+        let staged = staged_dir(runs, &prefix)?;
         write_document(&staged.path().join(RESULTS), results)?;
         for attempt in 1..10_000 {
             let name = match attempt {
@@ -95,7 +87,7 @@ impl RunDir {
             match fs::rename(staged.path(), &path) {
                 Ok(()) => {
                     let _ = staged.keep();
-                    crate::atomic::sync_dir(runs)?;
+                    sync_dir(runs)?;
                     return Self::open(&path, Access::Edit);
                 }
                 Err(e)
@@ -118,14 +110,10 @@ impl RunDir {
     /// When it isn't one, another command uses it, or it is damaged.
     pub fn open(path: &Path, access: Access) -> Result<Self> {
         let path = canonical(path)?;
-        let mode = match access {
-            Access::Read => LockMode::Shared,
-            Access::Edit => LockMode::Exclusive,
-        };
         if access == Access::Read && transaction::promised(&path, "") {
             Lock::with(&path, || transaction::recover(&path, ""))?;
         }
-        let lock = Lock::acquire(&path, mode)?;
+        let lock = Lock::acquire(&path, access)?;
         if access == Access::Edit {
             transaction::recover(&path, "")?;
             clean_leftovers(&path);
@@ -174,22 +162,12 @@ impl RunDir {
         &self.tensors
     }
 
-    fn check_editable(&self) -> Result<()> {
-        if self.access == Access::Edit {
-            return Ok(());
-        }
-        Err(BundleError::Request(format!(
-            "\"{}\" was opened for reading",
-            self.path.display()
-        )))
-    }
-
     /// Changes the record.
     ///
     /// # Errors
     /// When it can't be written; the old one stays.
     pub fn update(&self, f: impl FnOnce(&mut RunResults)) -> Result<()> {
-        self.check_editable()?;
+        self.access.check_editable(&self.path)?;
         let mut results = lock(&self.results);
         let mut next = results.clone();
         f(&mut next);
@@ -209,7 +187,7 @@ impl RunDir {
         files: StageFiles<'_>,
         record: impl FnOnce(&mut RunResults, &[Artefact]),
     ) -> Result<Vec<Artefact>> {
-        self.check_editable()?;
+        self.access.check_editable(&self.path)?;
         let mut results = lock(&self.results);
         // Tensors first: until the record says so, nobody takes the stage for done.
         self.tensors.put(files.tensors)?;
@@ -224,13 +202,7 @@ impl RunDir {
             return Ok(Vec::new());
         }
         let mut txn = Transaction::begin(&self.path, "")?;
-        let artefacts = if files.artefacts.is_empty() {
-            txn.take(&to)?;
-            Vec::new()
-        } else {
-            let staged = txn.put_dir(&to)?;
-            collect_artefacts(files.job_dir, files.artefacts, &staged, &to)?
-        };
+        let artefacts = txn.put_artefacts(&to, files.job_dir, files.artefacts)?;
         record(&mut next, &artefacts);
         let bytes = document_bytes(&self.path.join(RESULTS), &next)?;
         txn.put_bytes(RESULTS, &bytes)?;
@@ -246,25 +218,12 @@ impl RunDir {
     pub fn artefact(&self, a: &Artefact) -> Result<ArtefactRef> {
         let what = format!("file \"{}\" of the run", a.name);
         let path = paths::regular_file(&self.path, &a.path, &self.path.join(RESULTS), &what)?;
-        let (size, sha256) = file_digest(&path)?;
-        let changed = |field, expected: String, found: String| BundleError::Changed {
-            what: what.clone(),
-            path: path.clone(),
-            field,
-            expected,
-            found,
-        };
-        if size != a.size {
-            return Err(changed("size", a.size.to_string(), size.to_string()));
-        }
-        if sha256 != a.sha256 {
-            return Err(changed("SHA-256", a.sha256.clone(), sha256));
-        }
+        compare(&what, &path, (a.size, &a.sha256), &file_digest(&path)?)?;
         Ok(ArtefactRef {
             name: a.name.clone(),
             role: a.role,
             path: path.to_string_lossy().into_owned(),
-            sha256,
+            sha256: a.sha256.clone(),
         })
     }
 
@@ -275,7 +234,7 @@ impl RunDir {
     /// # Errors
     /// When a tensor is missing or damaged, or the files can't be written.
     pub fn write_views(&self, slice: usize, claim: &Claim, most: u64) -> Result<()> {
-        self.check_editable()?;
+        self.access.check_editable(&self.path)?;
         let dir = slice_dir(&self.path, slice);
         fs::create_dir_all(&dir).at("create", &dir)?;
         let view = |name: &str, direction, tensors: &[String]| {
@@ -325,11 +284,7 @@ impl RunDir {
     /// # Errors
     /// When the run's directory can't be written to.
     pub fn scratch(&self) -> Result<tempfile::TempDir> {
-        let parent = parent_of(&self.path);
-        tempfile::Builder::new()
-            .prefix(&scratch_prefix(&self.path))
-            .tempdir_in(&parent)
-            .at("create a directory in", &parent)
+        scratch_in(&parent_of(&self.path), &scratch_prefix(&self.path))
     }
 }
 
@@ -355,7 +310,7 @@ fn clean_dead(runs: &Path) {
             .and_then(|rest| rest.split('-').next())
             .and_then(|pid| pid.parse().ok());
         if pid.is_some_and(|pid| !is_alive(pid)) {
-            let _ = crate::atomic::remove(&entry.path());
+            let _ = remove(&entry.path());
         }
     }
 }

@@ -3,18 +3,20 @@
 //! [`SliceStore::open`] takes whatever path the user gave. Reading: metadata, payloads
 //! and artefacts come out as real files whose size and digest were checked; what lies in
 //! an archive is unpacked, when it is asked for, to a temporary directory. Editing (see
-//! [`crate::edit`]): new artefacts go into a slice's directory in one step; a slice that
+//! [`edit`]): new artefacts go into a slice's directory in one step; a slice that
 //! lies in an archive is unpacked to a work directory beside the archive first, and
 //! [`SliceStore::commit`] packs it again and replaces the archive in one step.
 
-use crate::atomic::{parse_document, read_document};
-use crate::digest::known_digest;
-use crate::error::{BundleError, IoContext, Result};
-use crate::location::{Kind, Location, Shape, resolve, slices_in};
-use crate::lock::{Lock, LockMode};
-use crate::mutex::lock;
-use crate::paths;
-use crate::recovery::{interrupted, recover};
+mod edit;
+
+use crate::files::atomic::{parent_of, parse_document, read_document, scratch_in};
+use crate::files::digest::{compare, known_digest};
+use crate::files::error::{BundleError, IoContext, Result};
+use crate::files::lock::{Access, Lock};
+use crate::files::mutex::lock;
+use crate::files::paths;
+use crate::slices::location::{Kind, Location, Shape, resolve, slices_in};
+use crate::slices::recovery::{interrupted, recover};
 use dsperse_archive::{Archive, Limits};
 use dsperse_documents::{ModelMetadata, SliceMetadata};
 use dsperse_plugin_api::{Artefact, ArtefactRef, Role};
@@ -22,15 +24,6 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-
-/// What the caller is going to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// Read only; others may read too.
-    Read,
-    /// Change; nobody else may read or change.
-    Edit,
-}
 
 /// The slices of a model, or one slice.
 #[derive(Debug)]
@@ -90,14 +83,10 @@ impl SliceStore {
                 other.display()
             );
         }
-        let mode = match access {
-            Access::Read => LockMode::Shared,
-            Access::Edit => LockMode::Exclusive,
-        };
         if access == Access::Read && interrupted(&location)? {
             Lock::with(&location.path, || recover(&location))?;
         }
-        let lock = Lock::acquire(&location.path, mode)?;
+        let lock = Lock::acquire(&location.path, access)?;
         Self::open_locked(location, access, limits, Some(lock))
     }
 
@@ -125,11 +114,7 @@ impl SliceStore {
         store.load()?;
         let packed = |s: &Slot| matches!(s.source, Source::Packed(_));
         if store.slots.values().any(packed) {
-            let cache = tempfile::Builder::new()
-                .prefix("dsperse-read-")
-                .tempdir()
-                .at("create a temporary directory in", &std::env::temp_dir())?;
-            store.cache = Some(cache);
+            store.cache = Some(scratch_in(&std::env::temp_dir(), "dsperse-read-")?);
         }
         if access == Access::Edit {
             store.resume()?;
@@ -428,11 +413,11 @@ impl SliceStore {
         if measured.is_none() && lock(&self.checked).contains(&key) {
             return Ok(full);
         }
-        let (found_size, found) = match measured {
+        let found = match measured {
             Some(m) => m,
             None => known_digest(&full)?,
         };
-        check_file(what, &full, (size, sha256), (found_size, &found))?;
+        compare(what, &full, (size, sha256), &found)?;
         lock(&self.checked).insert(key);
         Ok(full)
     }
@@ -463,7 +448,7 @@ impl SliceStore {
         if to.is_file() {
             return Ok((to, None));
         }
-        let parent = crate::atomic::parent_of(&to);
+        let parent = parent_of(&to);
         fs::create_dir_all(&parent).at("create", &parent)?;
         let part = cache.path().join(format!("slice_{i}.part"));
         let mut out = fs::File::create(&part).at("create", &part)?;
@@ -472,26 +457,4 @@ impl SliceStore {
         fs::rename(&part, &to).at("write", &to)?;
         Ok((to, Some(measured)))
     }
-}
-
-fn check_file(
-    what: &str,
-    path: &Path,
-    (size, sha256): (u64, &str),
-    (found_size, found): (u64, &str),
-) -> Result<()> {
-    let changed = |field, expected: String, found: String| BundleError::Changed {
-        what: what.to_owned(),
-        path: path.to_owned(),
-        field,
-        expected,
-        found,
-    };
-    if found_size != size {
-        return Err(changed("size", size.to_string(), found_size.to_string()));
-    }
-    if found != sha256 {
-        return Err(changed("SHA-256", sha256.to_owned(), found.to_owned()));
-    }
-    Ok(())
 }

@@ -6,8 +6,8 @@
 //! integers with the exponent. JSON has no infinities and no NaN; they are written as
 //! `null`, and reading them back is an error.
 
-use crate::atomic::{AtomicFile, clean_abandoned};
-use crate::error::{BundleError, IoContext, Result};
+use crate::files::atomic::{AtomicFile, clean_abandoned};
+use crate::files::error::{BundleError, IoContext, Result};
 use dsperse_tensor::{Encoding, Number, Tensor};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;

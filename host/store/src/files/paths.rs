@@ -4,7 +4,7 @@
 //! file system: relative, `/` only, no way out, nothing that another system reads
 //! differently.
 
-use crate::error::{BundleError, IoContext, Result};
+use crate::files::error::{BundleError, IoContext, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
 

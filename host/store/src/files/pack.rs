@@ -5,8 +5,8 @@
 //! and stored entries can be read in place). Content is streamed, so memory stays flat;
 //! ZIP64 is used where sizes need it.
 
-use crate::error::{BundleError, IoContext, Result};
-use crate::paths::{Names, objection};
+use crate::files::error::{BundleError, IoContext, Result};
+use crate::files::paths::{Names, objection};
 use dsperse_archive::CHUNK;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
