@@ -3,8 +3,9 @@
 
 use crate::ask;
 use crate::cut::{Cut, Wanted};
+use crate::driver;
 use crate::error::{Error, Result};
-use crate::schedule::{self, Task};
+use crate::schedule::Task;
 use crate::session::Session;
 use crate::slice;
 use crate::slices;
@@ -143,7 +144,7 @@ fn of_slices(
     let scratch = tempfile::tempdir()
         .map_err(|e| Error::failed(format!("can't create a temporary directory: {e}")))?;
     let tasks = vec![Task::default(); model.slices.len()];
-    let answers = schedule::run_all(&tasks, session.bounds(), &session.cancel, |index| {
+    let slices = driver::all(session, &tasks, |index| {
         let slice = store.slice(index)?;
         let answers = ask_everybody(session, store, &slice, options, scratch.path())?;
         let backend = routes.chain(index).and_then(|chain| {
@@ -159,9 +160,7 @@ fn of_slices(
             backend: backend.cloned(),
             answers,
         })
-    });
-    session.check_cancelled()?;
-    let slices: Vec<SliceAnalysis> = answers.into_iter().flatten().collect::<Result<_>>()?;
+    })?;
     Ok(Analysis {
         identity: model.identity.clone(),
         parameters: slices.iter().map(|s| s.parameters).sum(),

@@ -22,6 +22,7 @@
 use crate::ask;
 use crate::backend::Loaded;
 use crate::cut::{Wanted, slice_error};
+use crate::driver;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::schedule::{self, Task};
@@ -556,9 +557,7 @@ impl<'a> Asker<'a> {
         }
         let done = Mutex::new(0);
         let tasks = vec![Task::default(); of];
-        let bounds = self.session.bounds();
-        let cancel = &self.session.cancel;
-        let answers = schedule::run_all(&tasks, bounds, cancel, |at| {
+        driver::all(self.session, &tasks, |at| {
             let (slice, provers) = &distinct[&order[at]];
             let new = self.ask_about(slice, *provers)?;
             let mut known = lock(&self.known);
@@ -573,9 +572,7 @@ impl<'a> Asker<'a> {
             *done += 1;
             self.session.emit(&Event::Asking { done: *done, of });
             Ok(())
-        });
-        self.session.check_cancelled()?;
-        answers.into_iter().flatten().collect::<Result<()>>()?;
+        })?;
         let counted = !self.out.load(Ordering::Relaxed);
         let known = lock(&self.known);
         let answer = |print: &String| {

@@ -3,9 +3,10 @@
 
 use crate::attempt::Attempt;
 use crate::backend::Loaded;
+use crate::driver;
 use crate::error::{Error, Result};
 use crate::job::{FileRef, Files, TensorRef, Work};
-use crate::schedule::{self, Task};
+use crate::schedule::Task;
 use crate::session::Session;
 use crate::slices;
 use dsperse_documents::{
@@ -269,29 +270,13 @@ pub fn run(
         })
         .collect();
     let tensors = Mutex::new(inputs);
-    let failure: Mutex<Option<Error>> = Mutex::new(None);
-    schedule::run_all(&tasks, session.bounds(), &session.cancel, |at| {
+    driver::all(session, &tasks, |at| {
         let index = needed[at];
-        if lock(&failure).is_some() {
-            return;
-        }
-        let result = (|| {
-            let inputs = pick(&lock(&tensors), &model.slices[index].inputs)?;
-            run_slice(session, store, &executor, index, &inputs, scratch)
-        })();
-        match result {
-            Ok(outputs) => {
-                lock(&tensors).extend(outputs.into_iter().map(|h| (h.tensor.info.name.clone(), h)))
-            }
-            Err(e) => {
-                lock(&failure).get_or_insert(e);
-            }
-        }
-    });
-    session.check_cancelled()?;
-    if let Some(e) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        return Err(e);
-    }
+        let inputs = pick(&lock(&tensors), &model.slices[index].inputs)?;
+        let outputs = run_slice(session, store, &executor, index, &inputs, scratch)?;
+        lock(&tensors).extend(outputs.into_iter().map(|h| (h.tensor.info.name.clone(), h)));
+        Ok(())
+    })?;
     Ok(tensors.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 

@@ -5,6 +5,7 @@
 //!
 //! - [`mod@slice`], [`mod@compile`], [`mod@run`], [`mod@prove`], [`mod@verify`]: the stages
 //!   in their order, [`mod@analyze`] beside them;
+//! - `driver`: what they have in common: turns, events, records, rows;
 //! - [`cut`]: where a model is to be cut;
 //! - [`batch`]: several inputs for the same slices;
 //! - [`dsperse_jobs`]: jobs, who carries them out, and the [`Session`] (named here as well);
@@ -19,6 +20,7 @@ mod capability_tests;
 pub mod chain;
 pub mod compile;
 pub mod cut;
+mod driver;
 #[cfg(test)]
 mod fake;
 pub mod prove;

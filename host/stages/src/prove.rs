@@ -4,17 +4,15 @@
 //! backend's quantisation. Slices that an executor ran have nothing to prove; `verify`
 //! computes them again.
 
-use crate::attempt::Attempt;
 use crate::backend::Loaded;
 use crate::chain::attach;
+use crate::driver::{Driver, intact, record, success};
 use crate::error::{Error, Result};
-use crate::event::Event;
 use crate::job::{Files, Job, Work};
 use crate::memory::expected;
 use crate::report::{Outcome, SliceLine, StageReport};
-use crate::run::witness::record;
 use crate::run::{held, untouched};
-use crate::schedule::{self, Task};
+use crate::schedule::Task;
 use crate::session::Session;
 use crate::slices;
 use dsperse_documents::{BackendError, SliceMetadata, SliceRun, StageOutcome};
@@ -23,7 +21,6 @@ use dsperse_store::{RunDir, SliceStore, StageFiles};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
-use std::time::Instant;
 
 /// What to prove.
 #[derive(Debug, Clone, Default)]
@@ -47,7 +44,6 @@ pub fn prove(
     run: &RunDir,
     options: &ProveOptions,
 ) -> Result<StageReport> {
-    let began = Instant::now();
     let results = run.results();
     belongs(store, &results.model_identity)?;
     let selected: BTreeSet<usize> = slices::select(store, options.layers.as_deref())?
@@ -59,20 +55,13 @@ pub fn prove(
         .into_iter()
         .filter(|s| selected.contains(&s.index))
         .collect();
-    session.emit(&Event::StageStarted {
-        stage: "prove",
-        slices: work.len(),
-    });
-    let scratch = run.scratch()?;
     let stage = Stage {
-        session,
-        store,
+        driver: Driver::new(session, store, "prove", work.len(), run.scratch()?),
         run,
         options,
-        scratch: scratch.path(),
-        jobs: work.len(),
         other_library: Once::new(),
     };
+    stage.driver.begin();
     let tasks: Vec<Task> = work
         .iter()
         .map(|s| Task {
@@ -80,26 +69,18 @@ pub fn prove(
             memory: stage.estimate(s),
         })
         .collect();
-    let lines = schedule::run_all(&tasks, session.bounds(), &session.cancel, |at| {
-        stage.slice(&work[at])
-    });
-    let lines: Vec<SliceLine> = lines
-        .into_iter()
-        .zip(&work)
-        .map(|(line, s)| line.unwrap_or_else(|| stage.line(s)))
-        .collect();
+    let indices: Vec<usize> = work.iter().map(|s| s.index).collect();
+    let turn = |at: usize, line: &mut SliceLine| stage.prove(&work[at], line);
+    let mut lines = stage.driver.turns(&indices, &tasks, turn);
+    for (line, s) in lines.iter_mut().zip(&work) {
+        line.backend.clone_from(&s.backend);
+    }
     untouched(run)?;
     run.update(dsperse_documents::RunResults::update_totals)?;
     if let Some(to) = &options.proof_output {
         copy_proofs(run, to)?;
     }
-    Ok(StageReport {
-        stage: "prove".to_owned(),
-        slices: lines,
-        seconds: began.elapsed().as_secs_f64(),
-        keys_sha256: None,
-        fidelity: None,
-    })
+    Ok(stage.driver.report(lines))
 }
 
 /// Whether the slices are those that the run was made with.
@@ -149,19 +130,16 @@ fn warn_of_left_out(session: &Session<'_>, slices: &[SliceRun], selected: &BTree
 }
 
 struct Stage<'a> {
-    session: &'a Session<'a>,
-    store: &'a SliceStore,
+    driver: Driver<'a>,
     run: &'a RunDir,
     options: &'a ProveOptions,
-    scratch: &'a Path,
-    jobs: usize,
     /// Every slice would tell the same of a library that was replaced.
     other_library: Once,
 }
 
 impl Stage<'_> {
     fn estimate(&self, s: &SliceRun) -> u64 {
-        let Ok(slice) = self.store.slice(s.index) else {
+        let Ok(slice) = self.driver.store.slice(s.index) else {
             return 0;
         };
         let name = s.backend.as_deref().unwrap_or_default();
@@ -169,43 +147,12 @@ impl Stage<'_> {
         compiled.map_or(0, |c| expected(c, BackendStage::Prove))
     }
 
-    fn line(&self, s: &SliceRun) -> SliceLine {
-        SliceLine {
-            index: s.index,
-            operators: self
-                .store
-                .slice(s.index)
-                .map(|m| slices::operator_words(&m))
-                .unwrap_or_default(),
-            backend: s.backend.clone(),
-            outcome: Outcome::Skipped,
-            ..SliceLine::default()
-        }
-    }
-
-    fn slice(&self, s: &SliceRun) -> SliceLine {
-        let mut line = self.line(s);
-        if let Err(e) = self.prove_slice(s, &mut line) {
-            if !self.session.cancel.is_cancelled() {
-                self.session.emit(&Event::Failed {
-                    stage: "prove",
-                    slice: s.index,
-                    reason: e.message.clone(),
-                });
-                line.outcome = Outcome::Failed;
-            }
-            line.error = Some(e.message);
-            line.hint = e.hint;
-        }
-        line
-    }
-
-    fn prove_slice(&self, s: &SliceRun, line: &mut SliceLine) -> Result<()> {
+    fn prove(&self, s: &SliceRun, line: &mut SliceLine) -> Result<()> {
         let Some(name) = s.backend.as_deref() else {
             return Err(Error::failed(format!("slice {} did not run", s.index))
                 .with_hint("run it first: \"dsperse run\""));
         };
-        let backend = self.session.loaded(name).ok_or_else(|| {
+        let backend = self.driver.session.loaded(name).ok_or_else(|| {
             Error::backend(format!(
                 "slice {} was run with backend \"{name}\", which is not loaded",
                 s.index
@@ -216,25 +163,20 @@ impl Stage<'_> {
             line.outcome = Outcome::Nothing;
             return Ok(());
         }
-        let slice = self.store.slice(s.index)?;
+        let slice = self.driver.store.slice(s.index)?;
         self.check_build(&slice, &backend)?;
         let (job, files) = self.job(&slice, s, &backend)?;
         let key = job.key();
         if !self.options.force && self.up_to_date(s, &key, line) {
-            self.session.emit(&Event::UpToDate {
-                stage: "prove",
-                slice: s.index,
-                backend: name.to_owned(),
-            });
+            self.driver.up_to_date(s.index, name);
             return Ok(());
         }
         if let Some(c) = slice.compilations.get(name)
-            && let Err(e) = self.session.fits_proof(&c.facts)
+            && let Err(e) = self.driver.session.fits_proof(&c.facts)
         {
             return self.failed(s, name, e, dsperse_documents::Usage::default());
         }
-        let how = Attempt::told("prove", self.scratch, self.jobs).expecting(self.estimate(s));
-        let attempt = self.session.attempt(&job, &files, how)?;
+        let attempt = self.driver.attempt(&job, &files, self.estimate(s))?;
         let usage = attempt.usage;
         line.usage = usage;
         match attempt.done() {
@@ -251,28 +193,13 @@ impl Stage<'_> {
                     |results, files| {
                         record(results, s.index, |r| {
                             r.verification_execution = None;
-                            r.proof_execution = Some(StageOutcome {
-                                success: true,
-                                usage,
-                                files: files.to_vec(),
-                                key: Some(key),
-                                facts: done.facts.clone(),
-                                warnings: done.warnings.clone(),
-                                ..StageOutcome::default()
-                            });
+                            r.proof_execution = Some(success(usage, files, key, &done));
                         });
                     },
                 )?;
-                line.outcome = Outcome::Done;
-                line.artefact_bytes = installed.iter().map(|a| a.size).sum();
+                line.fill(Outcome::Done, usage, &installed);
                 line.warnings = done.warnings;
-                self.session.emit(&Event::Finished {
-                    stage: "prove",
-                    slice: s.index,
-                    backend: name.to_owned(),
-                    usage,
-                    outcome: "done".to_owned(),
-                });
+                self.driver.finished(s.index, name, usage, "done");
                 Ok(())
             }
             Err(e) => self.failed(s, name, e, usage),
@@ -293,7 +220,7 @@ impl Stage<'_> {
         }
         if !backend.would_compile_as(&c.backend_version, &c.plugin_sha256) {
             self.other_library.call_once(|| {
-                self.session.warn(
+                self.driver.session.warn(
                     format!(
                         "slice {index} was compiled by another library of backend \"{name}\" {}: its SHA-256 was {}, that of the loaded one is {}",
                         c.backend_version, c.plugin_sha256, backend.digest
@@ -339,7 +266,7 @@ impl Stage<'_> {
         backend: &Loaded<'_>,
     ) -> Result<(Job, Files)> {
         let mut files = Files::default();
-        let circuit = slices::circuit(self.store, slice, backend.name(), &mut files)?;
+        let circuit = slices::circuit(self.driver.store, slice, backend.name(), &mut files)?;
         let mut witness = Vec::new();
         for a in s.witness_execution.iter().flat_map(|w| &w.files) {
             witness.push(files.attach(self.run.artefact(a)?));
@@ -350,24 +277,22 @@ impl Stage<'_> {
             inputs: attach(&held(self.run, &s.claim.inputs)?, &mut files),
             outputs: attach(&held(self.run, &s.claim.outputs)?, &mut files),
         };
-        slices::job(self.store, slice, backend, work, files)
+        slices::job(self.driver.store, slice, backend, work, files)
     }
 
     /// Whether there is a proof with all its files.
     fn has_proof(&self, s: &SliceRun) -> bool {
-        let proof = s.proof_execution.as_ref().filter(|p| p.success);
-        proof.is_some_and(|p| p.files.iter().all(|a| self.run.artefact(a).is_ok()))
+        let proof = s.proof_execution.as_ref();
+        proof.is_some_and(|p| intact(self.run, p))
     }
 
     fn up_to_date(&self, s: &SliceRun, key: &str, line: &mut SliceLine) -> bool {
         let Some(p) = &s.proof_execution else {
             return false;
         };
-        let same = self.has_proof(s) && p.key.as_deref() == Some(key);
+        let same = p.key.as_deref() == Some(key) && intact(self.run, p);
         if same {
-            line.outcome = Outcome::UpToDate;
-            line.usage = p.usage;
-            line.artefact_bytes = p.files.iter().map(|a| a.size).sum();
+            line.fill(Outcome::UpToDate, p.usage, &p.files);
         }
         same
     }

@@ -1,6 +1,6 @@
 //! What a stage tells about each slice when it is over: the rows of the closing table.
 
-use dsperse_documents::{Fallback, Fidelity, Usage};
+use dsperse_documents::{Artefact, Fallback, Fidelity, Usage};
 use serde::{Deserialize, Serialize};
 
 /// What became of a slice in a stage.
@@ -61,6 +61,15 @@ pub struct SliceLine {
     /// Sentences for the user.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+}
+
+impl SliceLine {
+    /// What became of the slice, what that cost, and what it left.
+    pub(crate) fn fill(&mut self, outcome: Outcome, usage: Usage, files: &[Artefact]) {
+        self.outcome = outcome;
+        self.usage = usage;
+        self.artefact_bytes = files.iter().map(|a| a.size).sum();
+    }
 }
 
 /// A finished stage.

@@ -2,11 +2,9 @@
 
 use super::{Stage, stop};
 use crate::ask;
-use crate::attempt::Attempt;
 use crate::backend::{FIDELITY_TARGET, Loaded, takes_target};
 use crate::config::compile_options_digest;
 use crate::error::{Error, Result};
-use crate::event::Event;
 use crate::job::{Files, Job};
 use crate::report::SliceLine;
 use crate::slices;
@@ -49,7 +47,7 @@ impl Work {
 impl Stage<'_> {
     /// Routes a slice: static steps, then `supports` until somebody says yes.
     pub(super) fn decide(&self, index: usize) -> Result<Work> {
-        let slice = self.store.slice(index)?;
+        let slice = self.driver.store.slice(index)?;
         self.ask_from(index, self.planned(&slice), 0)
     }
 
@@ -60,10 +58,10 @@ impl Stage<'_> {
             backends: Vec::new(),
             explicit: false,
         };
-        let uses = slices::operator_uses(self.store.model(), slice);
+        let uses = slices::operator_uses(self.driver.store.model(), slice);
         let plan = plan(
             self.routes.chain(index).unwrap_or(&empty),
-            |name| self.session.loaded(name).map(|l| l.descriptor),
+            |name| self.driver.session.loaded(name).map(|l| l.descriptor),
             &uses,
             &self.options.policy,
         );
@@ -81,12 +79,12 @@ impl Stage<'_> {
 
     /// Asks the candidates from a position on.
     pub(super) fn ask_from(&self, index: usize, mut work: Work, from: usize) -> Result<Work> {
-        let slice = self.store.slice(index)?;
+        let slice = self.driver.store.slice(index)?;
         work.decision = Decision::Nobody;
         for position in from..work.candidates.len() {
-            self.session.check_cancelled()?;
+            self.driver.session.check_cancelled()?;
             let name = work.candidates[position].clone();
-            let Some(backend) = self.session.loaded(&name) else {
+            let Some(backend) = self.driver.session.loaded(&name) else {
                 continue;
             };
             if !self.options.force {
@@ -105,10 +103,7 @@ impl Stage<'_> {
                     return Ok(work);
                 }
                 Err(fallback) => {
-                    self.session.emit(&Event::FellThrough {
-                        slice: index,
-                        fallback: fallback.clone(),
-                    });
+                    self.driver.fell_through(index, &fallback);
                     work.fallbacks.push(fallback);
                 }
             }
@@ -118,10 +113,16 @@ impl Stage<'_> {
 
     /// `supports`: the estimated memory, or why not.
     fn ask(&self, slice: &SliceMetadata, backend: &Loaded<'_>) -> Result<Result<u64, Fallback>> {
-        let payload = slices::payload(self.store, slice.index)?;
+        let payload = slices::payload(self.driver.store, slice.index)?;
         let info = slice.slice_info(None);
         let stage = BackendStage::Compile;
-        match ask::supports(self.session, backend, info, &payload, self.scratch)? {
+        match ask::supports(
+            self.driver.session,
+            backend,
+            info,
+            &payload,
+            self.driver.scratch(),
+        )? {
             Ok(Support::Yes { cost }) => Ok(Ok(cost.peak_bytes)),
             Ok(Support::No { node, op, reason }) => {
                 let mut fallback = Fallback::new(backend.name(), stage, reason);
@@ -145,14 +146,12 @@ impl Stage<'_> {
         fallbacks: &[Fallback],
         memory: u64,
     ) -> Result<Result<SliceMetadata, Fallback>> {
-        let Some(backend) = self.session.loaded(name) else {
+        let Some(backend) = self.driver.session.loaded(name) else {
             return Err(Error::backend(format!("backend \"{name}\" is not loaded")));
         };
-        let slice = self.store.slice(index)?;
+        let slice = self.driver.store.slice(index)?;
         let (job, files) = self.compile_job(&slice, &backend)?;
-        let how =
-            Attempt::told("compile", self.scratch, self.routes.chains().len()).expecting(memory);
-        let attempt = self.session.attempt(&job, &files, how)?;
+        let attempt = self.driver.attempt(&job, &files, memory)?;
         let (usage, node) = (attempt.usage, attempt.node.clone());
         let (done, dir) = match attempt.done() {
             Ok(done) => done,
@@ -163,7 +162,7 @@ impl Stage<'_> {
             }
             Err(e) => return Err(stop(&e, index, name)),
         };
-        if let Err(e) = self.session.fits_proof(&done.facts) {
+        if let Err(e) = self.driver.session.fits_proof(&done.facts) {
             let mut fallback = Fallback::from_error(name, BackendStage::Prove, &e);
             fallback.key = Some(self.rejection_key(&job));
             return Ok(Err(fallback));
@@ -193,26 +192,21 @@ impl Stage<'_> {
             warnings: done.warnings,
             ..Compilation::default()
         };
-        let slice = self
-            .store
-            .install_compilation(index, name, dir.path(), compilation, |m| {
-                m.backend = Some(name.to_owned());
-                m.fallbacks = fallbacks.to_vec();
-            })?;
-        self.session.emit(&Event::Finished {
-            stage: "compile",
-            slice: index,
-            backend: name.to_owned(),
-            usage,
-            outcome: "done".to_owned(),
-        });
+        let slice =
+            self.driver
+                .store
+                .install_compilation(index, name, dir.path(), compilation, |m| {
+                    m.backend = Some(name.to_owned());
+                    m.fallbacks = fallbacks.to_vec();
+                })?;
+        self.driver.finished(index, name, usage, "done");
         Ok(Ok(slice))
     }
 
     fn compile_job(&self, slice: &SliceMetadata, backend: &Loaded<'_>) -> Result<(Job, Files)> {
         let mut files = Files::default();
         let work = self.samples.get()?.work(slice, &mut files)?;
-        let (mut job, files) = slices::job(self.store, slice, backend, work, files)?;
+        let (mut job, files) = slices::job(self.driver.store, slice, backend, work, files)?;
         let closer = lock(&self.targets).get(&slice.index).copied();
         if let Some(target) = closer.filter(|_| takes_target(backend.descriptor)) {
             job.options
@@ -250,11 +244,11 @@ impl Stage<'_> {
     /// Turns a backend down that compiled a slice, and compiles the slice with those that come
     /// after it in the chain.
     pub(super) fn decline(&self, index: usize, reason: String, line: &mut SliceLine) -> Result<()> {
-        let slice = self.store.slice(index)?;
+        let slice = self.driver.store.slice(index)?;
         let Some(backend) = slice
             .backend
             .as_deref()
-            .and_then(|n| self.session.loaded(n))
+            .and_then(|n| self.driver.session.loaded(n))
         else {
             return Ok(());
         };
@@ -263,13 +257,10 @@ impl Stage<'_> {
         let mut fallback = Fallback::new(backend.name(), BackendStage::Compile, reason);
         fallback.kind = Some(ErrorKind::Unsupported);
         fallback.key = Some(self.rejection_key(&job));
-        self.session.emit(&Event::FellThrough {
-            slice: index,
-            fallback: fallback.clone(),
-        });
+        self.driver.fell_through(index, &fallback);
         let name = backend.name().to_owned();
         // Else the next command would find it up to date.
-        self.store.update_slice(index, |m| {
+        self.driver.store.update_slice(index, |m| {
             m.compilations.remove(&name);
         })?;
         let mut work = self.planned(&slice);
@@ -283,7 +274,7 @@ impl Stage<'_> {
 
     /// What a refusal depended on: the job, and the limits under which it ran.
     fn rejection_key(&self, job: &Job) -> String {
-        let limits = &self.session.limits;
+        let limits = &self.driver.session.limits;
         let mut hasher = dsperse_documents::digest::FieldHasher::new("dsperse/rejection/1");
         hasher
             .text(&job.key())

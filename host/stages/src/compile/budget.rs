@@ -38,7 +38,7 @@ impl Stage<'_> {
         let mut harm: Option<Vec<usize>> = None;
         let mut most = 1;
         for round in 0.. {
-            self.session.check_cancelled()?;
+            self.driver.session.check_cancelled()?;
             let Some(quantised) = self.quantised()? else {
                 return Ok(None);
             };
@@ -76,16 +76,16 @@ impl Stage<'_> {
 
     /// The slices whose circuits quantise; `None` when the model is not complete.
     fn quantised(&self) -> Result<Option<Vec<SliceMetadata>>> {
-        if self.store.model().is_none() {
+        if self.driver.store.model().is_none() {
             return Ok(None);
         }
         let mut out = Vec::new();
-        for index in self.store.indices() {
-            let slice = self.store.slice(index)?;
+        for index in self.driver.store.indices() {
+            let slice = self.driver.store.slice(index)?;
             let Some(name) = slice.backend.clone() else {
                 return Ok(None);
             };
-            let Some(backend) = self.session.loaded(&name) else {
+            let Some(backend) = self.driver.session.loaded(&name) else {
                 return Ok(None);
             };
             if !backend.is_executor() {
@@ -99,20 +99,25 @@ impl Stage<'_> {
     /// elsewhere, against the float model. `None` when the float chain does not reach the
     /// model's outputs.
     fn measure(&self, circuits: &BTreeSet<usize>) -> Result<Option<Fidelity>> {
-        let model = self.store.require_model()?;
+        let model = self.driver.store.require_model()?;
         let samples = self.samples.get()?;
         let mut all = Vec::new();
         for tensors in &samples.tensors {
             if chain::pick(tensors, &model.outputs).is_err() {
                 return Ok(None);
             }
-            let outputs =
-                chain::outputs_with(self.session, self.store, tensors, circuits, self.scratch)?;
+            let outputs = chain::outputs_with(
+                self.driver.session,
+                self.driver.store,
+                tensors,
+                circuits,
+                self.driver.scratch(),
+            )?;
             let expected = chain::read(&chain::pick(tensors, &model.outputs)?)?;
             all.push(compare(&expected, &outputs));
         }
         Ok(worst(all).map(|f| Fidelity {
-            target: Some(self.session.max_error()),
+            target: Some(self.driver.session.max_error()),
             ..f
         }))
     }
@@ -122,7 +127,7 @@ impl Stage<'_> {
     fn closer(&self, quantised: &[SliceMetadata]) -> Vec<usize> {
         let error = |s: &SliceMetadata| {
             let name = s.backend.as_deref()?;
-            let backend = self.session.loaded(name)?;
+            let backend = self.driver.session.loaded(name)?;
             crate::backend::takes_target(backend.descriptor).then_some(())?;
             Some(s.compilations.get(name)?.fidelity.as_ref()?.error)
         };
@@ -147,7 +152,7 @@ impl Stage<'_> {
     /// Compiles a slice again with its smaller target. When the backend can't meet that, what
     /// it made before stays.
     fn again(&self, index: usize, lines: &mut [SliceLine]) -> Result<()> {
-        let slice = self.store.slice(index)?;
+        let slice = self.driver.store.slice(index)?;
         let Some(name) = slice.backend.clone() else {
             return Ok(());
         };
@@ -165,7 +170,7 @@ impl Stage<'_> {
     fn by_harm(&self, quantised: &[SliceMetadata]) -> Result<Vec<usize>> {
         let mut errors = Vec::new();
         for slice in quantised {
-            self.session.check_cancelled()?;
+            self.driver.session.check_cancelled()?;
             let alone = self.measure(&BTreeSet::from([slice.index]))?;
             let error = alone.map_or(0.0, |f| f.error.unwrap_or(f64::INFINITY));
             errors.push((error, slice.index));

@@ -2,6 +2,7 @@
 //! calibration input.
 
 use crate::chain::{self, Tensors};
+use crate::driver::Driver;
 use crate::error::{Error, Result};
 use crate::job::{Files, Work};
 use crate::session::Session;
@@ -138,14 +139,12 @@ pub(crate) fn read_tensors(paths: &[PathBuf], model: &ModelMetadata) -> Result<V
 /// Calibration tensors that are computed when the first slice needs them: a compile that
 /// finds everything up to date runs nothing.
 pub(crate) struct Lazy<'a> {
-    pub session: &'a Session<'a>,
-    pub store: &'a SliceStore,
+    pub driver: &'a Driver<'a>,
     pub calibration: &'a Calibration,
     /// What is in the file, where it was read already.
     pub given: Option<Vec<Vec<Tensor>>>,
     pub routes: &'a Routes,
     pub selected: &'a [usize],
-    pub scratch: &'a Path,
     pub cell: OnceLock<Result<Samples>>,
 }
 
@@ -157,8 +156,8 @@ impl Lazy<'_> {
     pub(super) fn get(&self) -> Result<&Samples> {
         let made = self.cell.get_or_init(|| match self.prepare() {
             Err(e) if matches!(self.calibration, Calibration::Offered(_)) => {
-                self.session.check_cancelled()?;
-                self.session.warn(
+                self.driver.session.check_cancelled()?;
+                self.driver.session.warn(
                     format!("compiling goes on without calibration data: {e}"),
                     e.hint,
                 );
@@ -184,7 +183,7 @@ impl Lazy<'_> {
         if paths.is_empty() {
             return Ok(Samples::default());
         }
-        let model = self.store.require_model()?;
+        let model = self.driver.store.require_model()?;
         let inputs = match &self.given {
             Some(samples) => Cow::Borrowed(samples.as_slice()),
             None => Cow::Owned(read_tensors(paths, model)?),
@@ -194,7 +193,7 @@ impl Lazy<'_> {
             self.routes.chain(index).is_some_and(|c| {
                 c.backends
                     .iter()
-                    .filter_map(|b| self.session.loaded(b))
+                    .filter_map(|b| self.driver.session.loaded(b))
                     .any(|b| !b.is_executor())
             })
         };
@@ -207,10 +206,16 @@ impl Lazy<'_> {
         if wanted.is_empty() {
             return Ok(Samples::default());
         }
-        let tensors = float_chains(self.session, self.store, &inputs, &wanted, self.scratch)?;
+        let tensors = float_chains(
+            self.driver.session,
+            self.driver.store,
+            &inputs,
+            &wanted,
+            self.driver.scratch(),
+        )?;
         let mut digests = BTreeMap::new();
         for index in wanted {
-            let slice = self.store.slice(index)?;
+            let slice = self.driver.store.slice(index)?;
             digests.insert(index, samples_digest(&tensors, &slice)?);
         }
         Ok(Samples { tensors, digests })

@@ -30,7 +30,7 @@ impl Stage<'_> {
         if backend.is_executor() || samples.digest(slice.index).is_none() {
             return Ok(Ok(None));
         }
-        let max_error = self.session.max_error();
+        let max_error = self.driver.session.max_error();
         let measured = |error, target| CompiledFidelity {
             samples: samples.tensors.len() as u64,
             error,
@@ -84,12 +84,12 @@ impl Stage<'_> {
         let circuit = made.map(|a| files.attach_made(a, dir)).collect();
         let inputs = pick(tensors, &slice.inputs)?;
         let run = chain::run_circuit(
-            self.session,
-            self.store,
+            self.driver.session,
+            self.driver.store,
             backend,
             slice,
             &inputs,
-            self.scratch,
+            self.driver.scratch(),
             (circuit, files),
         )?;
         match run {

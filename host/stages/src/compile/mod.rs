@@ -16,8 +16,8 @@ mod gate;
 pub use calibration::Calibration;
 
 use crate::chain::backend_error;
+use crate::driver::Driver;
 use crate::error::{Error, Result};
-use crate::event::Event;
 use crate::report::{Outcome, SliceLine, StageReport};
 use crate::schedule::{self, Task};
 use crate::session::Session;
@@ -35,7 +35,6 @@ use dsperse_router::{Policy, Routes};
 use dsperse_store::{SliceStore, lock};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::time::Instant;
 
 /// What to compile and how.
 #[derive(Debug, Clone, Default)]
@@ -65,7 +64,6 @@ pub fn compile(
     store: &SliceStore,
     options: &CompileOptions,
 ) -> Result<StageReport> {
-    let began = Instant::now();
     // A wrong file would fail every slice in turn.
     let given = match (&options.calibration, store.model()) {
         (Calibration::Given(paths), Some(model)) => Some(calibration::read_tensors(paths, model)?),
@@ -79,38 +77,29 @@ pub fn compile(
     )?;
     let selected = slices::select(store, options.layers.as_deref())?;
     slices::check_payloads(store, &selected)?;
-    let scratch = store.scratch()?;
-    session.emit(&Event::StageStarted {
-        stage: "compile",
-        slices: selected.len(),
-    });
+    let driver = Driver::new(session, store, "compile", selected.len(), store.scratch()?);
+    driver.begin();
     let samples = calibration::Lazy {
-        session,
-        store,
+        driver: &driver,
         calibration: &options.calibration,
         given,
         routes: &routes,
         selected: &selected,
-        scratch: scratch.path(),
         cell: std::sync::OnceLock::new(),
     };
     let stage = Stage {
-        session,
-        store,
+        driver: &driver,
         options,
         routes: &routes,
         samples: &samples,
-        scratch: scratch.path(),
         targets: Mutex::default(),
     };
     let mut lines = stage.run(&selected);
     let fidelity = stage.keep_to_target(&mut lines)?;
     Ok(StageReport {
         fidelity,
-        stage: "compile".to_owned(),
-        slices: lines,
-        seconds: began.elapsed().as_secs_f64(),
         keys_sha256: keys(session, store)?,
+        ..driver.report(lines)
     })
 }
 
@@ -147,80 +136,37 @@ fn keys(session: &Session<'_>, store: &SliceStore) -> Result<Option<String>> {
 }
 
 pub(crate) struct Stage<'a> {
-    pub session: &'a Session<'a>,
-    pub store: &'a SliceStore,
+    pub driver: &'a Driver<'a>,
     pub options: &'a CompileOptions,
     pub routes: &'a Routes,
     pub samples: &'a calibration::Lazy<'a>,
-    pub scratch: &'a std::path::Path,
     /// Slices that have to come closer to the float slice than the whole model.
     pub targets: Mutex<BTreeMap<usize, f64>>,
 }
 
 impl Stage<'_> {
     fn run(&self, selected: &[usize]) -> Vec<SliceLine> {
-        let bounds = self.session.bounds();
-        let cancel = &self.session.cancel;
+        let session = self.driver.session;
         let free = vec![Task::default(); selected.len()];
         // First ask, which is quick and gives an estimate of memory; then compile.
-        let decided: Vec<Mutex<Option<Result<Work>>>> =
-            schedule::run_all(&free, bounds, cancel, |at| self.decide(selected[at]))
-                .into_iter()
-                .map(Mutex::new)
-                .collect();
-        let tasks: Vec<Task> = decided
-            .iter()
-            .map(|d| Task {
-                after: Vec::new(),
-                memory: match &*lock(d) {
-                    Some(Ok(work)) => work.memory(),
-                    _ => 0,
-                },
-            })
-            .collect();
-        let lines = schedule::run_all(&tasks, bounds, cancel, |at| {
-            let decision = lock(&decided[at]).take()?;
-            Some(self.finish(selected[at], decision))
-        });
-        selected
-            .iter()
-            .zip(lines)
-            .map(|(index, line)| line.flatten().unwrap_or_else(|| self.skipped(*index)))
-            .collect()
-    }
-
-    fn skipped(&self, index: usize) -> SliceLine {
-        SliceLine {
-            index,
-            operators: self
-                .store
-                .slice(index)
-                .map(|s| slices::operator_words(&s))
-                .unwrap_or_default(),
-            outcome: Outcome::Skipped,
-            ..SliceLine::default()
-        }
-    }
-
-    /// Compiles with the decided backend, and with the next ones when it falls through.
-    fn finish(&self, index: usize, decision: Result<Work>) -> SliceLine {
-        let mut line = self.skipped(index);
-        let result = decision.and_then(|work| self.carry_out(index, work, &mut line));
-        if let Err(e) = result {
-            line.outcome = if self.session.cancel.is_cancelled() {
-                Outcome::Skipped
-            } else {
-                self.session.emit(&Event::Failed {
-                    stage: "compile",
-                    slice: index,
-                    reason: e.message.clone(),
-                });
-                Outcome::Failed
-            };
-            line.error = Some(e.message);
-            line.hint = e.hint;
-        }
-        line
+        let decide = |at: usize| self.decide(selected[at]);
+        let decided = schedule::run_all(&free, session.bounds(), &session.cancel, decide);
+        let task = |decided: &Option<Result<Work>>| Task {
+            after: Vec::new(),
+            memory: match decided {
+                Some(Ok(work)) => work.memory(),
+                _ => 0,
+            },
+        };
+        let tasks: Vec<Task> = decided.iter().map(task).collect();
+        let decided: Vec<_> = decided.into_iter().map(Mutex::new).collect();
+        // Compiles with the decided backend, and with the next ones when it falls through.
+        self.driver.turns(selected, &tasks, |at, line| {
+            match lock(&decided[at]).take() {
+                Some(work) => self.carry_out(line.index, work?, line),
+                None => Ok(()),
+            }
+        })
     }
 
     fn carry_out(&self, index: usize, mut work: Work, line: &mut SliceLine) -> Result<()> {
@@ -231,11 +177,7 @@ impl Stage<'_> {
                     let backend = backend.clone();
                     let before = self.before(index, &backend, &work.fallbacks);
                     let slice = self.settle(index, &backend, &before)?;
-                    self.session.emit(&Event::UpToDate {
-                        stage: "compile",
-                        slice: index,
-                        backend: backend.clone(),
-                    });
+                    self.driver.up_to_date(index, &backend);
                     self.fill(line, &slice, &backend, &before, Outcome::UpToDate);
                     return Ok(());
                 }
@@ -248,10 +190,7 @@ impl Stage<'_> {
                             return Ok(());
                         }
                         Err(fallback) => {
-                            self.session.emit(&Event::FellThrough {
-                                slice: index,
-                                fallback: fallback.clone(),
-                            });
+                            self.driver.fell_through(index, &fallback);
                             work.fallbacks.push(fallback);
                             work = self.ask_from(index, work, position + 1)?;
                         }
@@ -259,7 +198,7 @@ impl Stage<'_> {
                 }
                 Decision::Nobody => {
                     line.fallbacks.clone_from(&work.fallbacks);
-                    self.store.update_slice(index, |m| {
+                    self.driver.store.update_slice(index, |m| {
                         m.backend = None;
                         m.fallbacks.clone_from(&work.fallbacks);
                     })?;
@@ -297,22 +236,20 @@ impl Stage<'_> {
         outcome: Outcome,
     ) {
         line.backend = Some(backend.to_owned());
-        line.outcome = outcome;
         line.fallbacks = fallbacks.to_vec();
         if let Some(c) = slice.compilations.get(backend) {
-            line.usage = c.usage;
-            line.artefact_bytes = c.artefacts.iter().map(|a| a.size).sum();
+            line.fill(outcome, c.usage, &c.artefacts);
             line.warnings.clone_from(&c.warnings);
         }
     }
 
     /// Notes the chosen backend when the metadata does not say so yet.
     fn settle(&self, index: usize, backend: &str, fallbacks: &[Fallback]) -> Result<SliceMetadata> {
-        let slice = self.store.slice(index)?;
+        let slice = self.driver.store.slice(index)?;
         if slice.backend.as_deref() == Some(backend) && slice.fallbacks == fallbacks {
             return Ok(slice);
         }
-        Ok(self.store.update_slice(index, |m| {
+        Ok(self.driver.store.update_slice(index, |m| {
             m.backend = Some(backend.to_owned());
             m.fallbacks = fallbacks.to_vec();
         })?)

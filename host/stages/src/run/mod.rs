@@ -8,14 +8,14 @@
 
 mod choice;
 mod reference;
-pub(crate) mod witness;
+mod witness;
 
 use crate::chain::{Held, dependencies};
+use crate::driver::Driver;
 use crate::error::{Error, Result};
-use crate::event::Event;
 use crate::job::TensorRef;
 use crate::report::{Outcome, SliceLine, StageReport};
-use crate::schedule::{self, Task};
+use crate::schedule::Task;
 use crate::session::{DEFAULT_MAX_ERROR, Session};
 use crate::slices;
 use choice::Choice;
@@ -32,7 +32,6 @@ use dsperse_store::{
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::time::Instant;
 
 /// What to run and where to.
 #[derive(Debug, Clone)]
@@ -76,7 +75,6 @@ pub fn run(
     options: &RunOptions,
     inputs: &[Tensor],
 ) -> Result<Ran> {
-    let began = Instant::now();
     let model = store.require_model()?;
     if let Some(file) = &options.output_file {
         check_output_file(file)?;
@@ -89,21 +87,15 @@ pub fn run(
     }
     let run = open(model, inputs, &choices, options)?;
     write_run_metadata(store, model, &choices, &options.runs)?;
-    session.emit(&Event::StageStarted {
-        stage: "run",
-        slices: model.slices.len(),
-    });
-    let scratch = run.scratch()?;
     let stage = Stage {
-        session,
-        store,
+        driver: Driver::new(session, store, "run", model.slices.len(), run.scratch()?),
         model,
         run: &run,
         choices: &choices,
-        scratch: scratch.path(),
         views: options.views,
         engine: Mutex::new(None),
     };
+    stage.driver.begin();
     stage.warn_of_range(inputs)?;
     let lines = stage.chain();
     let complete = lines
@@ -119,13 +111,7 @@ pub fn run(
     }
     Ok(Ran {
         path: run.path().to_path_buf(),
-        report: StageReport {
-            stage: "run".to_owned(),
-            slices: lines,
-            seconds: began.elapsed().as_secs_f64(),
-            keys_sha256: None,
-            fidelity: None,
-        },
+        report: stage.driver.report(lines),
         results: run.results(),
         outputs,
     })
@@ -195,12 +181,10 @@ fn warn_of_uncompiled(
 }
 
 pub(crate) struct Stage<'a> {
-    pub session: &'a Session<'a>,
-    pub store: &'a SliceStore,
+    pub driver: Driver<'a>,
     pub model: &'a ModelMetadata,
     pub run: &'a RunDir,
     pub choices: &'a [Choice],
-    pub scratch: &'a Path,
     /// Whether large tensors are written as JSON too.
     pub views: bool,
     pub engine: Mutex<Option<serde_json::Value>>,
@@ -216,52 +200,28 @@ impl Stage<'_> {
                 memory: self.choices.get(index).map_or(0, |c| c.memory),
             })
             .collect();
-        let failed = Mutex::new(std::collections::BTreeSet::new());
-        let lines = schedule::run_all(
-            &tasks,
-            self.session.bounds(),
-            &self.session.cancel,
-            |index| {
-                let mut line = self.line(index);
-                if tasks[index].after.iter().any(|t| lock(&failed).contains(t)) {
-                    lock(&failed).insert(index);
-                    return line;
+        let indices: Vec<usize> = (0..tasks.len()).collect();
+        self.driver.turns(&indices, &tasks, |index, line| {
+            let ran = self.witness(index, line);
+            ran.inspect_err(|e| {
+                if !self.driver.session.cancel.is_cancelled() {
+                    self.record_failure(index, &line.fallbacks, e);
                 }
-                if let Err(e) = self.witness(index, &mut line) {
-                    lock(&failed).insert(index);
-                    if !self.session.cancel.is_cancelled() {
-                        self.session.emit(&Event::Failed {
-                            stage: "run",
-                            slice: index,
-                            reason: e.message.clone(),
-                        });
-                        self.record_failure(index, &line.fallbacks, &e);
-                        line.outcome = Outcome::Failed;
-                    }
-                    line.error = Some(e.message);
-                    line.hint = e.hint;
-                }
-                line
-            },
-        );
-        lines
-            .into_iter()
-            .enumerate()
-            .map(|(index, line)| line.unwrap_or_else(|| self.line(index)))
-            .collect()
+            })
+        })
     }
 
     /// The error that is allowed: what the user says now, or what the slices were compiled
     /// for, or the default.
     fn target(&self) -> Result<f64> {
         let mut compiled = None;
-        for index in self.store.indices() {
-            let slice = self.store.slice(index)?;
+        for index in self.driver.store.indices() {
+            let slice = self.driver.store.slice(index)?;
             for c in slice.compilations.values() {
                 compiled = compiled.or(c.fidelity.as_ref().map(|f| f.max_error));
             }
         }
-        let limit = self.session.limits.max_error.or(compiled);
+        let limit = self.driver.session.limits.max_error.or(compiled);
         Ok(limit.unwrap_or(DEFAULT_MAX_ERROR))
     }
 
@@ -271,8 +231,8 @@ impl Stage<'_> {
         for tensor in inputs {
             let values = tensor.to_f64();
             let mut seen: Option<(f64, f64)> = None;
-            for index in self.store.indices() {
-                let slice = self.store.slice(index)?;
+            for index in self.driver.store.indices() {
+                let slice = self.driver.store.slice(index)?;
                 for c in slice.compilations.values() {
                     let ranges = c.calibrated.iter().filter(|r| r.name == tensor.info.name);
                     for r in ranges {
@@ -292,7 +252,7 @@ impl Stage<'_> {
                     .fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| {
                         (l.min(*v), h.max(*v))
                     });
-                self.session.warn(
+                self.driver.session.warn(
                     format!(
                         "{beyond} of {} values of input \"{}\" are beyond what the slices were \
                          calibrated with: they reach from {low} to {high}, calibration saw {least} \
@@ -305,19 +265,6 @@ impl Stage<'_> {
             }
         }
         Ok(())
-    }
-
-    fn line(&self, index: usize) -> SliceLine {
-        SliceLine {
-            index,
-            operators: self
-                .store
-                .slice(index)
-                .map(|s| slices::operator_words(&s))
-                .unwrap_or_default(),
-            outcome: Outcome::Skipped,
-            ..SliceLine::default()
-        }
     }
 
     /// Tensors of the store in the form that jobs want.
@@ -339,10 +286,10 @@ impl Stage<'_> {
             .collect::<Result<Vec<_>, _>>()?;
         let fidelity = match self.measure_fidelity(&outputs) {
             Ok(f) => f,
-            Err(e) if self.session.cancel.is_cancelled() => return Err(e),
+            Err(e) if self.driver.session.cancel.is_cancelled() => return Err(e),
             Err(e) => {
                 // The values stand; only the comparison with the float model is missing.
-                self.session.warn(
+                self.driver.session.warn(
                     format!("the fidelity of this run could not be measured: {e}"),
                     e.hint.clone(),
                 );
@@ -387,7 +334,7 @@ impl Stage<'_> {
         };
         let path = self.run.path().join(RunComparison::FILE);
         if let Err(e) = atomic::write_document(&path, &comparison) {
-            self.session.warn(
+            self.driver.session.warn(
                 format!("the values for the plots of \"dsperse report\" are not kept: {e}"),
                 None,
             );

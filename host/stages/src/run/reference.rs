@@ -25,7 +25,7 @@ pub(super) struct Measured {
 
 impl Stage<'_> {
     pub(super) fn measure_fidelity(&self, outputs: &[Tensor]) -> Result<Measured> {
-        let executor = self.session.float_executor()?;
+        let executor = self.driver.session.float_executor()?;
         let results = self.run.results();
         let input_names: Vec<String> = self.model.inputs.iter().map(|t| t.name.clone()).collect();
         let mut float: Tensors = self
@@ -37,7 +37,7 @@ impl Stage<'_> {
         let outputs_of_all: usize = self.model.slices.iter().map(|s| s.outputs.len()).sum();
         let kept = (KEPT / outputs_of_all.max(1)).clamp(KEPT_OF_ONE.0, KEPT_OF_ONE.1);
         for s in &self.model.slices {
-            self.session.check_cancelled()?;
+            self.driver.session.check_cancelled()?;
             let names = |list: &[dsperse_documents::TensorInfo]| -> Vec<String> {
                 list.iter().map(|t| t.name.clone()).collect()
             };
@@ -52,12 +52,12 @@ impl Stage<'_> {
                 .is_some_and(|r| r.backend.as_deref() == Some(executor.name()));
             let run = |inputs: &[Held]| {
                 chain::run_slice(
-                    self.session,
-                    self.store,
+                    self.driver.session,
+                    self.driver.store,
                     &executor,
                     s.index,
                     inputs,
-                    self.scratch,
+                    self.driver.scratch(),
                 )
             };
             let float_out = if by_executor && same_inputs {

@@ -1,17 +1,16 @@
 //! One slice of a run: inference and witness, through the backends that may do it.
 
 use super::Stage;
-use crate::attempt::Attempt;
 use crate::chain::{attach, backend_error};
 use crate::compile::falls_through;
+use crate::driver::{intact, record, success};
 use crate::error::{Error, Result};
-use crate::event::Event;
 use crate::job::{Files, Work};
 use crate::memory::expected;
 use crate::report::{Outcome, SliceLine};
 use crate::slices;
 use dsperse_documents::{
-    BackendError, Claim, ErrorKind, Fallback, RunResults, SliceMetadata, StageOutcome, TensorOrigin,
+    BackendError, Claim, ErrorKind, Fallback, SliceMetadata, StageOutcome, TensorOrigin,
 };
 use dsperse_plugin_api::Stage as BackendStage;
 use dsperse_store::{NewTensor, StageFiles, lock};
@@ -22,21 +21,18 @@ const VIEW_ELEMENTS: u64 = 4096;
 impl Stage<'_> {
     /// Runs a slice with the first backend that gets through.
     pub(super) fn witness(&self, index: usize, line: &mut SliceLine) -> Result<()> {
-        let slice = self.store.slice(index)?;
+        let slice = self.driver.store.slice(index)?;
         let choice = &self.choices[index];
         let mut fallbacks = choice.fallbacks.clone();
         for name in &choice.backends {
-            self.session.check_cancelled()?;
+            self.driver.session.check_cancelled()?;
             match self.witness_with(&slice, name, &fallbacks, line)? {
                 Ok(()) => {
                     line.fallbacks = fallbacks;
                     return Ok(());
                 }
                 Err(fallback) => {
-                    self.session.emit(&Event::FellThrough {
-                        slice: index,
-                        fallback: fallback.clone(),
-                    });
+                    self.driver.fell_through(index, &fallback);
                     fallbacks.push(fallback);
                 }
             }
@@ -83,13 +79,13 @@ impl Stage<'_> {
         line: &mut SliceLine,
     ) -> Result<Result<(), Fallback>> {
         let index = slice.index;
-        let Some(backend) = self.session.loaded(name) else {
+        let Some(backend) = self.driver.session.loaded(name) else {
             let reason = "no plugin of this name is loaded";
             return Ok(Err(Fallback::new(name, BackendStage::Witness, reason)));
         };
         let mut files = Files::default();
         let circuit = match slice.compilations.contains_key(name) {
-            true => slices::circuit(self.store, slice, name, &mut files)?,
+            true => slices::circuit(self.driver.store, slice, name, &mut files)?,
             false => Vec::new(),
         };
         let claim = Claim {
@@ -98,24 +94,19 @@ impl Stage<'_> {
         };
         let inputs = attach(&self.held(&claim.inputs)?, &mut files);
         let work = Work::Witness { circuit, inputs };
-        let (job, files) = slices::job(self.store, slice, &backend, work, files)?;
+        let (job, files) = slices::job(self.driver.store, slice, &backend, work, files)?;
         let key = job.key();
         line.backend = Some(name.to_owned());
         if self.up_to_date(index, name, &key, &claim, line) {
             // They are no part of what is recorded, so a command that died may have left
             // them out.
             self.write_views(index, &claim)?;
-            self.session.emit(&Event::UpToDate {
-                stage: "run",
-                slice: index,
-                backend: name.to_owned(),
-            });
+            self.driver.up_to_date(index, name);
             return Ok(Ok(()));
         }
         let compiled = slice.compilations.get(name);
-        let how = Attempt::told("run", self.scratch, self.model.slices.len())
-            .expecting(compiled.map_or(0, |c| expected(c, BackendStage::Witness)));
-        let attempt = self.session.attempt(&job, &files, how)?;
+        let memory = compiled.map_or(0, |c| expected(c, BackendStage::Witness));
+        let attempt = self.driver.attempt(&job, &files, memory)?;
         let usage = attempt.usage;
         let (done, dir) = match attempt.done() {
             Ok(done) => done,
@@ -154,30 +145,16 @@ impl Stage<'_> {
                     s.proof_execution = None;
                     s.verification_execution = None;
                     s.witness_execution = Some(StageOutcome {
-                        success: true,
-                        usage,
-                        files: files.to_vec(),
                         fallbacks: fallbacks.to_vec(),
-                        key: Some(key),
-                        facts: done.facts.clone(),
-                        warnings: done.warnings.clone(),
-                        ..StageOutcome::default()
+                        ..success(usage, files, key, &done)
                     });
                 });
             },
         )?;
         self.write_views(index, &claim)?;
-        line.usage = usage;
-        line.outcome = Outcome::Done;
-        line.artefact_bytes = installed.iter().map(|a| a.size).sum();
+        line.fill(Outcome::Done, usage, &installed);
         line.warnings = done.warnings;
-        self.session.emit(&Event::Finished {
-            stage: "run",
-            slice: index,
-            backend: name.to_owned(),
-            usage,
-            outcome: "done".to_owned(),
-        });
+        self.driver.finished(index, name, usage, "done");
         Ok(Ok(()))
     }
 
@@ -203,27 +180,13 @@ impl Stage<'_> {
         let Some(w) = &slice.witness_execution else {
             return false;
         };
-        let same = w.success
-            && w.key.as_deref() == Some(key)
+        let same = w.key.as_deref() == Some(key)
             && slice.backend.as_deref() == Some(backend)
             && self.held(&claim.outputs).is_ok()
-            && w.files.iter().all(|a| self.run.artefact(a).is_ok());
+            && intact(self.run, w);
         if same {
-            line.outcome = Outcome::UpToDate;
-            line.usage = w.usage;
-            line.artefact_bytes = w.files.iter().map(|a| a.size).sum();
+            line.fill(Outcome::UpToDate, w.usage, &w.files);
         }
         same
-    }
-}
-
-/// Changes the record of one slice.
-pub(crate) fn record(
-    results: &mut RunResults,
-    index: usize,
-    change: impl FnOnce(&mut dsperse_documents::SliceRun),
-) {
-    if let Some(slice) = results.slices.iter_mut().find(|s| s.index == index) {
-        change(slice);
     }
 }

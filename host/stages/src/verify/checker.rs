@@ -7,43 +7,37 @@ use crate::attempt::Attempt;
 use crate::backend::{FIDELITY_TARGET, Loaded, takes_target};
 use crate::chain::{self, Tensors};
 use crate::compile::{self, float_chains, read_tensors, samples_digest};
+use crate::driver::Driver;
 use crate::error::{Error, Result};
 use crate::job::{FileRef, Files, Job, TensorRef, Work};
-use crate::session::Session;
 use crate::slices;
 use dsperse_documents::setting::{ALLOW_SATURATION, CALIBRATION, EXPECT_KEYS, TOLERANCE};
 use dsperse_documents::{Compilation, ModelMetadata, ReceiptFile, SliceMetadata};
 use dsperse_plugin_api::{Role, Support};
-use dsperse_store::{SliceStore, Tensor};
+use dsperse_store::Tensor;
 use dsperse_verify::{Again, Backend, Checked, Checker, CompiledAgain, File, Held, Need, Question};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 /// The plugins of a session.
 pub(super) struct Plugins<'a> {
-    session: &'a Session<'a>,
-    store: &'a SliceStore,
+    driver: &'a Driver<'a>,
     model: &'a ModelMetadata,
     calibration: Option<&'a Path>,
-    scratch: &'a Path,
     /// The float chain on the calibration input, for the first slice that needs it.
     floats: OnceLock<Result<Vec<Tensors>>>,
 }
 
 impl<'a> Plugins<'a> {
     pub(super) fn new(
-        session: &'a Session<'a>,
-        store: &'a SliceStore,
+        driver: &'a Driver<'a>,
         model: &'a ModelMetadata,
         calibration: Option<&'a Path>,
-        scratch: &'a Path,
     ) -> Self {
         Self {
-            session,
-            store,
+            driver,
             model,
             calibration,
-            scratch,
             floats: OnceLock::new(),
         }
     }
@@ -52,7 +46,7 @@ impl<'a> Plugins<'a> {
     fn loaded(&self, backend: &Backend<'_>) -> Result<Loaded<'_>> {
         let name = backend.name();
         let exact = format!("{name}@{}", backend.descriptor.version);
-        let loaded = self.session.loaded(&exact);
+        let loaded = self.driver.session.loaded(&exact);
         loaded.ok_or_else(|| Error::backend(format!("backend \"{name}\" is not loaded")))
     }
 
@@ -73,10 +67,10 @@ impl<'a> Plugins<'a> {
     }
 
     fn float_chains(&self, samples: &[Vec<Tensor>], name: &str) -> Result<Vec<Tensors>> {
-        let dir = self.scratch.join(name);
+        let dir = self.driver.scratch().join(name);
         std::fs::create_dir_all(&dir).map_err(|e| Error::io("create", &dir, &e))?;
         let all: Vec<usize> = (0..self.model.slices.len()).collect();
-        float_chains(self.session, self.store, samples, &all, &dir)
+        float_chains(self.driver.session, self.driver.store, samples, &all, &dir)
     }
 
     /// Compiles a slice as it was compiled; whether the calibration data are the same.
@@ -95,7 +89,7 @@ impl<'a> Plugins<'a> {
         }
         let mut files = Files::default();
         let work = compile::compilation(samples, slice, &mut files)?;
-        let (mut job, files) = slices::job(self.store, slice, backend, work, files)?;
+        let (mut job, files) = slices::job(self.driver.store, slice, backend, work, files)?;
         // A slice may have had to come closer than its backend's options say.
         if let Some(f) = &compilation.fidelity
             && takes_target(backend.descriptor)
@@ -103,8 +97,8 @@ impl<'a> Plugins<'a> {
             job.options
                 .insert(FIDELITY_TARGET.to_owned(), f.target.into());
         }
-        let how = Attempt::quiet(self.scratch, 1);
-        let made = self.session.attempt(&job, &files, how)?.done();
+        let how = Attempt::quiet(self.driver.scratch(), 1);
+        let made = self.driver.session.attempt(&job, &files, how)?.done();
         let (done, _) = made
             .map_err(|e| Error::failed(format!("it could not be compiled again: {}", e.message)))?;
         let verifying = done.artefacts.into_iter();
@@ -126,7 +120,7 @@ impl Checker<PathBuf> for Plugins<'_> {
     type Stop = Error;
 
     fn backend(&self, name: &str) -> Option<Backend<'_>> {
-        self.session.loaded(name).map(|b| to_kernel(&b))
+        self.driver.session.loaded(name).map(|b| to_kernel(&b))
     }
 
     fn check(&self, q: Question<'_, PathBuf>) -> Result<Checked> {
@@ -144,8 +138,7 @@ impl Checker<PathBuf> for Plugins<'_> {
         if let Some(path) = q.payload {
             files.insert(Files::PAYLOAD, &q.slice.payload.sha256, path);
         }
-        let how = Attempt::told("verify", self.scratch, self.model.slices.len());
-        let attempt = self.session.attempt(&job, &files, how)?;
+        let attempt = self.driver.attempt(&job, &files, 0)?;
         Ok(Checked {
             usage: attempt.usage,
             answer: attempt.verdict(),
@@ -174,7 +167,7 @@ impl Checker<PathBuf> for Plugins<'_> {
 
 impl Again<PathBuf> for Plugins<'_> {
     fn executor(&self) -> Option<Backend<'_>> {
-        let executor = self.session.float_executor().ok()?;
+        let executor = self.driver.session.float_executor().ok()?;
         Some(to_kernel(&executor))
     }
 
@@ -182,13 +175,19 @@ impl Again<PathBuf> for Plugins<'_> {
     /// its "no" to a slice that it can't run would be a verdict.
     fn declines(&self, backend: &Backend<'_>, slice: &SliceMetadata) -> Result<Option<String>> {
         let name = backend.name();
-        if name == self.session.defaults.fallback {
+        if name == self.driver.session.defaults.fallback {
             return Ok(None);
         }
         let loaded = self.loaded(backend)?;
         let info = slice.slice_info(None);
-        let payload = slices::payload(self.store, slice.index)?;
-        let asked = ask::supports(self.session, &loaded, info, &payload, self.scratch)?;
+        let payload = slices::payload(self.driver.store, slice.index)?;
+        let asked = ask::supports(
+            self.driver.session,
+            &loaded,
+            info,
+            &payload,
+            self.driver.scratch(),
+        )?;
         Ok(match asked {
             Ok(Support::Yes { .. }) => None,
             Ok(Support::No { reason, .. }) => Some(format!(
@@ -207,7 +206,7 @@ impl Again<PathBuf> for Plugins<'_> {
     ) -> Result<CompiledAgain> {
         let backend = self.loaded(backend)?;
         let made = self.compile_again(&backend, slice, compilation, claimed);
-        self.session.check_cancelled()?;
+        self.driver.session.check_cancelled()?;
         Ok(match made {
             Ok((files, same_calibration)) => CompiledAgain::Made {
                 files,
@@ -218,7 +217,7 @@ impl Again<PathBuf> for Plugins<'_> {
     }
 
     fn float_outputs(&self, inputs: &[Held<PathBuf>]) -> Result<Option<Vec<Tensor>>> {
-        let here = |s: &usize| matches!(self.store.payload(*s), Ok(Some(_)));
+        let here = |s: &usize| matches!(self.driver.store.payload(*s), Ok(Some(_)));
         if !(0..self.model.slices.len()).all(|i| here(&i)) {
             return Ok(None);
         }
@@ -228,7 +227,7 @@ impl Again<PathBuf> for Plugins<'_> {
                 let made = made.first().cloned().unwrap_or_default();
                 chain::read(&chain::pick(&made, &self.model.outputs)?)
             });
-        self.session.check_cancelled()?;
+        self.driver.session.check_cancelled()?;
         Ok(match made {
             Ok(outputs) => Some(outputs),
             Err(e) => {

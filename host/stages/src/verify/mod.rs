@@ -8,20 +8,19 @@ mod checker;
 mod evidence;
 
 use crate::chain::hold;
+use crate::driver::{self, Driver};
 use crate::error::{Error, Result};
-use crate::event::Event;
-use crate::schedule::{self, Task};
+use crate::schedule::Task;
 use crate::session::Session;
 use checker::Plugins;
 use dsperse_documents::VerificationReport;
 use dsperse_documents::setting::EXPECT_KEYS;
 use dsperse_store::atomic::read_document;
-use dsperse_store::{RunDir, SliceStore, Tensor, lock, read_inputs, read_outputs};
+use dsperse_store::{RunDir, SliceStore, Tensor, read_inputs, read_outputs};
 pub use dsperse_verify::{AllowedBackend, Demands};
 use dsperse_verify::{Given, Held, Refused, Verification};
 use evidence::OnDisk;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 /// How to verify.
 #[derive(Debug, Clone, Default)]
@@ -88,8 +87,8 @@ pub fn verify(
         .prefix("dsperse-verify-")
         .tempdir()
         .map_err(|e| Error::failed(format!("can't create a temporary directory: {e}")))?;
-    let scratch = scratch.path();
-    let own = |what: &str, tensors: Vec<Tensor>| held(&scratch.join(what), &tensors);
+    let driver = Driver::new(session, store, "verify", model.slices.len(), scratch);
+    let own = |what: &str, tensors: Vec<Tensor>| held(&driver.scratch().join(what), &tensors);
     let given = Given {
         input: match &options.input {
             Some(path) => {
@@ -104,45 +103,19 @@ pub fn verify(
         },
     };
     let evidence = OnDisk::new(store, run, model);
-    let plugins = Plugins::new(
-        session,
-        store,
-        model,
-        options.calibration.as_deref(),
-        scratch,
-    );
+    let plugins = Plugins::new(&driver, model, options.calibration.as_deref());
     let verification = Verification::begin(&evidence, &plugins, demands, given).map_err(refused)?;
-    session.emit(&Event::StageStarted {
-        stage: "verify",
-        slices: model.slices.len(),
-    });
-    let ended: Mutex<Option<Error>> = Mutex::new(None);
+    driver.begin();
     let tasks = vec![Task::default(); verification.slices()];
-    let verdicts = schedule::run_all(&tasks, session.bounds(), &session.cancel, |index| {
-        let judged = session.check_cancelled();
-        let judged = judged.and_then(|()| verification.slice(index));
-        match judged.and_then(|v| session.check_cancelled().map(|()| v)) {
-            Ok(verdict) => {
-                session.emit(&Event::Finished {
-                    stage: "verify",
-                    slice: index,
-                    backend: verdict.backend.clone().unwrap_or_else(|| "-".to_owned()),
-                    usage: verdict.usage,
-                    outcome: verdict.verdict.as_str().to_owned(),
-                });
-                Some(verdict)
-            }
-            Err(e) => {
-                lock(&ended).get_or_insert(e);
-                None
-            }
-        }
-    });
-    session.check_cancelled()?;
-    if let Some(e) = lock(&ended).take() {
-        return Err(e);
-    }
-    verification.conclude(verdicts.into_iter().flatten().flatten())
+    let verdicts = driver::all(session, &tasks, |index| {
+        session.check_cancelled()?;
+        let v = verification.slice(index)?;
+        session.check_cancelled()?;
+        let backend = v.backend.as_deref().unwrap_or("-");
+        driver.finished(index, backend, v.usage, v.verdict.as_str());
+        Ok(v)
+    })?;
+    verification.conclude(verdicts)
 }
 
 /// Whether another machine compiled what the proofs are checked with. A slice that can't be
