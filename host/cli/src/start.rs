@@ -91,7 +91,9 @@ fn colour(when: ColorWhen) -> bool {
 }
 
 fn start_logging(global: &Global) {
-    use tracing_subscriber::EnvFilter;
+    use tracing_subscriber::filter::Targets;
+    use tracing_subscriber::layer::SubscriberExt;
+    use tracing_subscriber::util::SubscriberInitExt;
     let default = match (global.quiet, global.verbose) {
         (true, _) => "error",
         // The engine warns of every operator set that its authors have not tested yet.
@@ -100,22 +102,22 @@ fn start_logging(global: &Global) {
         (_, 2) => "debug",
         _ => "trace",
     };
-    let filter = match &global.log_level {
-        Some(level) => EnvFilter::try_new(level),
-        None if global.verbose == 0 && !global.quiet => {
-            EnvFilter::try_from_default_env().or_else(|_| EnvFilter::try_new(default))
-        }
-        None => EnvFilter::try_new(default),
-    };
+    let given = global.log_level.clone().or_else(|| {
+        let set = std::env::var("RUST_LOG").ok().filter(|v| !v.is_empty());
+        set.filter(|_| global.verbose == 0 && !global.quiet)
+    });
+    let filter = given.as_deref().unwrap_or(default).parse::<Targets>();
     let filter = filter.unwrap_or_else(|e| {
         eprintln!("warning: the log filter is not valid and is ignored: {e}");
-        EnvFilter::new(default)
+        default.parse().unwrap_or_default()
     });
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(colour(global.color))
-        .without_time()
+        .without_time();
+    tracing_subscriber::registry()
+        .with(lines)
+        .with(filter)
         .init();
 }
 

@@ -144,27 +144,16 @@ impl<'a> Session<'a> {
         // The default chain may name what is not installed; a chain of the user's own
         // may be misspelt.
         let usual = Defaults::default().chain;
-        for name in session
-            .defaults
-            .chain
-            .iter()
-            .chain([&session.defaults.fallback])
-        {
-            if !usual.contains(name) && session.loaded(name).is_none() {
-                session.warn(
-                    format!(
-                        "the configuration has backend \"{name}\" in the chain, which is not loaded"
-                    ),
-                    Some("see \"dsperse plugin list\"".to_owned()),
-                );
-            }
-        }
-        for name in config.backends() {
+        let (chain, last) = (&session.defaults.chain, &session.defaults.fallback);
+        let chosen = chain.iter().chain([last]).filter(|n| !usual.contains(n));
+        let chosen = chosen.map(|name| (name.as_str(), "the chain has"));
+        let set = config
+            .backends()
+            .map(|name| (name, "there are options for"));
+        for (name, how) in chosen.chain(set) {
             if session.loaded(name).is_none() {
                 session.warn(
-                    format!(
-                        "the configuration has options for backend \"{name}\", which is not loaded"
-                    ),
+                    format!("in the configuration, {how} backend \"{name}\", which is not loaded"),
                     Some("see \"dsperse plugin list\"".to_owned()),
                 );
             }

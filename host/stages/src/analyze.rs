@@ -114,10 +114,7 @@ pub fn analyze(session: &Session<'_>, path: &Path, options: &AnalyzeOptions) -> 
         policy: options.policy.clone(),
     };
     let plan = slice::plan(session, &prepared, &options.cut, &wanted, &file)?;
-    let scratch = tempfile::Builder::new()
-        .prefix("dsperse-analyze-")
-        .tempdir()
-        .map_err(|e| Error::failed(format!("can't create a temporary directory: {e}")))?;
+    let scratch = driver::scratch("analyze")?;
     let new = NewSlices::create(&scratch.path().join("slices"), Shape::Dirs)?;
     let model = slice::metadata(&prepared, &plan, &file, |index, bytes| {
         let path = new.payload_path(index)?;
@@ -141,8 +138,7 @@ fn of_slices(
         options.strict,
         model.slices.len(),
     )?;
-    let scratch = tempfile::tempdir()
-        .map_err(|e| Error::failed(format!("can't create a temporary directory: {e}")))?;
+    let scratch = driver::scratch("analyze")?;
     let tasks = vec![Task::default(); model.slices.len()];
     let slices = driver::all(session, &tasks, |index| {
         let slice = store.slice(index)?;

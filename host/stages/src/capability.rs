@@ -455,10 +455,7 @@ impl<'a> Asker<'a> {
                 )),
             );
         }
-        let scratch = tempfile::Builder::new()
-            .prefix("dsperse-slice-")
-            .tempdir()
-            .map_err(|e| Error::failed(format!("can't create a temporary directory: {e}")))?;
+        let scratch = driver::scratch("slice")?;
         Ok(Self {
             session,
             prepared,

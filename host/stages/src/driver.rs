@@ -3,7 +3,7 @@
 //! slice's turn is.
 
 use crate::attempt::{Attempt, Attempted};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::job::{Files, Job};
 use crate::report::{Outcome, SliceLine, StageReport};
@@ -158,6 +158,21 @@ impl<'a> Driver<'a> {
             ..StageReport::default()
         }
     }
+}
+
+/// A directory for files that only this command uses; it goes away with the value.
+pub(crate) fn scratch(stage: &str) -> Result<TempDir> {
+    let made = tempfile::Builder::new()
+        .prefix(&format!("dsperse-{stage}-"))
+        .tempdir();
+    made.map_err(|e| Error::failed(format!("can't create a temporary directory: {e}")))
+}
+
+/// Why each backend was turned down, in one line.
+pub(crate) fn reasons(fallbacks: &[Fallback]) -> String {
+    let reason = |f: &Fallback| format!("{}: {}", f.backend, f.reason);
+    let reasons: Vec<String> = fallbacks.iter().map(reason).collect();
+    reasons.join("; ")
 }
 
 /// Does something for every task, as far as memory allows; the first error ends it.

@@ -1,8 +1,9 @@
 //! One slice: which backend to take, and the compilation itself.
 
-use super::{Stage, stop};
+use super::Stage;
 use crate::ask;
 use crate::backend::{FIDELITY_TARGET, Loaded, takes_target};
+use crate::chain::backend_error;
 use crate::config::compile_options_digest;
 use crate::error::{Error, Result};
 use crate::job::{Files, Job};
@@ -134,7 +135,7 @@ impl Stage<'_> {
             Err(e) if falls_through(e.kind) => {
                 Ok(Err(Fallback::from_error(backend.name(), stage, &e)))
             }
-            Err(e) => Err(stop(&e, slice.index, backend.name())),
+            Err(e) => Err(backend_error(&e, slice.index, backend.name())),
         }
     }
 
@@ -153,26 +154,23 @@ impl Stage<'_> {
         let (job, files) = self.compile_job(&slice, &backend)?;
         let attempt = self.driver.attempt(&job, &files, memory)?;
         let (usage, node) = (attempt.usage, attempt.node.clone());
+        let declined = |mut fallback: Fallback| {
+            fallback.key = Some(self.rejection_key(&job));
+            Ok(Err(fallback))
+        };
         let (done, dir) = match attempt.done() {
             Ok(done) => done,
             Err(e) if falls_through(e.kind) => {
-                let mut fallback = Fallback::from_error(name, BackendStage::Compile, &e);
-                fallback.key = Some(self.rejection_key(&job));
-                return Ok(Err(fallback));
+                return declined(Fallback::from_error(name, BackendStage::Compile, &e));
             }
-            Err(e) => return Err(stop(&e, index, name)),
+            Err(e) => return Err(backend_error(&e, index, name)),
         };
         if let Err(e) = self.driver.session.fits_proof(&done.facts) {
-            let mut fallback = Fallback::from_error(name, BackendStage::Prove, &e);
-            fallback.key = Some(self.rejection_key(&job));
-            return Ok(Err(fallback));
+            return declined(Fallback::from_error(name, BackendStage::Prove, &e));
         }
         let fidelity = match self.judge(&slice, &backend, &done, dir.path())? {
             Ok(fidelity) => fidelity,
-            Err(mut fallback) => {
-                fallback.key = Some(self.rejection_key(&job));
-                return Ok(Err(fallback));
-            }
+            Err(fallback) => return declined(fallback),
         };
         let capabilities = &backend.descriptor.capabilities;
         let compilation = Compilation {

@@ -15,8 +15,7 @@ mod gate;
 
 pub use calibration::Calibration;
 
-use crate::chain::backend_error;
-use crate::driver::Driver;
+use crate::driver::{Driver, reasons};
 use crate::error::{Error, Result};
 use crate::report::{Outcome, SliceLine, StageReport};
 use crate::schedule::{self, Task};
@@ -257,10 +256,6 @@ impl Stage<'_> {
 }
 
 fn nobody(index: usize, fallbacks: &[Fallback]) -> Error {
-    let reasons: Vec<String> = fallbacks
-        .iter()
-        .map(|f| format!("{}: {}", f.backend, f.reason))
-        .collect();
     let hint = fallbacks
         .iter()
         .find_map(|f| f.hint.clone())
@@ -269,18 +264,13 @@ fn nobody(index: usize, fallbacks: &[Fallback]) -> Error {
                 "leave {STRICT} and the {REQUIRE} flags out, or name another backend with {BACKEND}"
             )
         });
-    Error::failed(if reasons.is_empty() {
+    Error::failed(if fallbacks.is_empty() {
         format!("slice {index}: the chain of backends is empty")
     } else {
         format!(
             "slice {index}: no backend of its chain can do it ({})",
-            reasons.join("; ")
+            reasons(fallbacks)
         )
     })
     .with_hint(hint)
-}
-
-/// The error for a slice that stopped the chain (wrong input, interruption).
-fn stop(e: &dsperse_documents::BackendError, index: usize, backend: &str) -> Error {
-    backend_error(e, index, backend)
 }

@@ -3,7 +3,7 @@
 use super::Stage;
 use crate::chain::{attach, backend_error};
 use crate::compile::falls_through;
-use crate::driver::{intact, record, success};
+use crate::driver::{intact, reasons, record, success};
 use crate::error::{Error, Result};
 use crate::job::{Files, Work};
 use crate::memory::expected;
@@ -37,14 +37,10 @@ impl Stage<'_> {
                 }
             }
         }
-        let reasons: Vec<String> = fallbacks
-            .iter()
-            .map(|f| format!("{}: {}", f.backend, f.reason))
-            .collect();
         let hint = fallbacks.iter().rev().find_map(|f| f.hint.clone());
         let mut error = Error::failed(format!(
             "slice {index}: no backend could run it ({})",
-            reasons.join("; ")
+            reasons(&fallbacks)
         ));
         error.hint = hint;
         line.fallbacks = fallbacks;

@@ -83,10 +83,7 @@ pub fn verify(
             Some(format!("{EXPECT_KEYS} with the keys' digest from somebody you trust makes that needless")),
         );
     }
-    let scratch = tempfile::Builder::new()
-        .prefix("dsperse-verify-")
-        .tempdir()
-        .map_err(|e| Error::failed(format!("can't create a temporary directory: {e}")))?;
+    let scratch = driver::scratch("verify")?;
     let driver = Driver::new(session, store, "verify", model.slices.len(), scratch);
     let own = |what: &str, tensors: Vec<Tensor>| held(&driver.scratch().join(what), &tensors);
     let given = Given {

@@ -91,6 +91,30 @@ fn wrong_specs_and_layers() {
     ));
 }
 
+/// What is logged is chosen by target and level, on the command line or in RUST_LOG.
+#[test]
+fn log_filters() {
+    let place = Place::of_model("digits-mlp");
+    let slice = "slice -m model --strategy layer";
+    let told = |line: &str, rust_log: &str| {
+        let mut command = place.command();
+        command
+            .args(line.split_whitespace())
+            .env("RUST_LOG", rust_log);
+        dsperse_e2e::ran(&command.output().expect("a run"))
+            .exits(0)
+            .stderr
+    };
+    let engine = "DEBUG tract_hir";
+    assert!(!told(slice, "").contains(engine));
+    assert!(told(slice, "warn,tract_hir=debug").contains(engine));
+    assert!(told(&format!("{slice} --log-level tract_hir=debug"), "").contains(engine));
+    assert!(!told(&format!("{slice} --log-level dsperse_store=debug"), "debug").contains(engine));
+    assert!(!told(&format!("{slice} -v"), "debug").contains(engine));
+    let wrong = told(&format!("{slice} --log-level tract_hir=much"), "");
+    assert!(wrong.contains("the log filter is not valid"), "{wrong}");
+}
+
 #[test]
 fn wrong_models() {
     let place = Place::new();
