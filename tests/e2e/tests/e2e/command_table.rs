@@ -221,6 +221,87 @@ fn legacy_forms() {
     ]);
 }
 
+/// What the other rows leave out: the model's file itself, one slice among the others as
+/// DATA_PATH, limits, no input, no circuits.
+#[test]
+fn one_slice_and_limits() {
+    let limits = "--parallel 1 --timeout 5m --memory 2G";
+    let compile = format!("compile --slices model/slices/slice_1.dslice -b sumcheck {limits}");
+    let prove = format!("prove RUN model/slices --force {limits}");
+    let full_run = format!(
+        "full-run -m model -i model/input.json -s model/slices -l 0-1 -b sumcheck -o out.json {limits}"
+    );
+    walk(&[
+        (
+            "slice --model-path model/model.onnx --output-type dslice --strategy layer",
+            &[
+                "model/slices/metadata.json",
+                "model/slices/slice_0.dslice",
+                "model/slices/slice_2.dslice",
+            ],
+            &["model/slices/slice_0", "model/slices.dsperse"],
+        ),
+        (
+            &compile,
+            &["model/slices/slice_1.dslice"],
+            &["model/slices/slice_1"],
+        ),
+        // Only that one has a circuit, so only that one is proven.
+        ("run -s model", &["RUN/slice_1/output.json"], &[]),
+        (
+            "prove RUN model/slices",
+            &["RUN/slice_1/sumcheck/proof/"],
+            &[PROVEN[0], PROVEN[1]],
+        ),
+        ("compile --path model -b sumcheck", &[], &[]),
+        ("run --path model -o out.json", RAN, &[]),
+        (
+            "prove RUN model/slices/slice_1.dslice",
+            &["RUN/slice_1/sumcheck/proof/"],
+            &[PROVEN[0], PROVEN[1]],
+        ),
+        (&prove, PROVEN, &[]),
+        (
+            "verify RUN model/slices --require proven",
+            &["RUN/receipt.json"],
+            &[],
+        ),
+        (
+            "convert -i model/slices --to dirs -o model/slices --cleanup",
+            DIRS,
+            &["model/slices/slice_0.dslice"],
+        ),
+        (
+            "compile -s model/slices/slice_0 -b sumcheck --force",
+            &COMPILED[..1],
+            &[],
+        ),
+        (
+            "run -s model/slices -i model/input.json -o out.json",
+            RAN,
+            &[],
+        ),
+        ("prove RUN model/slices/slice_0", &PROVEN[..1], &[PROVEN[1]]),
+        ("prove --run-dir RUN -l 1-2", PROVEN, &[]),
+        (
+            "verify --rd model/run --require proven",
+            &["RUN/receipt.json"],
+            &[],
+        ),
+        (
+            "run -s model -b onnx -o plain.json",
+            &["RUN/run_results.json", "plain.json"],
+            &[],
+        ),
+        ("prove --run-dir RUN", &[], PROVEN),
+        (
+            &full_run,
+            &["RUN/slice_1/sumcheck/proof/", "RUN/receipt.json"],
+            &[PROVEN[1]],
+        ),
+    ]);
+}
+
 #[test]
 fn conversions() {
     walk(&[
