@@ -65,3 +65,9 @@ impl From<dsperse_router::SpecError> for UserError {
         dsperse_stages::Error::from(e).into()
     }
 }
+
+impl From<dsperse_store::BundleError> for UserError {
+    fn from(e: dsperse_store::BundleError) -> Self {
+        dsperse_stages::Error::from(e).into()
+    }
+}

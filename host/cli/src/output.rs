@@ -60,6 +60,6 @@ pub fn file(path: &Path, document: &impl Serialize) -> Result<()> {
         hint: None,
     })?;
     bytes.push(b'\n');
-    dsperse_store::atomic::write_file(path, &bytes).map_err(dsperse_stages::Error::from)?;
+    dsperse_store::atomic::write_file(path, &bytes)?;
     Ok(())
 }

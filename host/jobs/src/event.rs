@@ -2,9 +2,11 @@
 
 use dsperse_documents::{Fallback, Usage};
 use dsperse_plugin_host::CallEvent;
+use serde::Serialize;
 
-/// Something that happened.
-#[derive(Debug, Clone, PartialEq)]
+/// Something that happened; serialised, an object whose `event` names what.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
     /// A stage begins with so many slices.
@@ -36,7 +38,8 @@ pub enum Event {
         slice: usize,
         /// Backend.
         backend: String,
-        /// What.
+        /// What; told by each listener in its own way.
+        #[serde(skip)]
         event: CallEvent,
     },
     /// A slice needs nothing because its result is up to date.
@@ -53,6 +56,7 @@ pub enum Event {
         /// Slice.
         slice: usize,
         /// Backend and reason.
+        #[serde(flatten)]
         fallback: Fallback,
     },
     /// A job is done.
@@ -64,6 +68,7 @@ pub enum Event {
         /// Backend.
         backend: String,
         /// What it cost.
+        #[serde(flatten)]
         usage: Usage,
         /// A word for the outcome, such as `done` or `proven`.
         outcome: String,

@@ -287,10 +287,9 @@ pub fn refuse(flags: &[(&str, bool)], path: &Path) -> Result<()> {
 pub fn write_outputs(file: &Path, ran: &BatchRan) -> Result<()> {
     let mut lines = Vec::new();
     for (_, one) in &ran.runs {
-        dsperse_store::write_json_line(&mut lines, dsperse_store::Direction::Output, &one.outputs)
-            .map_err(dsperse_stages::Error::from)?;
+        dsperse_store::write_json_line(&mut lines, dsperse_store::Direction::Output, &one.outputs)?;
     }
-    dsperse_store::atomic::write_file(file, &lines).map_err(dsperse_stages::Error::from)?;
+    dsperse_store::atomic::write_file(file, &lines)?;
     Ok(())
 }
 

@@ -22,8 +22,7 @@ pub fn execute(app: &App, args: &Compile) -> Result<Exit> {
             let calibration = match args.input.as_slice() {
                 files @ [_, ..] => Calibration::Given(files.to_vec()),
                 [] => {
-                    let location =
-                        dsperse_store::resolve(&path).map_err(dsperse_stages::Error::from)?;
+                    let location = dsperse_store::resolve(&path)?;
                     let only_slice = !matches!(location.kind, dsperse_store::Kind::Model(_));
                     match paths::usual_input(&location.parent()) {
                         Some(file) if !only_slice => Calibration::Offered(vec![file]),
@@ -51,7 +50,7 @@ pub fn carry_out(
     }
     let store = slices::open(path, Access::Edit)?;
     let report = compile::compile(session, &store, options)?;
-    store.commit().map_err(dsperse_stages::Error::from)?;
+    store.commit()?;
     session.check_cancelled()?;
     Ok(report)
 }

@@ -24,8 +24,8 @@ pub fn execute(app: &App, args: &Export) -> Result<Exit> {
         ));
     }
     let store = slices::open(&data, Access::Read)?;
-    let opened = RunDir::open(&run, Access::Read).map_err(dsperse_stages::Error::from)?;
-    packed::pack(&store, &opened, &output).map_err(dsperse_stages::Error::from)?;
+    let opened = RunDir::open(&run, Access::Read)?;
+    packed::pack(&store, &opened, &output)?;
     let size = std::fs::metadata(&output).map_or(0, |m| m.len());
     app.print(
         &format!(

@@ -63,13 +63,13 @@ pub fn slices(app: &App, given: Option<PathBuf>) -> Result<PathBuf> {
 
 /// The directory beside the slices that a path means.
 pub fn model_dir_of(path: &Path) -> Result<PathBuf> {
-    let location = dsperse_store::resolve(path).map_err(dsperse_stages::Error::from)?;
+    let location = dsperse_store::resolve(path)?;
     Ok(location.parent())
 }
 
 /// The newest run that a path means, if any.
 pub fn newest_run(path: &Path) -> Result<Option<PathBuf>> {
-    let runs = dsperse_store::find_runs(path).map_err(dsperse_stages::Error::from)?;
+    let runs = dsperse_store::find_runs(path)?;
     Ok(runs.into_iter().next())
 }
 
@@ -81,7 +81,7 @@ pub fn run_and_slices(app: &App, args: &RunOf) -> Result<(PathBuf, PathBuf)> {
     let path = app
         .prompt
         .path(given, "the run", "RUN_DIR or --run-dir DIR")?;
-    let runs = dsperse_store::find_runs(&path).map_err(dsperse_stages::Error::from)?;
+    let runs = dsperse_store::find_runs(&path)?;
     if runs.is_empty() {
         let swapped = data.is_some_and(|d| matches!(newest_run(d), Ok(Some(_))));
         return Err(UserError {

@@ -53,7 +53,7 @@ pub fn carry_out(
     store: &SliceStore,
     options: &ProveOptions,
 ) -> Result<StageReport> {
-    let run = RunDir::open(run, Access::Edit).map_err(dsperse_stages::Error::from)?;
+    let run = RunDir::open(run, Access::Edit)?;
     let report = prove::prove(session, store, &run, options)?;
     session.check_cancelled()?;
     Ok(report)

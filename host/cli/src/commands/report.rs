@@ -94,13 +94,13 @@ fn subject(args: &Report, path: &Path) -> Result<(Subject, PathBuf)> {
         })?,
     };
     let store = slices::open(&data, Access::Read)?;
-    let opened = RunDir::open(&run, Access::Read).map_err(dsperse_stages::Error::from)?;
+    let opened = RunDir::open(&run, Access::Read)?;
     let subject = Subject::of_run(&store, &opened, args.verification.as_deref())?;
     Ok((subject, run.join(PAGE)))
 }
 
 fn write(file: &Path, bytes: &[u8]) -> Result<()> {
-    Ok(atomic::write_file(file, bytes).map_err(dsperse_stages::Error::from)?)
+    Ok(atomic::write_file(file, bytes)?)
 }
 
 fn write_tables(dir: &Path, subject: &Subject) -> Result<Vec<PathBuf>> {

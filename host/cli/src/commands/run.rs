@@ -76,7 +76,7 @@ pub fn samples(
     input: &[PathBuf],
     output_file: Option<&Path>,
 ) -> Result<Vec<Sample>> {
-    let model = store.require_model().map_err(dsperse_stages::Error::from)?;
+    let model = store.require_model()?;
     let samples = dsperse_stages::compile::read_all(input, model)?;
     if samples.len() > 1 {
         output_file.map(batch::check_outputs).transpose()?;

@@ -135,7 +135,7 @@ fn unpacked(of: &RunOf) -> Result<Option<Unpacked>> {
         ));
     }
     let unpacked = packed::unpack(path, Limits::default());
-    Ok(Some(unpacked.map_err(dsperse_stages::Error::from)?))
+    Ok(Some(unpacked?))
 }
 
 fn judge(
@@ -144,7 +144,7 @@ fn judge(
     store: &SliceStore,
     options: &VerifyOptions,
 ) -> Result<VerificationReport> {
-    let opened = RunDir::open(run, Access::Read).map_err(dsperse_stages::Error::from)?;
+    let opened = RunDir::open(run, Access::Read)?;
     Ok(verify::verify(session, store, &opened, options)?)
 }
 
