@@ -60,6 +60,39 @@ impl Toy {
     }
 }
 
+/// One who checks, and does nothing over.
+struct Bare;
+
+impl Checker<Bytes> for Bare {
+    type Stop = String;
+    fn backend(&self, _: &str) -> Option<Backend<'_>> {
+        None
+    }
+    fn check(&self, _: Question<'_, Bytes>) -> Result<Checked, String> {
+        Err("never asked".into())
+    }
+    fn advice(&self, _: Need) -> Option<String> {
+        None
+    }
+}
+
+impl Again<Bytes> for Bare {}
+
+#[test]
+fn by_default_nobody_does_anything_over_or_stands_against_it() {
+    let descriptor = Descriptor::new("toy", "1.2.0", "a toy");
+    let backend = Backend {
+        descriptor: &descriptor,
+        digest: "d0",
+    };
+    let slice = SliceMetadata::default();
+    assert!(Bare.executor().is_none());
+    assert_eq!(Bare.declines(&backend, &slice), Ok(None));
+    assert_eq!(Bare.float_outputs(&[]), Ok(None));
+    let made = Bare.compile(&backend, &slice, &Compilation::default(), Ok(Vec::new()));
+    assert!(matches!(made, Ok(CompiledAgain::No(_))));
+}
+
 /// The one true function: every slice adds one.
 fn plus_one(bytes: &[u8]) -> Vec<u8> {
     let values = bytes.as_chunks::<4>().0.iter();
@@ -1177,7 +1210,7 @@ fn the_verifiers_own_values_take_the_place_of_the_runs() {
     let plain = |name, values| Some(held(name, Encoding::F32, f32s(values)));
     judge(&world, plain("x", [1.0, 2.0]), plain("y", [3.0, 4.0])).accepted(PROVEN);
     judge(&world, plain("x", [1.0, 2.5]), None).rejected("slice 0 failed");
-    judge(&world, None, plain("y", [3.0, 4.5])).rejected("slice 1 failed");
+    judge(&world, None, plain("y", [3.0, 4.5])).rejected("slice 1 failed: the proof does not hold");
     // Where the verifier gives the value, the record is not asked; where not, it is.
     let mut unnoted = World::new();
     unnoted.results(|r| (r.input_sha256, r.output_sha256) = (String::new(), None));
