@@ -269,4 +269,113 @@ mod tests {
         assert!(judged(&[0.0, 1.0], &[f32::NEG_INFINITY, 1.0]));
         assert!(judged(&[0.0, 0.0], &[0.0, 1.0]));
     }
+
+    #[test]
+    fn the_worst_element_is_the_first_of_the_farthest() {
+        let at = |reference: &[f32], got: &[f32]| {
+            let worst = compare(&[f32s(reference)], &[f32s(got)]).worst;
+            worst.map(|w| (w.element, w.expected, w.found))
+        };
+        assert_eq!(at(&[1.0, 2.0], &[1.0, 2.0]), None);
+        assert_eq!(at(&[0.0, 0.0, 4.0], &[1.0, 1.0, 4.0]).unwrap().0, 0);
+        // What is not finite on one side is farthest of all, the same on both no difference.
+        let nan = f32::NAN;
+        let inf = f32::INFINITY;
+        assert_eq!(at(&[1.0, 2.0], &[0.0, nan]), Some((1, Some(2.0), None)));
+        assert_eq!(at(&[inf, 2.0], &[inf, inf]), Some((1, Some(2.0), None)));
+        assert_eq!(
+            at(&[inf, nan, 2.0], &[inf, nan, 1.5]),
+            Some((2, Some(2.0), Some(1.5)))
+        );
+        let f64s = |values: [f64; 2]| Tensor {
+            info: TensorInfo {
+                encoding: Encoding::F64,
+                ..f32s(&[0.0, 0.0]).info
+            },
+            data: values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        };
+        // Their sum is no number, their difference is.
+        let f = compare(&[f64s([1.5e308, 1.0])], &[f64s([1e308, f64::NAN])]);
+        assert_eq!(f.worst.unwrap().element, 1);
+        // Lengths that differ do so where the shorter one ends.
+        assert_eq!(
+            at(&[1.0, 2.0], &[1.0, 2.0, 3.0]),
+            Some((2, None, Some(3.0)))
+        );
+        // Of outputs that are equally far the first is told.
+        let (mut one, mut two) = (f32s(&[0.0, 1.0]), f32s(&[0.0, 1.0]));
+        one.info.name = "first".into();
+        two.info.name = "second".into();
+        let got = f32s(&[0.0, 0.5]);
+        let f = compare(&[one, two], &[got.clone(), got]);
+        assert_eq!(f.worst.unwrap().output, "first");
+    }
+
+    #[test]
+    fn two_elements_have_a_range_and_infinities_are_equal() {
+        let f = compare(&[f32s(&[1000.0, 1001.0])], &[f32s(&[1000.0, 1000.5])]);
+        assert_eq!(f.error, Some(0.5 / (1001.0 / 64.0)));
+        let f = compare(
+            &[f32s(&[f32::INFINITY, 1.0])],
+            &[f32s(&[f32::INFINITY, 0.5])],
+        );
+        assert_eq!(f.max_abs, Some(0.5));
+    }
+
+    #[test]
+    fn the_first_largest_element_of_each_row_counts() {
+        let same =
+            |reference: &[f32], got: &[f32]| compare(&[f32s(reference)], &[f32s(got)]).same_argmax;
+        assert_eq!(same(&[1.0, 3.0, 2.0], &[1.5, 3.0, 0.0]), Some(true));
+        assert_eq!(same(&[3.0, 3.0, 1.0], &[3.0, 2.0, 1.0]), Some(true));
+        assert_eq!(same(&[3.0, 3.0, 1.0], &[2.0, 3.0, 1.0]), Some(false));
+        assert_eq!(same(&[8.0], &[6.0]), None);
+        assert_eq!(same(&[1.0, 2.0], &[1.0, 2.0, 3.0]), None);
+        let mut none = f32s(&[]);
+        none.info.shape = vec![0, 4];
+        assert_eq!(compare(&[none.clone()], &[none]).same_argmax, None);
+    }
+
+    #[test]
+    fn the_share_of_the_largest_five_is_the_mean_over_rows() {
+        let row: Vec<f32> = (0..10u8).map(f32::from).collect();
+        let mut other = row.clone();
+        other.swap(0, 9);
+        let reference = [f32s(&row), f32s(&row)];
+        let f = compare(&reference, &[f32s(&row), f32s(&other)]);
+        assert_eq!(f.top5, Some(0.9));
+    }
+
+    #[test]
+    fn the_worst_of_several_is_the_farthest_and_agrees_where_all_do() {
+        let one = |error: Option<f64>, same_argmax, max_abs| Fidelity {
+            error,
+            same_argmax,
+            max_abs: Some(max_abs),
+            ..Fidelity::default()
+        };
+        let of = |list: &[Fidelity]| worst(list.to_vec()).unwrap();
+        assert_eq!(worst([]), None);
+        let (near, far) = (
+            one(Some(0.1), Some(false), 1.0),
+            one(Some(0.2), Some(true), 2.0),
+        );
+        for list in [[near.clone(), far.clone()], [far.clone(), near.clone()]] {
+            let w = of(&list);
+            assert_eq!(
+                (w.error, w.same_argmax, w.max_abs),
+                (Some(0.2), Some(false), Some(2.0))
+            );
+        }
+        // Beyond measure is farther than any number; of equals the first is told.
+        assert_eq!(of(&[one(None, None, 3.0), far.clone()]).error, None);
+        assert_eq!(
+            of(&[one(Some(0.2), None, 4.0), far.clone()]).max_abs,
+            Some(4.0)
+        );
+        assert_eq!(
+            of(&[far.clone(), one(Some(0.1), None, 4.0)]).same_argmax,
+            Some(true)
+        );
+    }
 }

@@ -27,6 +27,8 @@ struct Toy {
     compiled: CompiledAgain,
     /// What the prover's backend answers, in place of the truth.
     answer: Option<Result<Answer, BackendError>>,
+    /// What the executor answers, in place of the truth.
+    again: Option<BackendError>,
     saturated: Option<serde_json::Value>,
     float: Option<Vec<Tensor>>,
     asked: Mutex<Vec<String>>,
@@ -53,6 +55,7 @@ impl Toy {
             declined: None,
             compiled: CompiledAgain::No("nobody can".into()),
             answer: None,
+            again: None,
             saturated: None,
             float: None,
             asked: Mutex::default(),
@@ -136,6 +139,9 @@ impl Checker<Bytes> for Toy {
         let (input, output) = (&q.inputs[0].file, &q.outputs[0].file);
         if q.backend.name() == "exec" {
             assert!(q.payload.is_some() && q.circuit.is_empty() && q.proof.is_empty());
+            if let Some(error) = &self.again {
+                return done(Err(error.clone()));
+            }
             let near = plus_one(input)
                 .as_chunks::<4>()
                 .0
@@ -803,6 +809,11 @@ fn floats_of_a_circuit_that_nobody_could_judge_are_wrong_only_when_they_are_far(
     claim(4.1, Some(0.05))
         .judge(&toy, demanded(0.0, Some(0.05)))
         .rejected("slice 1 unchecked");
+    // A circuit that was made for no error at all leaves nothing to ask a second time.
+    toy.asked.lock().unwrap().clear();
+    claim(close, Some(0.0)).judge(&toy, demanded(0.0, None));
+    let asked = toy.asked.lock().unwrap().clone();
+    assert_eq!(asked.iter().filter(|a| *a == "exec 1").count(), 1);
     // Where no circuit computed it, every bit counts.
     let mut plain = claim(close, None);
     plain.results(|r| r.slices[1].backend = Some("exec".into()));
@@ -842,6 +853,20 @@ fn a_backends_error_is_no_verdict_but_what_it_cant_read_is() {
     world
         .judge(&toy, Demands::default())
         .rejected("slice 0 failed: these are no bytes of mine");
+    // The same of the backend that computes again.
+    let mut world = World::new();
+    world.results(|r| r.slices[1].proof_execution = None);
+    let mut toy = Toy::new();
+    toy.again = Some(BackendError::internal("it fell over").with_hint("stand it up"));
+    let report = world.judge(&toy, Demands::default()).report();
+    let s = &report.slices[1];
+    assert_eq!(s.verdict, Verdict::Unchecked);
+    assert_eq!(s.reason.as_deref(), Some("there is no proof; it fell over"));
+    assert_eq!(s.hint.as_deref(), Some("stand it up"));
+    toy.again = Some(BackendError::invalid_input("this is no slice of mine"));
+    world
+        .judge(&toy, Demands::default())
+        .rejected("slice 1 failed: this is no slice of mine");
 }
 
 #[test]
@@ -1323,6 +1348,9 @@ fn verdicts_are_the_models_slices_once_each() {
     let one = v.slice(0).unwrap();
     let report = v.conclude([one.clone()]).unwrap();
     assert!(!report.accepted);
+    assert_eq!(report.tool_version, env!("CARGO_PKG_VERSION"));
+    let indices: Vec<_> = report.slices.iter().map(|s| s.index).collect();
+    assert_eq!(indices, [0, 1]);
     assert_eq!(
         report.slices[1].reason.as_deref(),
         Some("the check did not end")
