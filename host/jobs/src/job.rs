@@ -13,7 +13,7 @@ use dsperse_documents::{
     digest::{canonical, sha256_hex},
 };
 use dsperse_plugin_api::abi::Op;
-use dsperse_plugin_api::{Artefact, ArtefactRef, Cost, Role, SliceInfo, TensorInfo, job::Options};
+use dsperse_plugin_api::{Artefact, ArtefactRef, Role, SliceInfo, TensorInfo, job::Options};
 use dsperse_plugin_host::{Control, Reply};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -306,12 +306,6 @@ impl Outcome {
     pub fn error(e: BackendError) -> Self {
         Self::here(Err(e), Usage::default())
     }
-}
-
-/// Estimated peak memory of a job in bytes, from the backend's own cost estimate.
-#[must_use]
-pub fn estimated_memory(cost: &Cost) -> Option<u64> {
-    (cost.peak_bytes > 0).then_some(cost.peak_bytes)
 }
 
 /// Carries out jobs.

@@ -102,13 +102,6 @@ impl Lock {
         let _lock = Self::acquire(target, Access::Edit)?;
         f()
     }
-
-    /// Whether the file system holds the lock. `false` only for readers on a read-only
-    /// file system.
-    #[must_use]
-    pub fn is_held(&self) -> bool {
-        self.file.is_some()
-    }
 }
 
 impl Drop for Lock {

@@ -51,22 +51,6 @@ impl SliceStore {
         })
     }
 
-    /// Takes a backend's compilation away.
-    ///
-    /// # Errors
-    /// When the slice can't be written.
-    pub fn remove_compilation(&self, i: usize, backend: &str) -> Result<SliceMetadata> {
-        check_backend_name(backend)?;
-        self.change(i, |txn, metadata| {
-            txn.take(backend)?;
-            metadata.compilations.remove(backend);
-            if metadata.backend.as_deref() == Some(backend) {
-                metadata.backend = None;
-            }
-            Ok(())
-        })
-    }
-
     /// Changes a slice's metadata only.
     ///
     /// # Errors
