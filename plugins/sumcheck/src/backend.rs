@@ -50,7 +50,7 @@ impl Backend for SumcheckBackend {
         on_threads(cx, || prove::prove(job, cx))
     }
 
-    fn verify(&self, job: &VerifyJob, _cx: &Cx) -> Result<Verdict> {
-        Ok(verify::verify(job))
+    fn verify(&self, job: &VerifyJob, cx: &Cx) -> Result<Verdict> {
+        on_threads(cx, || Ok(verify::verify(job)))
     }
 }

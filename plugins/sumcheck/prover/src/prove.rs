@@ -19,9 +19,8 @@ use dsperse_sumcheck_verifier::lookup::LeafClaims;
 use dsperse_sumcheck_verifier::mle::{num_vars, suffix};
 use dsperse_sumcheck_verifier::program::{Program, Tensor};
 use dsperse_sumcheck_verifier::proof::Proof;
+use dsperse_sumcheck_verifier::sponge::Sponge;
 use dsperse_sumcheck_verifier::verify::{PublicTensors, RANGES, anchor, start};
-use p3_blake3::Blake3;
-use p3_challenger::HashChallenger;
 use p3_commit::MultilinearPcs;
 use p3_matrix::dense::RowMajorMatrix;
 use p3_multilinear_util::point::Point;
@@ -91,7 +90,7 @@ impl Committed {
         let witness = PrefixProver::<F, EF>::new_witness(vec![table], first_fold(vars));
         // The library's commitment absorbs the root; ours is absorbed with the
         // rest of the statement, so this sponge is thrown away.
-        let mut unused = Challenger::new(HashChallenger::new(vec![], Blake3));
+        let mut unused = Challenger::new(Sponge::new(vec![]));
         let (commitment, data) = scheme.commit(witness, &mut unused).map_err(library)?;
         let committed = Self {
             scheme,

@@ -8,8 +8,7 @@
 //! callers here absorb the commitment before any challenge and take the point
 //! from challenges only.
 
-use p3_blake3::Blake3;
-use p3_challenger::{HashChallenger, SerializingChallenger64};
+use p3_challenger::SerializingChallenger64;
 use p3_commit::MultilinearPcs;
 use p3_dft::{Radix2DFTSmallBatch, TwoAdicSubgroupDft};
 use p3_field::extension::CubicTrinomialExtensionField;
@@ -27,13 +26,14 @@ use p3_whir::pcs::prover::WhirProver;
 
 use crate::fault::{CommitError, ProofFault};
 use crate::hash::{DIGEST_BYTES, ShortBlake3};
+use crate::sponge::Sponge;
 
 /// The base field, p = 2^64 - 2^32 + 1.
 pub type F = Goldilocks;
 /// The challenge field, of about 2^192 elements.
 pub type EF = CubicTrinomialExtensionField<F>;
-/// The Fiat-Shamir sponge: BLAKE3 over bytes.
-pub type Challenger = SerializingChallenger64<F, HashChallenger<u8, Blake3, 32>>;
+/// The Fiat-Shamir sponge over elements of the base field.
+pub type Challenger = SerializingChallenger64<F, Sponge>;
 type FieldHash = SerializingHasher<ShortBlake3>;
 type Compress = CompressionFunctionFromHasher<ShortBlake3, 2, DIGEST_BYTES>;
 type FieldMmcs = MerkleTreeMmcs<F, u8, FieldHash, Compress, 2, DIGEST_BYTES>;

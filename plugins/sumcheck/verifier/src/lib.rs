@@ -23,6 +23,7 @@ pub mod nodes;
 pub mod program;
 pub mod proof;
 pub mod security;
+pub mod sponge;
 pub mod transcript;
 pub mod validate;
 pub mod verify;

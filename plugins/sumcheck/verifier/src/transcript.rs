@@ -7,12 +7,13 @@
 //! follows from the verifying key.
 
 use p3_blake3::Blake3;
-use p3_challenger::{CanObserve, CanSample, HashChallenger};
+use p3_challenger::{CanObserve, CanSample};
 use p3_field::{BasedVectorSpace, PrimeCharacteristicRing};
 use p3_symmetric::CryptographicHasher;
 
 use crate::commit::{Challenger, EF, F};
 use crate::fault::ProofFault;
+use crate::sponge::Sponge;
 
 /// Something that can absorb and give challenges.
 pub struct Transcript {
@@ -23,7 +24,7 @@ impl Transcript {
     /// Starts a transcript under a protocol label.
     pub fn new(label: &[u8]) -> Self {
         let mut t = Self {
-            challenger: Challenger::new(HashChallenger::new(label.to_vec(), Blake3)),
+            challenger: Challenger::new(Sponge::new(label.to_vec())),
         };
         t.absorb_bytes(b"label", label);
         t

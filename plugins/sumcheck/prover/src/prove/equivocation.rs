@@ -310,7 +310,7 @@ fn an_opening_of_another_value_than_the_claimed_one_is_rejected() {
     let (committed, data) = Committed::new(values.clone(), vars, rate).expect("commits");
     let point: Vec<EF> = (2..2 + vars as u64).map(EF::from_u64).collect();
     let value = Weight::eq(&point).inner(&values);
-    let sponge = || Challenger::new(HashChallenger::new(vec![], Blake3));
+    let sponge = || Challenger::new(Sponge::new(vec![]));
     let opening = committed.open(data, &point, &mut sponge()).expect("opens");
     let judge = |value| {
         let (scheme, commitment): (Pcs, _) = (pcs(vars, rate.into())?, &committed.commitment);
