@@ -2,12 +2,13 @@
 """Whole models, from the file to the verdict: what `dsperse full-run` costs on this machine.
 
     .venv/bin/python benches/models.py PATH_TO_DSPERSE [--model NAME]… [--memory SIZE]…
-        [--growth] [--json FILE]
+        [--against OLDER_DSPERSE] [--growth] [--json FILE]
 
 Makes each model of benches/zoo.py from its seed in a temporary directory and slices, compiles,
 runs, proves and verifies it with the chain "sumcheck|onnx"; several --memory give a row each.
 Where EZKL or JSTprove are installed (`dsperse plugin doctor` says so), LeNet-5 and nanoGPT get
-rows of theirs. --growth measures single layers instead, in which the data or the weights grow,
+rows of theirs. --against gives each model a row of an older build first, as that cuts by itself.
+--growth measures single layers instead, in which the data or the weights grow,
 and fits the exponent of CPU seconds and of memory to their number.
 
 CPU seconds are user and system time of the command and all below it, those of the stages as the
@@ -69,14 +70,15 @@ def installed(dsperse):
     return [b for b in ("jstprove", "ezkl") if b in ready]
 
 
-def full_run(dsperse, name, chain, memory):
+def full_run(dsperse, name, chain, memory, split=True):
     """One row: figures by name."""
     with tempfile.TemporaryDirectory(prefix="dsperse-bench-") as place:
         place = pathlib.Path(place)
         # A process of its own: what measures stays small.
         subprocess.run([sys.executable, zoo.__file__, name, place], check=True)
         line = [dsperse, "full-run", "-m", place, "-i", place / "input.npz", "-b", chain]
-        line += ["--split-above", SPLIT, "--json", "--no-input", "-q"]
+        line += ["--json", "--no-input", "-q"]
+        line += ["--split-above", SPLIT] if split else []
         line += ["--memory", memory] if memory else []
         began = time.monotonic()
         with open(place / "out", "wb") as out, open(place / "err", "wb") as err:
@@ -144,6 +146,7 @@ def main():
     parser.add_argument("dsperse", type=pathlib.Path)
     parser.add_argument("--model", action="append", choices=zoo.MODELS)
     parser.add_argument("--memory", action="append")
+    parser.add_argument("--against", type=pathlib.Path)
     parser.add_argument("--growth", action="store_true")
     parser.add_argument("--json", type=pathlib.Path)
     args = parser.parse_args()
@@ -156,10 +159,13 @@ def main():
     print(f"| {head} |\n|{' --- |' * head.count('|')} --- |", flush=True)
     rows = []
 
-    def run(name, chain="sumcheck|onnx", memory=None):
-        rows.append(full_run(dsperse, name, chain, memory))
-        print(shown(rows[-1]), flush=True)
-        return rows[-1]
+    def run(name, chain="sumcheck|onnx", memory=None, older=None):
+        row = full_run(older or dsperse, name, chain, memory, split=older is None)
+        if older:
+            row["model"] += " (older)"
+        rows.append(row)
+        print(shown(row), flush=True)
+        return row
 
     if args.growth:
         for kind, (elements, sizes) in GROWTH.items():
@@ -171,6 +177,8 @@ def main():
     else:
         others = installed(dsperse)
         for name in args.model or MODELS:
+            if args.against:
+                run(name, older=str(args.against.resolve()))
             for memory in args.memory or [None]:
                 run(name, memory=memory)
             for other in others if name in SMALL else []:
