@@ -56,3 +56,22 @@ fn no_library_names_a_flag() {
     assert!(looked > 150, "{looked}");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// The store's folders know each other one way: `run` knows `slices`, both know `files`.
+#[test]
+fn the_stores_folders_point_one_way() {
+    let store = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../host/store/src");
+    for (folder, unknown) in [
+        ("files", ["crate::slices", "crate::run"].as_slice()),
+        ("slices", &["crate::run"]),
+    ] {
+        let mut files = Vec::new();
+        sources(&store.join(folder), &mut files);
+        assert!(files.len() > 5, "{folder}: {files:?}");
+        for file in files {
+            let text = std::fs::read_to_string(&file).unwrap();
+            let found = unknown.iter().find(|name| text.contains(*name));
+            assert_eq!(found, None, "{}", file.display());
+        }
+    }
+}
