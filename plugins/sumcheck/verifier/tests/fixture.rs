@@ -1,9 +1,10 @@
 //! Proofs that were made once: those of the current protocol must verify for ever, those of
 //! earlier ones must be refused with a word of what to do.
 
+use dsperse_sumcheck_verifier::bytes::EF_BYTES;
 use dsperse_sumcheck_verifier::key::{KeyError, VerifyingKey};
 use dsperse_sumcheck_verifier::layout::WeightRanges;
-use dsperse_sumcheck_verifier::proof::Proof;
+use dsperse_sumcheck_verifier::proof::{MAX_MESSAGES, Proof};
 use dsperse_sumcheck_verifier::{Reject, verify};
 
 #[path = "common/tensors.rs"]
@@ -62,6 +63,14 @@ fn still_verifies(key: &[u8], proof: &[u8]) {
     let mut outputs = tensors(include_str!("fixture/v2/outputs.txt"));
     let mut context: [u8; 32] = std::array::from_fn(|i| i as u8);
     assert_eq!(verify(key, &context, &inputs, &outputs, proof), Ok(()));
+    // Not much more than the messages that any proof may have, and its openings.
+    let parsed = VerifyingKey::from_bytes(key).expect("a key");
+    let most = Proof::max_bytes(&parsed).expect("a limit");
+    let messages = MAX_MESSAGES * EF_BYTES;
+    assert!(
+        proof.len() <= most && most > messages && most < 2 * messages,
+        "{most}"
+    );
     context[0] = 1;
     let got = verify(key, &context, &inputs, &outputs, proof);
     assert!(matches!(got, Err(Reject::Proof(_))), "{got:?}");

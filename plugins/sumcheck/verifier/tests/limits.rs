@@ -6,7 +6,7 @@ use dsperse_sumcheck_verifier::commit::{
 };
 use dsperse_sumcheck_verifier::fault::ProofFault;
 use dsperse_sumcheck_verifier::key::VerifyingKey;
-use dsperse_sumcheck_verifier::program::{Op, Program};
+use dsperse_sumcheck_verifier::program::{MAX_ELEMENTS, Op, Program};
 use dsperse_sumcheck_verifier::validate::{ProgramError, validate};
 use dsperse_sumcheck_verifier::wire::{
     ENTRIES_PER_VALUE, FREE_ENTRIES, Factor, MAX_FACTOR_ENTRIES, MAX_PROGRAM_ENTRIES,
@@ -66,6 +66,37 @@ fn small_tensors_allow_for_few_entries() {
         panic!("{got:?}")
     };
     assert_eq!(limit, FREE_ENTRIES + 4 * ENTRIES_PER_VALUE);
+}
+
+/// What is committed to, or comes in, may be as large as one tensor; what is only computed
+/// on the way may be larger.
+#[test]
+fn tensors_have_a_greatest_size() {
+    let with = |elements: usize| {
+        let mut p = Program::default();
+        let x = p.push(Op::Input {
+            shape: vec![elements],
+            lo: 0,
+            hi: 1,
+        });
+        let y = p.push(Op::Wire {
+            input: x,
+            factors: vec![Factor::Strided {
+                dim: 0,
+                size: 1,
+                start: 0,
+                step: 1,
+            }],
+        });
+        p.outputs = vec![y];
+        validate(&p)
+    };
+    assert_eq!(with(MAX_ELEMENTS).err(), None);
+    let got = with(MAX_ELEMENTS + 1);
+    let Err(ProgramError::TooMany { limit, .. }) = got else {
+        panic!("{got:?}")
+    };
+    assert_eq!(limit, MAX_ELEMENTS);
 }
 
 #[test]

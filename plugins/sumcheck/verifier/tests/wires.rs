@@ -7,7 +7,7 @@ use dsperse_sumcheck_verifier::linear::{wire_input_point, wire_parts};
 use dsperse_sumcheck_verifier::mle::{bits, num_vars, pad_index};
 use dsperse_sumcheck_verifier::wire::Factor;
 use p3_field::PrimeCharacteristicRing;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Whether the factor passes through; when it does, it is compared with its entries.
 fn passes(factor: &Factor, shape: &[usize]) -> bool {
@@ -23,16 +23,30 @@ fn passes(factor: &Factor, shape: &[usize]) -> bool {
         .map(|(out, from, c)| (out, (from, c)))
         .collect();
     let variables = num_vars(&part.out_sizes);
-    for out in 0..part.out_sizes.iter().product() {
-        let corner = pad_index(out, &part.out_sizes);
+    let input_at = |corner: usize| {
         let point: Vec<EF> = (0..variables)
             .rev()
             .map(|k| EF::from_usize(corner >> k & 1))
             .collect();
         let at = wire_input_point(&parts, shape, &point, &[]);
-        let got = at
-            .iter()
-            .fold(0, |sum, &x| 2 * sum + usize::from(x == EF::ONE));
+        at.iter()
+            .fold(0, |sum, &x| 2 * sum + usize::from(x == EF::ONE))
+    };
+    let corners = |sizes: &[usize]| -> BTreeSet<usize> {
+        let elements = 0..sizes.iter().product();
+        elements.map(|at| pad_index(at, sizes)).collect()
+    };
+    // Padding comes from padding: what an output does not hold must be zero.
+    let (outputs, inputs) = (corners(&part.out_sizes), corners(shape));
+    for corner in (0..1 << variables).filter(|c| !outputs.contains(c)) {
+        let from = input_at(corner);
+        assert!(
+            !inputs.contains(&from),
+            "{factor:?} {shape:?}, padding {corner}"
+        );
+    }
+    for out in 0..part.out_sizes.iter().product() {
+        let got = input_at(pad_index(out, &part.out_sizes));
         let (from, coefficient) = entries[&(out as u32)];
         assert_eq!(coefficient, 1, "{factor:?} {shape:?}");
         // From the factor's own order of dimensions to the input's.
@@ -105,4 +119,23 @@ fn what_passes_through_is_what_the_entries_say() {
         }
     }
     assert!(free > 1000, "{free} pass through");
+}
+
+/// What does not pass through costs its entries; sizes that only gain or lose ones pass.
+#[test]
+fn rewirings_are_free_or_counted() {
+    let reshape = Factor::Reshape {
+        dims: vec![0, 1],
+        sizes: vec![3, 1, 5],
+    };
+    assert!(passes(&reshape, &[3, 5]));
+    let shifted = Factor::Strided {
+        dim: 0,
+        size: 3,
+        start: 1,
+        step: 1,
+    };
+    assert!(!passes(&shifted, &[5]));
+    let part = &wire_parts(std::slice::from_ref(&shifted), &[5])[0];
+    assert!(part.cost() >= 3, "{}", part.cost());
 }
