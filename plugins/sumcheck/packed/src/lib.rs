@@ -4,11 +4,12 @@
 //!
 //! `avx512` has the loops for processors with AVX-512 and 52-bit products, `portable` for all
 //! others and for what a vector's length leaves over. [`Dft`] is the Fourier transform of the
-//! commitments.
+//! commitments, [`hash_short`] makes their Merkle trees.
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod dft;
+mod hash;
 mod portable;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use dsperse_sumcheck_verifier::commit::{EF, F};
 use p3_field::PrimeCharacteristicRing;
 
 pub use dft::Dft;
+pub use hash::hash_short;
 
 /// What instructions are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,9 @@
 use dsperse_sumcheck_verifier::commit::{EF, F};
+use dsperse_sumcheck_verifier::hash::Blake3;
 use p3_dft::{NaiveDft, TwoAdicSubgroupDft};
 use p3_field::{BasedVectorSpace, PrimeCharacteristicRing, PrimeField64};
 use p3_matrix::dense::RowMajorMatrix;
+use p3_symmetric::CryptographicHasher;
 use proptest::prelude::*;
 
 use super::*;
@@ -134,6 +136,21 @@ fn the_last_of_an_odd_number_of_fractions_stays() {
     assert_eq!(out[36..], children[72..]);
     let (p0, q0, p1, q1) = (children[0], children[1], children[2], children[3]);
     assert_eq!(out[..2], [p0 * q1 + p1 * q0, q0 * q1]);
+}
+
+#[test]
+fn many_short_messages_have_the_digests_of_each() {
+    for len in [1, 28, 40, 56, 63] {
+        let input: Vec<u8> = (0..37 * len).map(|i| (i * i % 251) as u8).collect();
+        let mut out = [[0; 32]; 37];
+        let done = hash_short(&input, len, &mut out);
+        assert!(done == 0 || done == 32, "{done}");
+        for (message, digest) in input.chunks(len).zip(out).take(done) {
+            assert_eq!(Blake3.hash_slice(message), digest, "{len}");
+        }
+    }
+    // Whole blocks are the library's.
+    assert_eq!(hash_short(&[7; 64 * 16], 64, &mut [[0; 32]; 16]), 0);
 }
 
 #[test]

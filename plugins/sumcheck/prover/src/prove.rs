@@ -10,7 +10,7 @@ use dsperse_sumcheck_verifier::commit::{
     protocol,
 };
 use dsperse_sumcheck_verifier::fault::{CommitError, Malformed, ProofFault, PublicError};
-use dsperse_sumcheck_verifier::hash::Root;
+use dsperse_sumcheck_verifier::hash::{Root, hash_many_with};
 use dsperse_sumcheck_verifier::key::{
     KeyError, Parameters, VerifyingKey, WeightsCommitment, to_root,
 };
@@ -85,6 +85,7 @@ pub(crate) struct Committed {
 
 impl Committed {
     fn new(values: Vec<F>, vars: usize, rate: u8) -> Result<(Self, ProverData), ProveError> {
+        hash_many_with(packed::hash_short);
         let scheme = pcs(vars, rate.into())?;
         let table = Table::new(RowMajorMatrix::new(values, 1 << vars));
         let witness = PrefixProver::<F, EF>::new_witness(vec![table], first_fold(vars));

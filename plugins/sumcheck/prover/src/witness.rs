@@ -7,6 +7,7 @@ use dsperse_sumcheck_verifier::mle::{num_vars, pad_index};
 use dsperse_sumcheck_verifier::program::{Op, Tensor};
 use dsperse_sumcheck_verifier::validate::rescale;
 use p3_field::PrimeCharacteristicRing;
+use rayon::prelude::*;
 
 use crate::prove::ProveError;
 
@@ -32,9 +33,9 @@ pub fn is_read(key: &VerifyingKey, column: &Column) -> bool {
 pub fn fill_columns(
     key: &VerifyingKey,
     tensors: &[Tensor],
-    want: impl Fn(&Column) -> bool,
+    want: impl Fn(&Column) -> bool + Sync,
 ) -> Vec<Vec<i64>> {
-    let columns = key.layout.columns.iter();
+    let columns = key.layout.columns.par_iter();
     columns
         .map(|c| match want(c) {
             true => fill(key, tensors, c),
@@ -181,14 +182,14 @@ pub fn pad_into(data: &[i64], shape: &[usize], out: &mut [F]) {
 
 /// A tensor, padded.
 pub fn padded(data: &[i64], shape: &[usize]) -> Vec<F> {
-    let mut out = vec![F::ZERO; 1 << num_vars(shape)];
+    let mut out = F::zero_vec(1 << num_vars(shape));
     pad_into(data, shape, &mut out);
     out
 }
 
 /// One of the two stacks: the selected columns, each in its block.
 pub fn stack(key: &VerifyingKey, columns: &[Vec<i64>], weights: bool, vars: usize) -> Vec<F> {
-    let mut out = vec![F::ZERO; 1 << vars];
+    let mut out = F::zero_vec(1 << vars);
     for (column, data) in key.layout.columns.iter().zip(columns) {
         if column.is_weight == weights {
             let len = 1 << num_vars(&column.shape);

@@ -4,7 +4,8 @@
 //! 224 bits leave 112 against collisions. The Fiat-Shamir sponge uses the whole
 //! 32 bytes.
 
-use p3_blake3::Blake3;
+use std::sync::OnceLock;
+
 use p3_symmetric::CryptographicHasher;
 
 /// Bytes of a Merkle digest.
@@ -12,6 +13,50 @@ pub const DIGEST_BYTES: usize = 28;
 
 /// A Merkle root.
 pub type Root = [u8; DIGEST_BYTES];
+
+/// Writes the digests of the first messages of a length, and returns of how many.
+pub type HashMany = fn(messages: &[u8], len: usize, digests: &mut [[u8; 32]]) -> usize;
+
+/// A prover's way of hashing many messages at once.
+static MANY: OnceLock<HashMany> = OnceLock::new();
+
+/// Brings a way of hashing many messages at once, with BLAKE3's results. A prover makes Merkle
+/// trees with it and searches proofs of work; a verifier hashes one message after the other and
+/// never uses it.
+pub fn hash_many_with(many: HashMany) {
+    // The first stays: all have the same results.
+    let _ = MANY.set(many);
+}
+
+/// BLAKE3.
+#[derive(Clone, Copy, Debug)]
+pub struct Blake3;
+
+impl CryptographicHasher<u8, [u8; 32]> for Blake3 {
+    const LANES: usize = <p3_blake3::Blake3 as CryptographicHasher<u8, [u8; 32]>>::LANES;
+    const PREFER_CONTIGUOUS_INPUT: bool =
+        <p3_blake3::Blake3 as CryptographicHasher<u8, [u8; 32]>>::PREFER_CONTIGUOUS_INPUT;
+
+    fn hash_iter<I>(&self, input: I) -> [u8; 32]
+    where
+        I: IntoIterator<Item = u8>,
+    {
+        p3_blake3::Blake3.hash_iter(input)
+    }
+
+    fn hash_iter_slices<'a, I>(&self, input: I) -> [u8; 32]
+    where
+        I: IntoIterator<Item = &'a [u8]>,
+    {
+        p3_blake3::Blake3.hash_iter_slices(input)
+    }
+
+    fn hash_many(&self, input: &[u8], out: &mut [[u8; 32]]) {
+        let len = input.len() / out.len().max(1);
+        let done = MANY.get().map_or(0, |many| many(input, len, out));
+        p3_blake3::Blake3.hash_many(&input[done * len..], &mut out[done..]);
+    }
+}
 
 /// BLAKE3 with its output cut to [`DIGEST_BYTES`].
 #[derive(Clone, Copy, Debug)]

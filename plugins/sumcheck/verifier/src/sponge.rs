@@ -3,8 +3,9 @@
 //! It is the library's, but for one thing: a search for a proof of work takes the smallest number
 //! that passes, on however many threads it runs, so that a statement has one proof.
 
-use p3_blake3::Blake3;
 use p3_challenger::{ByteGrindingChallenger, CanObserve, CanSample, HashChallenger};
+
+use crate::hash::Blake3;
 
 /// Numbers that are tried before it is asked whether one passed: with 16 bits of work, one in
 /// eight such windows has one.

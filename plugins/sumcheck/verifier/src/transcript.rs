@@ -6,13 +6,13 @@
 //! absorbs the same elements. There are no lengths in that list: every count
 //! follows from the verifying key.
 
-use p3_blake3::Blake3;
 use p3_challenger::{CanObserve, CanSample};
 use p3_field::{BasedVectorSpace, PrimeCharacteristicRing};
 use p3_symmetric::CryptographicHasher;
 
 use crate::commit::{Challenger, EF, F};
 use crate::fault::ProofFault;
+use crate::hash::Blake3;
 use crate::sponge::Sponge;
 
 /// Something that can absorb and give challenges.
