@@ -117,6 +117,49 @@ fn every_slice_of_a_vector_is_proven() {
     }
 }
 
+/// A product that two nodes read is claimed at two points, which are proven together.
+#[test]
+fn a_product_is_proven_at_several_points_at_once() {
+    let mut program = Program::default();
+    let (lo, hi) = (-100, 100);
+    let shape = vec![3, 5];
+    let x = program.push(Op::Input { shape, lo, hi });
+    let shape = vec![5, 4];
+    let w = program.push(Op::Weight { shape, lo, hi });
+    let product = program.push(Op::Einsum {
+        a: x,
+        b: w,
+        a_labels: b"tc".to_vec(),
+        b_labels: b"cn".to_vec(),
+        out_labels: b"tn".to_vec(),
+    });
+    let rounded = program.push(Op::Requant {
+        input: product,
+        multiplier: 1,
+        shift: 4,
+        lo: -5000,
+        hi: 5000,
+    });
+    let rows = Factor::Strided {
+        dim: 0,
+        size: 2,
+        start: 1,
+        step: 1,
+    };
+    let part = program.push(Op::Wire {
+        input: product,
+        factors: vec![rows, Factor::Keep { dim: 1 }],
+    });
+    program.outputs = vec![rounded, part];
+    let values = |n: i64| (0..n).map(|i| i * 37 % 101 - 50).collect();
+    let weights = vec![Tensor::new(vec![5, 4], values(20)).expect("a matrix")];
+    let inputs = [Tensor::new(vec![3, 5], values(15)).expect("a matrix")];
+    let pk = compile(program, weights).expect("compiles");
+    let (outputs, proof) = prove(&pk, &[9; 32], &inputs).expect("proves");
+    let vk = pk.verifying_key().to_bytes();
+    assert_eq!(verify(&vk, &[9; 32], &inputs, &outputs, &proof), Ok(()));
+}
+
 /// All inputs around every edge of rounding and clamping, in one proof each.
 #[test]
 fn requantisation_is_proven_at_every_edge() {

@@ -139,3 +139,17 @@ fn rewirings_are_free_or_counted() {
     let part = &wire_parts(std::slice::from_ref(&shifted), &[5])[0];
     assert!(part.cost() >= 3, "{}", part.cost());
 }
+
+#[test]
+fn a_dilated_pool_reads_apart() {
+    let pool = Factor::Pool {
+        dim: 0,
+        kernel: 2,
+        size: 3,
+        stride: 1,
+        dilation: 3,
+        pad: 1,
+    };
+    let entries = [(0, 2, 1), (1, 0, 1), (1, 3, 1), (2, 1, 1), (2, 4, 1)];
+    assert_eq!(pool.entries(&[5]), entries);
+}
