@@ -173,12 +173,65 @@ pub fn info() -> Result<Info, CommitError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key::Parameters;
+    use crate::program::{Factor, Program};
 
     #[test]
     fn every_supported_size_has_a_hundred_bits() {
         let info = info().expect("the library has figures for all sizes");
         assert!(info.security_bits >= MIN_SECURITY_BITS, "{info:?}");
         assert!(info.grinding_bits <= 16, "{info:?}");
+    }
+
+    /// Four inputs, squared and rounded to four bits, and turned around.
+    #[test]
+    fn every_identity_that_is_tested_counts() {
+        let mut program = Program::default();
+        let x = program.push(Op::Input {
+            shape: vec![4],
+            lo: -8,
+            hi: 7,
+        });
+        let squares = program.push(Op::Einsum {
+            a: x,
+            b: x,
+            a_labels: vec![0],
+            b_labels: vec![0],
+            out_labels: vec![0],
+        });
+        let rounded = program.push(Op::Requant {
+            input: squares,
+            multiplier: 1,
+            shift: 2,
+            lo: 0,
+            hi: 15,
+        });
+        let turned = program.push(Op::Wire {
+            input: rounded,
+            factors: vec![Factor::Strided {
+                dim: 0,
+                size: 4,
+                start: 0,
+                step: 1,
+            }],
+        });
+        program.outputs = vec![turned];
+        let parameters = Parameters {
+            limb_bits: 6,
+            weight_rate: 5,
+            activation_rate: 5,
+            ranges: WeightRanges::Proof,
+        };
+        let key = VerifyingKey::new(program, parameters).expect("a key");
+        let layout = &key.layout;
+        let (rounds, per_round) = batch_shape(layout, &key.checked);
+        let constraints: usize = layout.gadgets.iter().map(|g| g.constraints.len()).sum();
+        assert_eq!((layout.leaves, layout.leaf_vars), (34, 6));
+        assert_eq!((constraints, rounds, per_round), (2, 4, 3));
+        assert_eq!((layout.columns.len(), layout.activation_vars), (6, 8));
+        let nodes = (1024 + 3 * (2 + 2)) + (1024 + 3 * 2);
+        let degree = 3 * 35 + (6 * 7 + 2 * 6) + (2 + 2 + 4 * 4) + 2 + nodes + 6 * 1024 + 2 * 8;
+        assert_eq!(protocol_degree(&key, &[(8, 5)]), f64::from(degree));
     }
 
     #[test]

@@ -121,6 +121,101 @@ fn two_claims_at_one_point_must_agree() {
     assert_eq!((claims.tensors[0].len(), claims.columns[0].len()), (1, 1));
 }
 
+/// The figures are those of the encoding: a proof that is longer than they allow is not read.
+#[test]
+fn the_longest_opening_is_known_to_the_byte() {
+    let most = |vars, rate| max_opening_bytes(vars, rate).expect("supported");
+    assert_eq!(
+        [
+            most(8, 5),
+            most(17, 4),
+            most(20, 2),
+            most(23, 1),
+            most(26, 1)
+        ],
+        [24_588, 85_612, 195_962, 388_146, 449_558]
+    );
+}
+
+/// An entry that is listed twice would count twice.
+#[test]
+fn entries_of_a_matrix_are_sorted_and_single() {
+    let valid = |entries: &[(u32, u32, i32)]| {
+        let mut p = Program::default();
+        let x = p.push(Op::Input {
+            shape: vec![3],
+            lo: 0,
+            hi: 1,
+        });
+        let y = p.push(Op::Wire {
+            input: x,
+            factors: vec![Factor::Matrix {
+                dims: vec![0],
+                sizes: vec![2],
+                entries: entries.to_vec(),
+            }],
+        });
+        p.outputs = vec![y];
+        validate(&p).is_ok()
+    };
+    assert!(valid(&[(0, 0, 1), (0, 1, 1), (1, 0, 1)]));
+    assert!(!valid(&[(0, 0, 1), (0, 0, 1), (1, 0, 1)]));
+    assert!(!valid(&[(0, 1, 1), (0, 0, 1), (1, 0, 1)]));
+}
+
+/// A sum of squares is known not to be negative; of a product of other elements it is not.
+#[test]
+fn squares_are_bounded_from_below() {
+    let bounds = |b_labels: &[u8]| {
+        let mut p = Program::default();
+        let x = p.push(Op::Input {
+            shape: vec![3, 3],
+            lo: -5,
+            hi: 4,
+        });
+        let y = p.push(Op::Einsum {
+            a: x,
+            b: x,
+            a_labels: b"ij".to_vec(),
+            b_labels: b_labels.to_vec(),
+            out_labels: b"i".to_vec(),
+        });
+        p.outputs = vec![y];
+        let checked = validate(&p).expect("valid");
+        let b = &checked.bounds[y as usize];
+        (b.lo, b.hi)
+    };
+    assert_eq!(bounds(b"ij"), (0, 75));
+    assert_eq!(bounds(b"ji"), (-60, 75));
+}
+
+/// Neither side of a division's equation wraps around the field, for any quotient that its range
+/// check admits: with quotients from 0 to 2^30 - 1, limbs that admit twice that range beyond, and
+/// a denominator d, the right side is at most `6 2^30 d`, and the limit is 2^61.
+#[test]
+fn a_division_that_could_wrap_around_is_refused() {
+    let admitted = |den: i64| {
+        let mut p = Program::default();
+        let input = |lo, hi| Op::Input {
+            shape: vec![1],
+            lo,
+            hi,
+        };
+        let num = p.push(input(0, 1 << 20));
+        let den = p.push(input(1, den));
+        let q = p.push(Op::Div {
+            num,
+            den,
+            lo: 0,
+            hi: (1 << 30) - 1,
+        });
+        p.outputs = vec![q];
+        validate(&p).is_ok()
+    };
+    assert!(admitted((1 << 31) / 6));
+    assert!(!admitted((1 << 31) / 6 + 1));
+}
+
 #[test]
 fn every_supported_size_has_a_limit_for_its_opening() {
     for vars in MIN_STACK..=MAX_STACK {

@@ -141,7 +141,18 @@ fn rewirings_are_free_or_counted() {
 }
 
 #[test]
-fn a_dilated_pool_reads_apart() {
+fn dilated_windows_and_pools_read_apart() {
+    let window = Factor::Window {
+        dim: 0,
+        kernel: 2,
+        size: 2,
+        stride: 2,
+        dilation: 3,
+        pad: 1,
+    };
+    // Positions 2o + 3k - 1, by k first.
+    let entries = [(1, 1, 1), (2, 2, 1), (3, 4, 1)];
+    assert_eq!(window.entries(&[5]), entries);
     let pool = Factor::Pool {
         dim: 0,
         kernel: 2,
