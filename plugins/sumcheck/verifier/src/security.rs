@@ -232,6 +232,11 @@ mod tests {
         let nodes = (1024 + 3 * (2 + 2)) + (1024 + 3 * 2);
         let degree = 3 * 35 + (6 * 7 + 2 * 6) + (2 + 2 + 4 * 4) + 2 + nodes + 6 * 1024 + 2 * 8;
         assert_eq!(protocol_degree(&key, &[(8, 5)]), f64::from(degree));
+        // Whoever proves may choose among the candidates that a commitment leaves open.
+        let candidates = security(8, 5).expect("figures").log2_max_candidates;
+        assert!(candidates > 0.0);
+        let bits = soundness(&key).expect("figures").protocol_bits;
+        assert_eq!(bits, FIELD_BITS - f64::from(degree).log2() - candidates);
     }
 
     #[test]

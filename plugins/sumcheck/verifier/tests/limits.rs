@@ -7,7 +7,7 @@ use dsperse_sumcheck_verifier::commit::{
 use dsperse_sumcheck_verifier::fault::ProofFault;
 use dsperse_sumcheck_verifier::key::VerifyingKey;
 use dsperse_sumcheck_verifier::program::{MAX_ELEMENTS, Op, Program};
-use dsperse_sumcheck_verifier::validate::{ProgramError, validate};
+use dsperse_sumcheck_verifier::validate::{ProgramError, rescale, validate};
 use dsperse_sumcheck_verifier::wire::{
     ENTRIES_PER_VALUE, FREE_ENTRIES, Factor, MAX_FACTOR_ENTRIES, MAX_PROGRAM_ENTRIES,
 };
@@ -163,6 +163,39 @@ fn entries_of_a_matrix_are_sorted_and_single() {
     assert!(!valid(&[(0, 1, 1), (0, 0, 1), (1, 0, 1)]));
 }
 
+/// Halves are rounded up.
+#[test]
+fn rescaling_rounds_to_the_nearest() {
+    let of = |x, multiplier, shift| rescale(x, multiplier, shift);
+    assert_eq!(
+        [-3, -2, -1, 0, 1, 2, 3].map(|x| of(x, 1, 1)),
+        [-1, -1, 0, 0, 1, 1, 2]
+    );
+    assert_eq!([of(3, 5, 2), of(-3, 5, 2), of(7, 3, 0)], [4, -4, 21]);
+}
+
+/// What a rewiring adds up is bounded by its coefficients' sizes, whatever their signs.
+#[test]
+fn sums_of_a_rewiring_are_bounded() {
+    let mut p = Program::default();
+    let x = p.push(Op::Input {
+        shape: vec![2],
+        lo: -1,
+        hi: 1,
+    });
+    let y = p.push(Op::Wire {
+        input: x,
+        factors: vec![Factor::Matrix {
+            dims: vec![0],
+            sizes: vec![1],
+            entries: vec![(0, 0, 3), (0, 1, -2)],
+        }],
+    });
+    p.outputs = vec![y];
+    let b = &validate(&p).expect("valid").bounds[y as usize];
+    assert_eq!((b.lo, b.hi), (-5, 5));
+}
+
 /// A sum of squares is known not to be negative; of a product of other elements it is not.
 #[test]
 fn squares_are_bounded_from_below() {
@@ -194,14 +227,14 @@ fn squares_are_bounded_from_below() {
 /// a denominator d, the right side is at most `6 2^30 d`, and the limit is 2^61.
 #[test]
 fn a_division_that_could_wrap_around_is_refused() {
-    let admitted = |den: i64| {
+    let admitted = |num: i64, den: i64| {
         let mut p = Program::default();
         let input = |lo, hi| Op::Input {
             shape: vec![1],
             lo,
             hi,
         };
-        let num = p.push(input(0, 1 << 20));
+        let num = p.push(input(0, num));
         let den = p.push(input(1, den));
         let q = p.push(Op::Div {
             num,
@@ -212,8 +245,11 @@ fn a_division_that_could_wrap_around_is_refused() {
         p.outputs = vec![q];
         validate(&p).is_ok()
     };
-    assert!(admitted((1 << 31) / 6));
-    assert!(!admitted((1 << 31) / 6 + 1));
+    assert!(admitted(1, (1 << 31) / 6));
+    assert!(!admitted(1, (1 << 31) / 6 + 1));
+    // The left side is twice the numerator, and the denominator.
+    assert!(admitted((1 << 60) - 1, 1));
+    assert!(!admitted(1 << 60, 1));
 }
 
 #[test]
