@@ -204,6 +204,13 @@ fn ext_plus(a: Ext, b: Ext) -> Ext {
     [plus(a[0], b[0]), plus(a[1], b[1]), plus(a[2], b[2])]
 }
 
+/// `a + b`, where b is below p.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn ext_add(a: Ext, b: Ext) -> Ext {
+    [add(a[0], b[0]), add(a[1], b[1]), add(a[2], b[2])]
+}
+
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn ext_minus(a: Ext, b: Ext) -> Ext {
@@ -443,6 +450,30 @@ fn store_rows(columns: [V; 12], to: &mut [u64]) {
     }
 }
 
+/// Sums over steps that read `A` and `B` words, have eight elements, and add one product to each
+/// lane of each sum; reduced in between, so that none overflows. Returns how many elements were
+/// done.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn sums<const A: usize, const B: usize, const N: usize>(
+    a: &[u64],
+    b: &[u64],
+    mut step: impl FnMut([ExtSum; N], &[u64; A], &[u64; B]) -> [ExtSum; N],
+) -> (usize, [EF; N]) {
+    let (a, b) = (a.as_chunks().0, b.as_chunks().0);
+    let mut out = [EF::ZERO; N];
+    for (a, b) in a.chunks(MOST).zip(b.chunks(MOST)) {
+        let mut sums = [zero_ext_sum(); N];
+        for (a, b) in a.iter().zip(b) {
+            sums = step(sums, a, b);
+        }
+        for (out, sum) in out.iter_mut().zip(sums) {
+            *out += total(reduce_ext(sum));
+        }
+    }
+    (8 * a.len().min(b.len()), out)
+}
+
 // ---- the loops; each does whole vectors and returns how many elements were done --------------
 
 /// See [`crate::butterfly`].
@@ -484,9 +515,7 @@ pub fn fold_base(v: &[F], r: EF, out: &mut [EF]) -> usize {
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn between(a: [V; 3], b: [V; 3], r: &ExtFactor) -> [V; 3] {
-    let difference = [minus(b[0], a[0]), minus(b[1], a[1]), minus(b[2], a[2])];
-    let [x, y, z] = join(ext_mul(split(difference), r));
-    [add(a[0], x), add(a[1], y), add(a[2], z)]
+    ext_add(a, join(ext_mul(split(ext_minus(b, a)), r)))
 }
 
 /// See [`crate::fold_in_place`].
@@ -498,8 +527,7 @@ pub fn fold_in_place(v: &mut [EF], r: EF) -> usize {
     for i in 0..steps {
         let from = &all[48 * i..48 * i + 48];
         let (a, b) = load_pairs(from);
-        let d = ext_mul(ext_minus(b, a), &by);
-        let out = [add(a[0], d[0]), add(a[1], d[1]), add(a[2], d[2])];
+        let out = ext_add(a, ext_mul(ext_minus(b, a), &by));
         store_ext(out, &mut all[24 * i..24 * i + 24]);
     }
     8 * steps
@@ -556,68 +584,48 @@ fn element(columns: &[V; 24], k: usize) -> Ext {
     [columns[3 * k], columns[3 * k + 1], columns[3 * k + 2]]
 }
 
+/// `q1 (p0 + q0) + p1 q0`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn summand([p0, q0, p1, q1]: [Ext; 4]) -> Ext {
+    let sum = add_ext_product(zero_ext_sum(), ext_plus(p0, q0), &ext_factor(q1));
+    reduce_ext(add_ext_product(sum, p1, &ext_factor(q0)))
+}
+
 /// See [`crate::sums_of`].
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub fn sums_of(fractions: &[EF], eq: &[EF]) -> (usize, [EF; 2]) {
-    let (rows, eq) = (
-        ext_words(fractions).as_chunks::<192>().0,
-        ext_words(eq).as_chunks::<24>().0,
-    );
-    let mut out = [EF::ZERO; 2];
-    for (rows, eq) in rows.chunks(MOST).zip(eq.chunks(MOST)) {
-        let [mut at_zero, mut quadratic] = [zero_ext_sum(); 2];
-        for (rows, eq) in rows.iter().zip(eq) {
-            let c = load_rows(rows);
-            let e = ext_factor(load_ext(eq));
-            let (p0, q0, p1, q1) = (
-                element(&c, 0),
-                element(&c, 1),
-                element(&c, 2),
-                element(&c, 3),
-            );
-            let sum = add_ext_product(zero_ext_sum(), ext_plus(p0, q0), &ext_factor(q1));
-            let sum = add_ext_product(sum, p1, &ext_factor(q0));
-            at_zero = add_ext_product(at_zero, reduce_ext(sum), &e);
-            let d = |k: usize| ext_minus(element(&c, k + 4), element(&c, k));
-            let (dp0, dq0, dp1, dq1) = (d(0), d(1), d(2), d(3));
-            let sum = add_ext_product(zero_ext_sum(), ext_plus(dp0, dq0), &ext_factor(dq1));
-            let sum = add_ext_product(sum, dp1, &ext_factor(dq0));
-            quadratic = add_ext_product(quadratic, reduce_ext(sum), &e);
-        }
-        out[0] += total(reduce_ext(at_zero));
-        out[1] += total(reduce_ext(quadratic));
-    }
-    (8 * rows.len().min(eq.len()), out)
+    let (rows, eq) = (ext_words(fractions), ext_words(eq));
+    sums::<192, 24, 2>(rows, eq, |[at_zero, quadratic], rows, eq| {
+        let (c, e) = (load_rows(rows), ext_factor(load_ext(eq)));
+        let v = |k: usize| element(&c, k);
+        let d = |k: usize| ext_minus(element(&c, k + 4), element(&c, k));
+        [
+            add_ext_product(at_zero, summand([v(0), v(1), v(2), v(3)]), &e),
+            add_ext_product(quadratic, summand([d(0), d(1), d(2), d(3)]), &e),
+        ]
+    })
 }
 
 /// See [`crate::sums_of_ones`].
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub fn sums_of_ones(fractions: &[EF], lambda: EF, eq: &[EF]) -> (usize, [EF; 3]) {
-    let (rows, eq) = (
-        ext_words(fractions).as_chunks::<192>().0,
-        ext_words(eq).as_chunks::<24>().0,
-    );
+    let (rows, eq) = (ext_words(fractions), ext_words(eq));
     let lambda = ext_splat(lambda);
-    let mut out = [EF::ZERO; 3];
-    for (rows, eq) in rows.chunks(MOST).zip(eq.chunks(MOST)) {
-        let [mut at_zero, mut quadratic] = [zero_ext_sum(); 2];
-        let mut all = [_mm512_setzero_si512(); 3];
-        for (rows, eq) in rows.iter().zip(eq) {
-            let c = load_rows(rows);
-            let e = load_ext(eq);
-            all = ext_plus(all, e);
-            let e = ext_factor(e);
-            let (q0, q1) = (element(&c, 1), element(&c, 3));
-            let product = ext_mul(ext_plus(q0, lambda), &ext_factor(ext_plus(q1, lambda)));
-            at_zero = add_ext_product(at_zero, product, &e);
-            let (d0, d1) = (ext_minus(element(&c, 5), q0), ext_minus(element(&c, 7), q1));
-            quadratic = add_ext_product(quadratic, ext_mul(d0, &ext_factor(d1)), &e);
-        }
-        out[0] += total(reduce_ext(at_zero));
-        out[1] += total(reduce_ext(quadratic));
-        out[2] += total(all);
-    }
-    (8 * rows.len().min(eq.len()), out)
+    let mut all = [_mm512_setzero_si512(); 3];
+    let (done, [a, b]) = sums::<192, 24, 2>(rows, eq, |[at_zero, quadratic], rows, eq| {
+        let (c, e) = (load_rows(rows), load_ext(eq));
+        all = ext_plus(all, e);
+        let e = ext_factor(e);
+        let (q0, q1) = (element(&c, 1), element(&c, 3));
+        let product = ext_mul(ext_plus(q0, lambda), &ext_factor(ext_plus(q1, lambda)));
+        let (d0, d1) = (ext_minus(element(&c, 5), q0), ext_minus(element(&c, 7), q1));
+        [
+            add_ext_product(at_zero, product, &e),
+            add_ext_product(quadratic, ext_mul(d0, &ext_factor(d1)), &e),
+        ]
+    });
+    (done, [a, b, total(all)])
 }
 
 /// See [`crate::add_pairs`].
@@ -646,30 +654,21 @@ pub fn add_pairs(children: &[EF], out: &mut [EF]) -> usize {
 /// See [`crate::affine_sums`].
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub fn affine_sums(u: &[F], eq: &[EF]) -> (usize, [EF; 4]) {
-    let (u, eq) = (
-        words(u).as_chunks::<32>().0,
-        ext_words(eq).as_chunks::<24>().0,
-    );
-    let mut out = [EF::ZERO; 4];
-    for (u, eq) in u.chunks(MOST).zip(eq.chunks(MOST)) {
-        let [mut sums, mut products, mut quadratic] = [zero_ext_sum(); 3];
-        let mut all = [_mm512_setzero_si512(); 3];
-        for (u, eq) in u.iter().zip(eq) {
-            let [a, b, c, d] = load_fours(u);
-            let e = load_ext(eq);
+    let mut all = [_mm512_setzero_si512(); 3];
+    let (done, [sum, product, square]) =
+        sums::<32, 24, 3>(words(u), ext_words(eq), |[sum, product, square], u, eq| {
+            let ([a, b, c, d], e) = (load_fours(u), load_ext(eq));
             all = ext_plus(all, e);
             let e = ext_factor(e);
-            sums = add_base_product(sums, factor(plus(a, b)), &e);
-            products = add_base_product(products, factor(mul(factor(a), factor(b))), &e);
-            let square = mul(factor(minus(c, a)), factor(minus(d, b)));
-            quadratic = add_base_product(quadratic, factor(square), &e);
-        }
-        out[0] += total(all);
-        out[1] += total(reduce_ext(sums));
-        out[2] += total(reduce_ext(products));
-        out[3] += total(reduce_ext(quadratic));
-    }
-    (8 * u.len().min(eq.len()), out)
+            let ab = mul(factor(a), factor(b));
+            let differences = mul(factor(minus(c, a)), factor(minus(d, b)));
+            [
+                add_base_product(sum, factor(plus(a, b)), &e),
+                add_base_product(product, factor(ab), &e),
+                add_base_product(square, factor(differences), &e),
+            ]
+        });
+    (done, [total(all), sum, product, square])
 }
 
 /// `constant + x a + y b` for `a`, `b` in the base field.
@@ -677,12 +676,7 @@ pub fn affine_sums(u: &[F], eq: &[EF]) -> (usize, [EF; 4]) {
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn combine(constant: Ext, (a, x): (V, &ExtFactor), (b, y): (V, &ExtFactor)) -> Ext {
     let sum = add_base_product(zero_ext_sum(), factor(a), x);
-    let [s0, s1, s2] = reduce_ext(add_base_product(sum, factor(b), y));
-    [
-        add(constant[0], s0),
-        add(constant[1], s1),
-        add(constant[2], s2),
-    ]
+    ext_add(constant, reduce_ext(add_base_product(sum, factor(b), y)))
 }
 
 /// See [`crate::affine_fold`].
@@ -718,13 +712,10 @@ pub fn affine_parents(u: &[F], base: EF, gamma: EF, out: &mut [EF]) -> usize {
         let [a, b, c, d] = load_fours(u);
         let parent = |a: V, b: V| {
             let sum = plus(a, b);
-            let [x, y, z] = reduce_ext(add_base_product(zero_ext_sum(), factor(sum), &minus_gamma));
-            let numerator = [add(twice[0], x), add(twice[1], y), add(twice[2], z)];
+            let less = reduce_ext(add_base_product(zero_ext_sum(), factor(sum), &minus_gamma));
             let product = mul(factor(a), factor(b));
-            (
-                numerator,
-                combine(square, (sum, &mixed), (product, &squared)),
-            )
+            let denominator = combine(square, (sum, &mixed), (product, &squared));
+            (ext_add(twice, less), denominator)
         };
         let ([n0, n1, n2], [d0, d1, d2]) = parent(a, b);
         let ([m0, m1, m2], [e0, e1, e2]) = parent(c, d);
@@ -736,44 +727,25 @@ pub fn affine_parents(u: &[F], base: EF, gamma: EF, out: &mut [EF]) -> usize {
 /// See [`crate::inner`].
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub fn inner(weights: &[EF], values: &[EF]) -> (usize, EF) {
-    let (w, v) = (
-        ext_words(weights).as_chunks::<24>().0,
-        ext_words(values).as_chunks::<24>().0,
-    );
-    let mut out = EF::ZERO;
-    for (w, v) in w.chunks(MOST).zip(v.chunks(MOST)) {
-        let mut sum = zero_ext_sum();
-        for (w, v) in w.iter().zip(v) {
-            sum = add_ext_product(sum, load_ext(w), &ext_factor(load_ext(v)));
-        }
-        out += total(reduce_ext(sum));
-    }
-    (8 * w.len().min(v.len()), out)
+    let (w, v) = (ext_words(weights), ext_words(values));
+    let (done, [sum]) = sums::<24, 24, 1>(w, v, |[sum], w, v| {
+        [add_ext_product(sum, load_ext(w), &ext_factor(load_ext(v)))]
+    });
+    (done, sum)
 }
 
 /// See [`crate::inner_base`].
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub fn inner_base(weights: &[EF], values: &[F]) -> (usize, EF) {
-    let (w, v) = (
-        ext_words(weights).as_chunks::<24>().0,
-        words(values).as_chunks::<8>().0,
-    );
-    let mut out = EF::ZERO;
-    for (w, v) in w.chunks(MOST).zip(v.chunks(MOST)) {
-        let mut sum = zero_ext_sum();
-        for (w, v) in w.iter().zip(v) {
-            // Sums of two words are not needed.
-            let [x, y, z] = load_ext(w);
-            let (v, [s0, s1, s2]) = (factor(load(v)), sum);
-            sum = [
-                add_product(s0, factor(x), v),
-                add_product(s1, factor(y), v),
-                add_product(s2, factor(z), v),
-            ];
-        }
-        out += total(reduce_ext(sum));
-    }
-    (8 * w.len().min(v.len()), out)
+    let (w, v) = (ext_words(weights), words(values));
+    let (done, [sum]) = sums::<24, 8, 1>(w, v, |[sum], w, v| {
+        [add_base_product(
+            sum,
+            factor(load(v)),
+            &ext_factor(load_ext(w)),
+        )]
+    });
+    (done, sum)
 }
 
 /// Sixteen neighbours in the challenge field as those of even, and of odd number.
@@ -788,65 +760,38 @@ fn load_pairs(from: &[u64]) -> (Ext, Ext) {
 /// See [`crate::inner_pairs`].
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub fn inner_pairs(weights: &[EF], values: &[EF]) -> (usize, [EF; 2]) {
-    let (w, v) = (
-        ext_words(weights).as_chunks::<24>().0,
-        ext_words(values).as_chunks::<48>().0,
-    );
-    let mut out = [EF::ZERO; 2];
-    for (w, v) in w.chunks(MOST).zip(v.chunks(MOST)) {
-        let [mut even, mut odd] = [zero_ext_sum(); 2];
-        for (w, v) in w.iter().zip(v) {
-            let (w, (a, b)) = (ext_factor(load_ext(w)), load_pairs(v));
-            even = add_ext_product(even, a, &w);
-            odd = add_ext_product(odd, b, &w);
-        }
-        out[0] += total(reduce_ext(even));
-        out[1] += total(reduce_ext(odd));
-    }
-    (8 * w.len().min(v.len()), out)
+    let (w, v) = (ext_words(weights), ext_words(values));
+    sums::<24, 48, 2>(w, v, |[even, odd], w, v| {
+        let (w, (a, b)) = (ext_factor(load_ext(w)), load_pairs(v));
+        [add_ext_product(even, a, &w), add_ext_product(odd, b, &w)]
+    })
 }
 
 /// See [`crate::inner_pairs_base`].
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub fn inner_pairs_base(weights: &[EF], values: &[F]) -> (usize, [EF; 2]) {
-    let (w, v) = (
-        ext_words(weights).as_chunks::<24>().0,
-        words(values).as_chunks::<16>().0,
-    );
-    let mut out = [EF::ZERO; 2];
-    for (w, v) in w.chunks(MOST).zip(v.chunks(MOST)) {
-        let [mut even, mut odd] = [zero_ext_sum(); 2];
-        for (w, v) in w.iter().zip(v) {
-            let (w, [first, second]) = (ext_factor(load_ext(w)), load_many(v));
-            let (a, b) = halves(first, second);
-            even = add_base_product(even, factor(a), &w);
-            odd = add_base_product(odd, factor(b), &w);
-        }
-        out[0] += total(reduce_ext(even));
-        out[1] += total(reduce_ext(odd));
-    }
-    (8 * w.len().min(v.len()), out)
+    let (w, v) = (ext_words(weights), words(values));
+    sums::<24, 16, 2>(w, v, |[even, odd], w, v| {
+        let (w, [first, second]) = (ext_factor(load_ext(w)), load_many(v));
+        let (a, b) = halves(first, second);
+        [
+            add_base_product(even, factor(a), &w),
+            add_base_product(odd, factor(b), &w),
+        ]
+    })
 }
 
 /// See [`crate::linear_sums`].
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub fn linear_sums(weights: &[EF], values: &[EF]) -> (usize, [EF; 2]) {
-    let (w, v) = (
-        ext_words(weights).as_chunks::<48>().0,
-        ext_words(values).as_chunks::<48>().0,
-    );
-    let mut out = [EF::ZERO; 2];
-    for (w, v) in w.chunks(MOST).zip(v.chunks(MOST)) {
-        let [mut at_zero, mut at_two] = [zero_ext_sum(); 2];
-        for (w, v) in w.iter().zip(v) {
-            let ((w0, w1), (v0, v1)) = (load_pairs(w), load_pairs(v));
-            at_zero = add_ext_product(at_zero, w0, &ext_factor(v0));
-            let w2 = ext_plus(w1, ext_minus(w1, w0));
-            let v2 = ext_plus(v1, ext_minus(v1, v0));
-            at_two = add_ext_product(at_two, w2, &ext_factor(v2));
-        }
-        out[0] += total(reduce_ext(at_zero));
-        out[1] += total(reduce_ext(at_two));
-    }
-    (8 * w.len().min(v.len()), out)
+    let (w, v) = (ext_words(weights), ext_words(values));
+    sums::<48, 48, 2>(w, v, |[at_zero, at_two], w, v| {
+        let ((w0, w1), (v0, v1)) = (load_pairs(w), load_pairs(v));
+        let w2 = ext_plus(w1, ext_minus(w1, w0));
+        let v2 = ext_plus(v1, ext_minus(v1, v0));
+        [
+            add_ext_product(at_zero, w0, &ext_factor(v0)),
+            add_ext_product(at_two, w2, &ext_factor(v2)),
+        ]
+    })
 }
