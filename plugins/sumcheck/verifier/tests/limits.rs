@@ -13,6 +13,27 @@ use dsperse_sumcheck_verifier::wire::{
 };
 use p3_field::PrimeCharacteristicRing;
 
+/// Elements from `start` on, one after the other.
+fn slice(size: usize, start: i64) -> Factor {
+    Factor::Strided {
+        dim: 0,
+        size,
+        start,
+        step: 1,
+    }
+}
+
+/// An input within bounds, and a rewiring of it.
+fn rewired(elements: usize, (lo, hi): (i64, i64), factor: Factor) -> Program {
+    let mut p = Program::default();
+    let shape = vec![elements];
+    let input = p.push(Op::Input { shape, lo, hi });
+    let factors = vec![factor];
+    let output = p.push(Op::Wire { input, factors });
+    p.outputs = vec![output];
+    p
+}
+
 /// `wires` long rewirings of an input of this many elements.
 fn program(elements: usize, wires: usize) -> Program {
     let mut p = Program::default();
@@ -25,21 +46,11 @@ fn program(elements: usize, wires: usize) -> Program {
     for _ in 0..wires {
         let big = p.push(Op::Wire {
             input: x,
-            factors: vec![Factor::Strided {
-                dim: 0,
-                size: MAX_FACTOR_ENTRIES,
-                start: 1,
-                step: 1,
-            }],
+            factors: vec![slice(MAX_FACTOR_ENTRIES, 1)],
         });
         last = p.push(Op::Wire {
             input: big,
-            factors: vec![Factor::Strided {
-                dim: 0,
-                size: 1,
-                start: 1,
-                step: 1,
-            }],
+            factors: vec![slice(1, 1)],
         });
     }
     p.outputs = vec![last];
@@ -72,25 +83,7 @@ fn small_tensors_allow_for_few_entries() {
 /// on the way may be larger.
 #[test]
 fn tensors_have_a_greatest_size() {
-    let with = |elements: usize| {
-        let mut p = Program::default();
-        let x = p.push(Op::Input {
-            shape: vec![elements],
-            lo: 0,
-            hi: 1,
-        });
-        let y = p.push(Op::Wire {
-            input: x,
-            factors: vec![Factor::Strided {
-                dim: 0,
-                size: 1,
-                start: 0,
-                step: 1,
-            }],
-        });
-        p.outputs = vec![y];
-        validate(&p)
-    };
+    let with = |elements| validate(&rewired(elements, (0, 1), slice(1, 0)));
     assert_eq!(with(MAX_ELEMENTS).err(), None);
     let got = with(MAX_ELEMENTS + 1);
     let Err(ProgramError::TooMany { limit, .. }) = got else {
@@ -141,22 +134,12 @@ fn the_longest_opening_is_known_to_the_byte() {
 #[test]
 fn entries_of_a_matrix_are_sorted_and_single() {
     let valid = |entries: &[(u32, u32, i32)]| {
-        let mut p = Program::default();
-        let x = p.push(Op::Input {
-            shape: vec![3],
-            lo: 0,
-            hi: 1,
-        });
-        let y = p.push(Op::Wire {
-            input: x,
-            factors: vec![Factor::Matrix {
-                dims: vec![0],
-                sizes: vec![2],
-                entries: entries.to_vec(),
-            }],
-        });
-        p.outputs = vec![y];
-        validate(&p).is_ok()
+        let matrix = Factor::Matrix {
+            dims: vec![0],
+            sizes: vec![2],
+            entries: entries.to_vec(),
+        };
+        validate(&rewired(3, (0, 1), matrix)).is_ok()
     };
     assert!(valid(&[(0, 0, 1), (0, 1, 1), (1, 0, 1)]));
     assert!(!valid(&[(0, 0, 1), (0, 0, 1), (1, 0, 1)]));
@@ -177,22 +160,14 @@ fn rescaling_rounds_to_the_nearest() {
 /// What a rewiring adds up is bounded by its coefficients' sizes, whatever their signs.
 #[test]
 fn sums_of_a_rewiring_are_bounded() {
-    let mut p = Program::default();
-    let x = p.push(Op::Input {
-        shape: vec![2],
-        lo: -1,
-        hi: 1,
-    });
-    let y = p.push(Op::Wire {
-        input: x,
-        factors: vec![Factor::Matrix {
-            dims: vec![0],
-            sizes: vec![1],
-            entries: vec![(0, 0, 3), (0, 1, -2)],
-        }],
-    });
-    p.outputs = vec![y];
-    let b = &validate(&p).expect("valid").bounds[y as usize];
+    let matrix = Factor::Matrix {
+        dims: vec![0],
+        sizes: vec![1],
+        entries: vec![(0, 0, 3), (0, 1, -2)],
+    };
+    let b = &validate(&rewired(2, (-1, 1), matrix))
+        .expect("valid")
+        .bounds[1];
     assert_eq!((b.lo, b.hi), (-5, 5));
 }
 
