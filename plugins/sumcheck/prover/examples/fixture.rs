@@ -1,8 +1,8 @@
 //! Writes the fixture that the verifier's tests must accept for ever: a key, a
-//! proof and its statement, of a slice with every primitive.
+//! proof and its statement, of a slice with every primitive, or with every rewiring.
 //!
-//! `cargo run -p dsperse-sumcheck-prover --example fixture -- <folder> proof|key`; the last word
-//! says where the weights' ranges are shown.
+//! `cargo run -p dsperse-sumcheck-prover --example fixture -- <folder> proof|key [rewirings]`; the
+//! second word says where the weights' ranges are shown.
 //!
 //! Make a new folder for a new protocol version; never overwrite an old one.
 
@@ -14,7 +14,7 @@ use dsperse_sumcheck_verifier::layout::WeightRanges;
 use dsperse_sumcheck_verifier::program::Tensor;
 
 #[path = "../tests/common/mod.rs"]
-#[allow(dead_code, reason = "only one program is used here")]
+#[allow(dead_code, reason = "only two programs are used here")]
 mod common;
 
 /// One line for each tensor: shape, then elements.
@@ -37,7 +37,11 @@ fn main() {
         Some("key") => WeightRanges::Key,
         _ => panic!("the second word is \"proof\" or \"key\""),
     };
-    let case = common::every_primitive();
+    let case = match std::env::args().nth(3).as_deref() {
+        None => common::every_primitive(),
+        Some("rewirings") => common::every_rewiring(),
+        Some(_) => panic!("the third word is \"rewirings\""),
+    };
     let parameters = Parameters {
         limb_bits: 6,
         weight_rate: 5,

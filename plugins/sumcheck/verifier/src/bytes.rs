@@ -147,3 +147,43 @@ impl<'a> ByteReader<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use p3_field::PrimeCharacteristicRing;
+
+    use super::*;
+
+    /// The words of a list of at most 3, one by one.
+    fn words(bytes: &[u8]) -> Result<Vec<u32>, Malformed> {
+        let mut r = ByteReader::new(bytes);
+        let words = r.list(3, 4, |r| r.u32())?;
+        r.finish().map(|()| words)
+    }
+
+    #[test]
+    fn a_list_fits_its_limit_and_the_bytes_left() {
+        let list = |n: u32, words: usize| [&n.to_le_bytes()[..], &vec![7; 4 * words]].concat();
+        let refused = |items| Err(Malformed::List { items });
+        assert_eq!(words(&list(0, 0)), Ok(vec![]));
+        assert_eq!(words(&list(3, 3)), Ok(vec![0x0707_0707; 3]));
+        assert_eq!(words(&list(4, 4)), refused(4));
+        assert_eq!(words(&list(3, 2)), refused(3));
+        assert_eq!(words(&list(4, 3)), refused(4));
+        assert_eq!(words(&list(2, 3)), Err(Malformed::Rest { bytes: 4 }));
+        assert_eq!(words(&list(u32::MAX, 3)), Err(Malformed::Size));
+    }
+
+    #[test]
+    fn an_element_is_read_as_written_and_in_one_form() {
+        let mut w = Writer::default();
+        let x = EF::from_basis_coefficients_fn(|i| F::NEG_ONE - F::from_usize(i));
+        w.element(x);
+        assert_eq!(w.out.len(), EF_BYTES);
+        assert_eq!(ByteReader::new(&w.out).element(), Ok(x));
+        // The prime, and zero once more.
+        w.out[16..].copy_from_slice(&F::ORDER_U64.to_le_bytes());
+        let got = ByteReader::new(&w.out).element();
+        assert_eq!(got, Err(Malformed::Element));
+    }
+}

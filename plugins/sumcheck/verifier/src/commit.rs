@@ -215,3 +215,101 @@ pub fn verify_opening(
         _ => Err(ProofFault::OpenedValue),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use p3_field::PrimeCharacteristicRing;
+    use p3_matrix::dense::RowMajorMatrix;
+    use p3_sumcheck::layout::{Layout as _, Table};
+
+    use super::*;
+    use crate::mle::evaluate;
+
+    fn sponge() -> Challenger {
+        Challenger::new(Sponge::new(vec![]))
+    }
+
+    /// The library binds an opening to a value; that it is the claimed one is our check.
+    #[test]
+    fn an_opening_is_of_the_claimed_value_at_the_claimed_point() {
+        let stack: Vec<i64> = (0..1 << MIN_STACK).map(|i| i * i % 97 - 40).collect();
+        let values = stack.iter().map(|&x| F::from_i64(x)).collect();
+        let table = Table::new(RowMajorMatrix::new(values, 1 << MIN_STACK));
+        let witness = PrefixProver::<F, EF>::new_witness(vec![table], first_fold(MIN_STACK));
+        let scheme: Pcs = pcs(MIN_STACK, 3).expect("supported");
+        let (commitment, data) = scheme.commit(witness, &mut sponge()).expect("commits");
+        let point: Vec<EF> = (5..).map(EF::from_u64).take(MIN_STACK).collect();
+        let shape = protocol(MIN_STACK);
+        let points = [Point::new(point.clone())];
+        let opening = scheme.open_at(data, &shape, &points, &mut sponge());
+        let opening = opening.expect("opens");
+        let verify = |commitment, point: &[EF], value| {
+            verify_opening(&scheme, commitment, point, value, &opening, &mut sponge())
+        };
+        let value = evaluate(&stack, &[stack.len()], &point);
+        assert_eq!(verify(&commitment, &point, value), Ok(()));
+        let other = verify(&commitment, &point, value + EF::ONE);
+        assert_eq!(other, Err(ProofFault::OpenedValue));
+        let elsewhere: Vec<EF> = point.iter().map(|&x| x + EF::ONE).collect();
+        let zero = Commitment::new(vec![[0; DIGEST_BYTES]]);
+        for refused in [
+            verify(&commitment, &elsewhere, value),
+            verify(&zero, &point, value),
+        ] {
+            assert!(
+                matches!(refused, Err(ProofFault::Opening(_))),
+                "{refused:?}"
+            );
+        }
+    }
+
+    /// Keys of one program are the same ones only as long as this stays.
+    #[test]
+    fn rates_follow_from_sizes() {
+        let sizes = [8, 16, 17, 18, 19, 20, 21, 22, 26];
+        let rates = |is_weight| sizes.map(|n| default_rate(n, is_weight));
+        assert_eq!(rates(false), [5, 5, 4, 3, 3, 2, 2, 1, 1]);
+        assert_eq!(rates(true), [5, 5, 5, 3, 3, 2, 2, 1, 1]);
+    }
+
+    /// Of what a round folds, one bit or more halves the domain and the rest lengthens the code.
+    #[test]
+    fn rounds_have_rates_that_follow_from_sizes() {
+        let rates = |vars, rate| -> Vec<usize> {
+            let scheme: Pcs = pcs(vars, rate).expect("supported");
+            let rounds = scheme.round_parameters().iter();
+            rounds.map(|r| r.log_inv_rate).collect()
+        };
+        let got = [(12, 1), (17, 1), (17, 4), (18, 3), (26, 1)].map(|(v, r)| rates(v, r));
+        assert_eq!(
+            got,
+            [
+                vec![],
+                vec![5, 7],
+                vec![7, 9],
+                vec![4, 6],
+                vec![2, 4, 6, 8, 10]
+            ]
+        );
+    }
+
+    #[test]
+    fn sizes_and_rates_have_limits() {
+        let refused = |vars, rate| pcs::<Dft>(vars, rate).err();
+        for vars in [MIN_STACK - 1, MAX_STACK + 1] {
+            assert_eq!(refused(vars, 1), Some(CommitError::Variables(vars)));
+        }
+        for rate in [0, MAX_LOG_INV_RATE + 1] {
+            assert_eq!(refused(12, rate), Some(CommitError::Rate(rate)));
+        }
+        let accepted = [
+            (MIN_STACK, 5),
+            (MAX_STACK, 1),
+            (12, 1),
+            (12, MAX_LOG_INV_RATE),
+        ];
+        for (vars, rate) in accepted {
+            assert_eq!(refused(vars, rate), None);
+        }
+    }
+}

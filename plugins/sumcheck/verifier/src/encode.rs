@@ -42,7 +42,7 @@ fn labels(w: &mut Writer, list: &[u8]) {
 }
 
 fn read_labels(r: &mut ByteReader<'_>) -> Result<Vec<u8>, Malformed> {
-    r.list(2 * MAX_RANK, 1, |r| r.u8())
+    r.list(MAX_RANK, 1, |r| r.u8())
 }
 
 fn write_op(w: &mut Writer, op: &Op) {
@@ -319,4 +319,54 @@ fn read_factor(r: &mut ByteReader<'_>) -> Result<Factor, Malformed> {
             });
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Scalars reshaped to scalars, which a rewiring may have any number of.
+    fn rewiring(factors: usize) -> Program {
+        let nothing = Factor::Reshape {
+            dims: vec![],
+            sizes: vec![],
+        };
+        let factors = vec![nothing; factors];
+        Program {
+            nodes: vec![Op::Wire { input: 0, factors }],
+            ..Program::default()
+        }
+    }
+
+    fn read(program: &Program) -> Result<Program, Malformed> {
+        let mut w = Writer::default();
+        write_program(&mut w, program);
+        let mut r = ByteReader::new(&w.out);
+        let read = read_program(&mut r)?;
+        r.finish().map(|()| read)
+    }
+
+    #[test]
+    fn a_rewiring_has_a_greatest_number_of_factors() {
+        let longest = rewiring(32);
+        assert_eq!(read(&longest), Ok(longest));
+        let items = 33;
+        assert_eq!(read(&rewiring(33)), Err(Malformed::List { items }));
+    }
+
+    #[test]
+    fn an_operand_has_as_many_labels_as_dimensions() {
+        let product = |labels: u8| Program {
+            nodes: vec![Op::Einsum {
+                a: 0,
+                b: 1,
+                a_labels: (0..labels).collect(),
+                b_labels: vec![],
+                out_labels: (0..labels).collect(),
+            }],
+            ..Program::default()
+        };
+        assert_eq!(read(&product(8)), Ok(product(8)));
+        assert_eq!(read(&product(9)), Err(Malformed::List { items: 9 }));
+    }
 }

@@ -215,3 +215,15 @@ pub enum ProofFault {
     #[error("{0}")]
     Layout(&'static str),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callers_with_sentences_get_the_same_sentence() {
+        let fault = Malformed::Rest { bytes: 3 };
+        assert_eq!(String::from(fault.clone()), fault.to_string());
+        assert_eq!(fault.to_string(), "3 bytes follow the end");
+    }
+}

@@ -822,4 +822,17 @@ mod tests {
         assert!(!wraps(vec![vec![x(17)]], Some(FIELD_BOUND - 1)));
         assert!(wraps(vec![vec![one()]], Some(FIELD_BOUND)));
     }
+
+    /// No operand with one value leads to an equation that never holds, so what is refused
+    /// there is looked at by itself too.
+    #[test]
+    fn an_equation_without_atoms_has_a_value() {
+        let product = |a, b| vec![Linear::constant(a), Linear::constant(b)];
+        let sum = |c| Constraint::of(vec![product(2, 3), product(-1, c)]);
+        assert!(sum(6).is_constant());
+        assert_eq!(sum(6).constant_value(), F::ZERO);
+        assert_eq!(sum(5).constant_value(), F::ONE);
+        let atom = Linear::atom(Atom::Column(0));
+        assert!(!Constraint::of(vec![product(2, 3), vec![atom]]).is_constant());
+    }
 }

@@ -258,3 +258,32 @@ fn einsum(
         Err(ProofFault::Product)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transcript::Transcript;
+
+    /// What is read nowhere is zero, and says nothing about the operand.
+    #[test]
+    fn a_rewiring_to_nowhere_is_zero() {
+        let nowhere = Factor::Gather {
+            dim: 0,
+            indices: vec![-1],
+        };
+        let claimed = |value| {
+            let mut claims = Claims::new(1, 0);
+            let mut reader = Reader::new(Transcript::new(b"test"), &[]);
+            let open = [Claim {
+                point: vec![],
+                value,
+            }];
+            let factors = std::slice::from_ref(&nowhere);
+            let got = wire(&mut reader, &mut claims, 0, factors, &[1], &open);
+            assert_eq!(claims.tensors, [vec![]]);
+            got
+        };
+        assert_eq!(claimed(EF::ZERO), Ok(()));
+        assert_eq!(claimed(EF::ONE), Err(ProofFault::WireToZero));
+    }
+}

@@ -181,6 +181,32 @@ mod tests {
         let info = info().expect("the library has figures for all sizes");
         assert!(info.security_bits >= MIN_SECURITY_BITS, "{info:?}");
         assert!(info.grinding_bits <= 16, "{info:?}");
+        assert_eq!(format!("{:.4}", info.security_bits), "100.0937");
+    }
+
+    /// A proof under a key that shows the weights' ranges is as good as both proofs together.
+    #[test]
+    fn a_key_with_a_proof_of_ranges_counts_both() {
+        let key = include_bytes!("../tests/fixture/v3/key.bin");
+        let key = VerifyingKey::from_bytes(key).expect("a key");
+        let (proof, ranges) = (
+            of_one_proof(&key).expect("figures"),
+            of_one_proof(&key.of_weights().expect("a key")).expect("figures"),
+        );
+        assert_eq!(
+            (proof.opening_bits.len(), ranges.opening_bits.len()),
+            (2, 2)
+        );
+        let both = soundness(&key).expect("figures");
+        assert_eq!(both.opening_bits[..2], proof.opening_bits);
+        assert_eq!(both.opening_bits[2..], ranges.opening_bits);
+        let (least, most) = (both.total_bits, proof.total_bits.min(ranges.total_bits));
+        assert!(most - 1.0 <= least && least < most, "{least} {most}");
+        let (least, most) = (
+            both.protocol_bits,
+            proof.protocol_bits.min(ranges.protocol_bits),
+        );
+        assert!(most - 1.0 <= least && least < most, "{least} {most}");
     }
 
     /// Four inputs, squared and rounded to four bits, and turned around.

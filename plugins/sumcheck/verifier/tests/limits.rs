@@ -1,6 +1,6 @@
 //! What a small key may ask for: the work of checking it is bounded before it is done.
 
-use dsperse_sumcheck_verifier::claims::{Claims, MAX_EVALUATED_ENTRIES};
+use dsperse_sumcheck_verifier::claims::{Claims, MAX_CLAIMS, MAX_EVALUATED_ENTRIES};
 use dsperse_sumcheck_verifier::commit::{
     EF, MAX_LOG_INV_RATE, MAX_STACK, MIN_STACK, max_opening_bytes,
 };
@@ -112,6 +112,24 @@ fn two_claims_at_one_point_must_agree() {
     assert_eq!(claims.tensor(0, &point, two), Err(ProofFault::TwoClaims));
     assert_eq!(claims.column(0, &point, two), Err(ProofFault::TwoClaims));
     assert_eq!((claims.tensors[0].len(), claims.columns[0].len()), (1, 1));
+}
+
+#[test]
+fn claims_about_one_value_are_counted() {
+    let mut claims = Claims::new(1, 1);
+    let mut add = |i| {
+        let point = [EF::from_usize(i)];
+        let (tensor, column) = (
+            claims.tensor(0, &point, EF::ONE),
+            claims.column(0, &point, EF::ONE),
+        );
+        assert_eq!(tensor, column);
+        tensor
+    };
+    assert!((0..MAX_CLAIMS).all(|i| add(i) == Ok(())));
+    assert_eq!(add(MAX_CLAIMS), Err(ProofFault::TooManyClaims));
+    // What is claimed already is no further claim.
+    assert_eq!(add(0), Ok(()));
 }
 
 /// The figures are those of the encoding: a proof that is longer than they allow is not read.

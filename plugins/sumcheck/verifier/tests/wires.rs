@@ -3,9 +3,11 @@
 //! over small sizes.
 
 use dsperse_sumcheck_verifier::commit::EF;
-use dsperse_sumcheck_verifier::linear::{wire_input_point, wire_parts};
-use dsperse_sumcheck_verifier::mle::{bits, num_vars, pad_index};
-use dsperse_sumcheck_verifier::wire::Factor;
+use dsperse_sumcheck_verifier::linear::{
+    Shared, einsum_weight_at, einsum_weights, evaluation_cost, wire_input_point, wire_parts,
+};
+use dsperse_sumcheck_verifier::mle::{bits, eq_index, eq_table, num_vars, outer, pad_index};
+use dsperse_sumcheck_verifier::wire::{Factor, MAX_FACTOR_ENTRIES, WireError, select_factors};
 use p3_field::PrimeCharacteristicRing;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -140,27 +142,262 @@ fn rewirings_are_free_or_counted() {
     assert!(part.cost() >= 3, "{}", part.cost());
 }
 
+/// Coordinates without a pattern.
+fn point(seed: u64, n: usize) -> Vec<EF> {
+    let coordinate = |i| EF::from_u64((seed + i) * 0x9e37_79b9 % 1_000_003);
+    (1..=n as u64).map(coordinate).collect()
+}
+
+type Entries = Vec<(u32, u32, i32)>;
+
+/// Every kind of factor, sizes that it reads, its entries, and how many they can be.
+fn samples() -> Vec<(Factor, Vec<usize>, Entries, u128)> {
+    let ones = |pairs: &[(u32, u32)]| pairs.iter().map(|&(o, i)| (o, i, 1)).collect();
+    let same = |n| (0..n).map(|i| (i, i, 1)).collect();
+    let (dim, kernel, size, dilation, pad) = (0, 2, 3, 3, 1);
+    let matrix = vec![(0, 3, -2), (1, 0, 1), (2, 5, 7)];
+    vec![
+        (Factor::Keep { dim }, vec![3], same(3), 0),
+        (
+            Factor::Repeat { size },
+            vec![],
+            ones(&[(0, 0), (1, 0), (2, 0)]),
+            0,
+        ),
+        (
+            Factor::Strided {
+                dim,
+                size,
+                start: 4,
+                step: -3,
+            },
+            vec![5],
+            ones(&[(0, 4), (1, 1)]),
+            3,
+        ),
+        (
+            // Positions 2o + 3k - 1, by k first.
+            Factor::Window {
+                dim,
+                kernel,
+                size,
+                stride: 2,
+                dilation,
+                pad,
+            },
+            vec![5],
+            ones(&[(1, 1), (2, 3), (3, 2), (4, 4)]),
+            6,
+        ),
+        (
+            // Positions o + 3k - 1.
+            Factor::Pool {
+                dim,
+                kernel,
+                size,
+                stride: 1,
+                dilation,
+                pad,
+            },
+            vec![5],
+            ones(&[(0, 2), (1, 0), (1, 3), (2, 1), (2, 4)]),
+            6,
+        ),
+        (
+            // Positions 2o + 3k - 1.
+            Factor::Pool {
+                dim,
+                kernel,
+                size,
+                stride: 2,
+                dilation,
+                pad,
+            },
+            vec![5],
+            ones(&[(0, 2), (1, 1), (1, 4), (2, 3)]),
+            6,
+        ),
+        (
+            Factor::Sum { dim },
+            vec![3],
+            ones(&[(0, 0), (0, 1), (0, 2)]),
+            3,
+        ),
+        (
+            Factor::Gather {
+                dim,
+                indices: vec![2, -1, 2, 3],
+            },
+            vec![3],
+            ones(&[(0, 2), (2, 2)]),
+            4,
+        ),
+        (
+            Factor::Reshape {
+                dims: vec![0, 1],
+                sizes: vec![3, 2],
+            },
+            vec![2, 3],
+            same(6),
+            6,
+        ),
+        (
+            Factor::Matrix {
+                dims: vec![0, 1],
+                sizes: vec![3],
+                entries: matrix.clone(),
+            },
+            vec![2, 3],
+            matrix,
+            3,
+        ),
+    ]
+}
+
 #[test]
-fn dilated_windows_and_pools_read_apart() {
-    let window = Factor::Window {
+fn factors_have_the_entries_of_their_definition() {
+    for (factor, sizes, entries, bound) in samples() {
+        let out = factor.output_sizes(&sizes).expect("valid");
+        assert_eq!(factor.entries(&sizes), entries, "{factor:?}");
+        assert_eq!(factor.entry_bound(&sizes, &out), bound, "{factor:?}");
+    }
+}
+
+#[test]
+fn an_evaluated_factor_is_the_sum_over_its_entries() {
+    for (factor, shape, entries, bound) in samples() {
+        // Behind another factor, so that its coordinates are not the first.
+        let factors = [Factor::Repeat { size: 3 }, factor];
+        let parts = wire_parts(&factors, &shape);
+        let part = &parts[1];
+        assert_eq!(u128::from(part.cost()), bound, "{:?}", factors[1]);
+        let cost = evaluation_cost(&[part, part], 3);
+        assert_eq!(u128::from(cost), 6 * bound, "{:?}", factors[1]);
+        let out = point(5, 2 + num_vars(&part.out_sizes));
+        let at = point(99, num_vars(&part.sizes));
+        let entry = |(o, i, c): (u32, u32, i32)| {
+            let out_index = pad_index(o as usize, &part.out_sizes);
+            let in_index = pad_index(i as usize, &part.sizes);
+            eq_index(out_index, &out[2..]) * eq_index(in_index, &at) * EF::from_i32(c)
+        };
+        let want: EF = entries.into_iter().map(entry).sum();
+        assert_eq!(part.eval(&out, &at), want, "{:?}", factors[1]);
+    }
+}
+
+/// What the prover sums over is what the verifier evaluates.
+#[test]
+fn weights_of_a_product_extend_to_every_point() {
+    let shared = [(b'i', 3, true), (b'k', 5, false), (b'j', 4, true)]
+        .map(|(label, size, batch)| Shared { label, size, batch });
+    let (i, j) = (point(1, 2), point(7, 2));
+    let points = [(b'j', &j[..]), (b'i', &i[..])];
+    let at = point(20, 7);
+    let table = outer(&einsum_weights(&shared, &points));
+    let eq = eq_table(&at);
+    assert_eq!(table.len(), eq.len());
+    let sum: EF = table.iter().zip(eq).map(|(&w, e)| w * e).sum();
+    assert_eq!(einsum_weight_at(&shared, &points, &at), sum);
+}
+
+#[test]
+fn a_selection_gathers_along_one_dimension() {
+    let keep = |dim| Factor::Keep { dim };
+    let indices = vec![4, 2];
+    let gather = Factor::Gather { dim: 1, indices };
+    assert_eq!(select_factors(3, 1, &[4, 2]), [keep(0), gather, keep(2)]);
+}
+
+#[test]
+fn factors_have_limits() {
+    let far = 1i64 << 32;
+    let strided = |size, start, step| Factor::Strided {
         dim: 0,
-        kernel: 2,
-        size: 2,
-        stride: 2,
-        dilation: 3,
-        pad: 1,
+        size,
+        start,
+        step,
     };
-    // Positions 2o + 3k - 1, by k first.
-    let entries = [(1, 1, 1), (2, 2, 1), (3, 4, 1)];
-    assert_eq!(window.entries(&[5]), entries);
-    let pool = Factor::Pool {
-        dim: 0,
-        kernel: 2,
-        size: 3,
-        stride: 1,
-        dilation: 3,
-        pad: 1,
+    let of = |factor: &Factor| factor.output_sizes(&[4]);
+    for (start, step) in [(far, 1), (-far, 1), (0, far), (0, -far)] {
+        assert_eq!(of(&strided(2, start, step)), Ok(vec![2]));
+        for (start, step) in [
+            (start + start.signum(), step),
+            (start, step + step.signum()),
+        ] {
+            let got = of(&strided(2, start, step));
+            let outside = start.abs().max(step.abs()) > far;
+            let refused = matches!(got, Err(WireError::Slice { .. }));
+            assert_eq!(refused, outside, "{start} {step}");
+        }
+    }
+    assert_eq!(
+        of(&strided(2, 1, 0)),
+        Err(WireError::Slice { start: 1, step: 0 })
+    );
+    assert_eq!(of(&strided(0, 0, 1)), Err(WireError::Empty(vec![0])));
+    assert!(of(&strided(MAX_FACTOR_ENTRIES, 0, 1)).is_ok());
+    let got = of(&strided(MAX_FACTOR_ENTRIES + 1, 0, 1));
+    assert_eq!(got, Err(WireError::Entries));
+
+    // Kernel, positions, stride, dilation, padding: each just outside, the others inside.
+    let most = 1 << 24;
+    let inside = [[1, 1, most, most, most], [2, 3, 1, 1, 0]];
+    let windows = |[kernel, size, stride, dilation, pad]: [usize; 5]| {
+        let dim = 0;
+        [
+            Factor::Window {
+                dim,
+                kernel,
+                size,
+                stride,
+                dilation,
+                pad,
+            },
+            Factor::Pool {
+                dim,
+                kernel,
+                size,
+                stride,
+                dilation,
+                pad,
+            },
+        ]
     };
-    let entries = [(0, 2, 1), (1, 0, 1), (1, 3, 1), (2, 1, 1), (2, 4, 1)];
-    assert_eq!(pool.entries(&[5]), entries);
+    for numbers in inside {
+        let [kernel, size, ..] = numbers;
+        let got = windows(numbers).map(|w| of(&w));
+        assert_eq!(got, [Ok(vec![kernel, size]), Ok(vec![size])]);
+        for (at, outside) in (0..5).flat_map(|at| [(at, 0), (at, most + 1)]) {
+            let mut numbers = numbers;
+            numbers[at] = outside;
+            for window in windows(numbers) {
+                let got = of(&window);
+                let refused = matches!(got, Err(WireError::Window { .. }));
+                assert_eq!(refused, (at, outside) != (4, 0), "{window:?}");
+            }
+        }
+    }
+
+    let matrix = |sizes: &[usize], entry| Factor::Matrix {
+        dims: vec![0],
+        sizes: sizes.to_vec(),
+        entries: vec![entry],
+    };
+    assert_eq!(of(&matrix(&[3], (2, 3, -1))), Ok(vec![3]));
+    for outside in [(3, 3, 1), (2, 4, 1), (2, 3, 0)] {
+        assert_eq!(of(&matrix(&[3], outside)), Err(WireError::Matrix));
+    }
+    // Indices have 32 bits.
+    assert!(of(&matrix(&[65_535, 65_537], (0, 0, 1))).is_ok());
+    for sizes in [vec![65_536, 65_536], vec![usize::MAX, 2]] {
+        let got = of(&matrix(&sizes, (0, 0, 1)));
+        assert_eq!(got, Err(WireError::Large(sizes)));
+    }
+    let reshape = |sizes: &[usize]| Factor::Reshape {
+        dims: vec![0],
+        sizes: sizes.to_vec(),
+    };
+    assert_eq!(of(&reshape(&[2, 2])), Ok(vec![2, 2]));
+    let (from, to) = (vec![4], vec![2, 3]);
+    assert_eq!(of(&reshape(&to)), Err(WireError::Reshape { from, to }));
 }

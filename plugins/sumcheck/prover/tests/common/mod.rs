@@ -403,6 +403,127 @@ pub fn every_primitive() -> Case {
     }
 }
 
+/// A slice with every sort of rewiring, a product that is claimed at two points, a selection by
+/// an input, a table that is no power of two long, and terms that vanish.
+pub fn every_rewiring() -> Case {
+    let mut p = Program::default();
+    let (lo, hi) = (-20, 20);
+    let x = p.push(Op::Input {
+        shape: vec![3, 4],
+        lo,
+        hi,
+    });
+    let ids = p.push(Op::Input {
+        shape: vec![2],
+        lo: 0,
+        hi: 2,
+    });
+    let one = p.push(Op::Input {
+        shape: vec![1],
+        lo,
+        hi,
+    });
+    let w = p.push(Op::Weight {
+        shape: vec![4, 5],
+        lo: -64,
+        hi: 63,
+    });
+    let keep = |dim| Factor::Keep { dim };
+    let strided = |dim, size, start, step| Factor::Strided {
+        dim,
+        size,
+        start,
+        step,
+    };
+    let wire = |p: &mut Program, input, factors| p.push(Op::Wire { input, factors });
+    let picked = p.push(Op::Select {
+        input: x,
+        dim: 0,
+        ids,
+    });
+    let product = p.push(Op::Einsum {
+        a: picked,
+        b: w,
+        a_labels: b"tc".to_vec(),
+        b_labels: b"cn".to_vec(),
+        out_labels: b"tn".to_vec(),
+    });
+    let rounded = p.push(Op::Requant {
+        input: product,
+        multiplier: 5,
+        shift: 6,
+        lo: -30,
+        hi: 29,
+    });
+    let row = wire(&mut p, product, vec![strided(0, 1, 1, 1), keep(1)]);
+    let values = (0..60).map(|v| v * v % 37 - 9).collect();
+    p.tables.push(Table { lo: -30, values });
+    let looked_up = p.push(Op::Lookup {
+        input: rounded,
+        table: 0,
+    });
+    // Two rewirings of one tensor, so that it is claimed at several points.
+    let gathered = Factor::Gather {
+        dim: 1,
+        indices: vec![4, -1, 0],
+    };
+    let gathered = wire(&mut p, looked_up, vec![keep(0), gathered]);
+    let backwards = wire(&mut p, looked_up, vec![strided(1, 5, 4, -1), keep(0)]);
+    let matrix = Factor::Matrix {
+        dims: vec![0, 1],
+        sizes: vec![3],
+        entries: vec![(0, 0, 3), (0, 7, -2), (1, 11, 1), (2, 4, 1)],
+    };
+    let mixed = wire(&mut p, x, vec![matrix, Factor::Repeat { size: 3 }]);
+    let reshape = Factor::Reshape {
+        dims: vec![1, 0],
+        sizes: vec![6, 2],
+    };
+    let turned = wire(&mut p, x, vec![reshape]);
+    let pool = Factor::Pool {
+        dim: 0,
+        kernel: 2,
+        size: 3,
+        stride: 1,
+        dilation: 2,
+        pad: 1,
+    };
+    let pooled = wire(&mut p, x, vec![pool, strided(1, 2, 1, 2)]);
+    let nowhere = Factor::Gather {
+        dim: 0,
+        indices: vec![-1],
+    };
+    let nothing = wire(&mut p, one, vec![nowhere]);
+    let vanished = p.push(Op::Affine {
+        terms: vec![(looked_up, 0)],
+        constant: 6,
+    });
+    let tripled = p.push(Op::Affine {
+        terms: vec![(looked_up, 3)],
+        constant: 6,
+    });
+    p.outputs = vec![
+        row, gathered, backwards, mixed, turned, pooled, nothing, vanished, tripled,
+    ];
+    let tensor = |s: &[usize], d: Vec<i64>| Tensor {
+        shape: s.to_vec(),
+        data: d,
+    };
+    let spread = |n: i64| (0..n).map(|i| i * 29 % 41 - 20).collect();
+    Case {
+        program: p,
+        weights: vec![tensor(
+            &[4, 5],
+            (0..20).map(|i| i * 53 % 127 - 64).collect(),
+        )],
+        inputs: vec![
+            tensor(&[3, 4], spread(12)),
+            tensor(&[2], vec![2, 0]),
+            tensor(&[1], vec![17]),
+        ],
+    }
+}
+
 fn out_size(
     size: usize,
     kernel: usize,
