@@ -257,3 +257,15 @@ pub fn to_root(commitment: &Commitment) -> Option<Root> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commitment_is_one_root() {
+        let root = std::array::from_fn(|i| i as u8);
+        assert_eq!(to_root(&to_commitment(&root)), Some(root));
+        assert_eq!(to_root(&Commitment::new(vec![root; 2])), None);
+    }
+}

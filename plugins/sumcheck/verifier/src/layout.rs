@@ -835,4 +835,17 @@ mod tests {
         let atom = Linear::atom(Atom::Column(0));
         assert!(!Constraint::of(vec![product(2, 3), vec![atom]]).is_constant());
     }
+
+    #[test]
+    fn forms_add_up() {
+        let form = |constant: i128, c: i128| Linear {
+            constant,
+            terms: vec![(Atom::Column(1), c)],
+        };
+        let sum = form(2, 5).plus(&form(3, -7), 4).offset(-1);
+        assert_eq!((sum.constant, sum.terms), (13, form(0, -23).terms));
+        let apart = Linear::atom(Atom::Tensor(1)).plus(&form(0, 2), 3);
+        let terms = vec![(Atom::Tensor(1), 1), (Atom::Column(1), 6)];
+        assert_eq!((apart.constant, apart.terms), (0, terms));
+    }
 }
