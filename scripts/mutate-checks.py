@@ -76,7 +76,7 @@ CHECKS = {
         ("overwritten while running", "run/mod.rs", "        untouched(&run)?;\n", ""),
         ("overwritten while proving", "prove.rs", "    untouched(run)?;\n", ""),
         ("slices left out", "run/choice.rs", "_ if !selected.contains(&s.index) => Vec::new(),", ""),
-        ("version before proving", "slices.rs", "(!backend.takes_artefacts_of(version)).then(", "false.then("),
+        ("version before proving", "opened.rs", "(!backend.takes_artefacts_of(version)).then(", "false.then("),
     ],
     ("dsperse-jobs", "host/jobs/src"): [
         ("version of the plugin", "local.rs", "if job.backend_version != version {", "if false {"),

@@ -5,10 +5,10 @@ use crate::ask;
 use crate::cut::{Cut, Wanted};
 use crate::driver;
 use crate::error::{Error, Result};
+use crate::opened;
 use crate::schedule::Task;
 use crate::session::Session;
 use crate::slice;
-use crate::slices;
 use dsperse_documents::SliceMetadata;
 use dsperse_plugin_api::{Stage, Support};
 use dsperse_router::{Chain, Policy, plan};
@@ -100,13 +100,13 @@ pub struct Analysis {
 /// When there is neither, or the model can't be read.
 pub fn analyze(session: &Session<'_>, path: &Path, options: &AnalyzeOptions) -> Result<Analysis> {
     let Ok(file) = slice::model_file(path) else {
-        return of_slices(session, &slices::open(path, Access::Read)?, options, None);
+        return of_slices(session, &opened::open(path, Access::Read)?, options, None);
     };
     if file
         .extension()
         .is_some_and(|e| e == "dsperse" || e == "dslice")
     {
-        return of_slices(session, &slices::open(path, Access::Read)?, options, None);
+        return of_slices(session, &opened::open(path, Access::Read)?, options, None);
     }
     let prepared = slice::prepare(path, &options.dims, options.sample.as_deref())?;
     let wanted = Wanted {
@@ -121,7 +121,7 @@ pub fn analyze(session: &Session<'_>, path: &Path, options: &AnalyzeOptions) -> 
         std::fs::write(&path, bytes).map_err(|e| Error::io("write", &path, &e))
     })?;
     let created = new.finish(&model)?;
-    let store = slices::open(&created.path, Access::Read)?;
+    let store = opened::open(&created.path, Access::Read)?;
     of_slices(session, &store, options, Some(prepared.analyse(&plan)))
 }
 
@@ -132,7 +132,7 @@ fn of_slices(
     analysis: Option<ModelAnalysis>,
 ) -> Result<Analysis> {
     let model = store.require_model()?;
-    let routes = slices::routes(
+    let routes = opened::routes(
         session,
         options.backend.as_deref(),
         options.strict,
@@ -149,7 +149,7 @@ fn of_slices(
         });
         Ok(SliceAnalysis {
             index,
-            operators: slices::operator_words(&slice),
+            operators: opened::operator_words(&slice),
             parameters: slice.parameters,
             macs: slice.macs,
             bytes: slice.payload.size,
@@ -177,7 +177,7 @@ fn ask_everybody(
         backends: session.names().map(str::to_owned).collect(),
         explicit: true,
     };
-    let uses = slices::operator_uses(store.model(), slice);
+    let uses = opened::operator_uses(store.model(), slice);
     let plan = plan(
         &chain,
         |name| session.loaded(name).map(|l| l.descriptor),
@@ -200,13 +200,13 @@ fn ask_everybody(
             continue;
         }
         session.check_cancelled()?;
-        let payload = slices::payload(store, slice.index)?;
+        let payload = opened::payload(store, slice.index)?;
         match ask::supports(session, &backend, slice.slice_info(None), &payload, scratch)? {
             Ok(Support::Yes { cost }) => {
                 answer.supported = true;
                 answer.prove_cpu_seconds = cost.prove_cpu_seconds;
                 answer.peak_bytes = cost.peak_bytes;
-                answer.rewritten = slices::rewritten(backend.descriptor, slice);
+                answer.rewritten = opened::rewritten(backend.descriptor, slice);
             }
             Ok(Support::No { node, op, reason }) => {
                 answer.reason = Some(reason);

@@ -25,9 +25,9 @@ use crate::cut::{Wanted, slice_error};
 use crate::driver;
 use crate::error::{Error, Result};
 use crate::event::Event;
+use crate::opened;
 use crate::schedule::{self, Task};
 use crate::session::Session;
-use crate::slices;
 use dsperse_documents::setting::STRATEGY;
 use dsperse_documents::{BackendError, ErrorKind};
 use dsperse_plugin_api::{SliceInfo, Stage, Support};
@@ -583,7 +583,7 @@ impl<'a> Asker<'a> {
 
     /// Who has a slice's operators in its list, and makes proofs such as are demanded.
     fn listed(&self, operators: &BTreeMap<String, u64>) -> Provers {
-        let uses = slices::uses(&self.opsets, operators);
+        let uses = opened::uses(&self.opsets, operators);
         let descriptor = |name: &str| self.session.loaded(name).map(|l| l.descriptor);
         let plan = dsperse_router::plan(&self.chain, descriptor, &uses, &self.policy);
         let candidates =

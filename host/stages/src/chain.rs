@@ -6,9 +6,9 @@ use crate::backend::Loaded;
 use crate::driver;
 use crate::error::{Error, Result};
 use crate::job::{FileRef, Files, TensorRef, Work};
+use crate::opened;
 use crate::schedule::Task;
 use crate::session::Session;
-use crate::slices;
 use dsperse_documents::{
     BackendError, ErrorKind, ModelMetadata, SliceMetadata, digest::sha256_hex,
 };
@@ -160,8 +160,8 @@ pub(crate) fn run_circuit(
 ) -> Result<Result<Vec<Held>, BackendError>> {
     let inputs = attach(inputs, &mut files);
     let work = Work::Witness { circuit, inputs };
-    let (job, files) = slices::job(store, slice, backend, work, files)?;
-    let how = Attempt::quiet(scratch, slices::count(store));
+    let (job, files) = opened::job(store, slice, backend, work, files)?;
+    let how = Attempt::quiet(scratch, opened::count(store));
     let attempt = session.attempt(&job, &files, how)?;
     session.check_cancelled()?;
     // Its files stay as long as `scratch`.
@@ -210,7 +210,7 @@ pub(crate) fn outputs_with(
         let mut made = None;
         if let Some(backend) = backend.and_then(|name| session.loaded(name)) {
             let mut files = Files::default();
-            let circuit = slices::circuit(store, &slice, backend.name(), &mut files)?;
+            let circuit = opened::circuit(store, &slice, backend.name(), &mut files)?;
             let circuit = (circuit, files);
             made = run_circuit(session, store, &backend, &slice, &inputs, scratch, circuit)?.ok();
         }

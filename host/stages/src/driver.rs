@@ -6,10 +6,10 @@ use crate::attempt::{Attempt, Attempted};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::job::{Files, Job};
+use crate::opened;
 use crate::report::{Outcome, SliceLine, StageReport};
 use crate::schedule::{self, Task};
 use crate::session::Session;
-use crate::slices;
 use dsperse_documents::{Fallback, RunResults, SliceRun, StageOutcome, Usage};
 use dsperse_plugin_api::{Artefact, job::Done};
 use dsperse_store::{RunDir, SliceStore, lock};
@@ -108,7 +108,7 @@ impl<'a> Driver<'a> {
             index,
             operators: slice
                 .as_ref()
-                .map(slices::operator_words)
+                .map(opened::operator_words)
                 .unwrap_or_default(),
             outcome: Outcome::Skipped,
             ..SliceLine::default()

@@ -5,6 +5,7 @@
 //!
 //! - [`mod@slice`], [`mod@compile`], [`mod@run`], [`mod@prove`], [`mod@verify`]: the stages
 //!   in their order, [`mod@analyze`] beside them;
+//! - [`opened`]: slices on disk that a stage works on: their jobs and files, which were chosen;
 //! - `driver`: what they have in common: turns, events, records, rows;
 //! - [`cut`]: where a model is to be cut;
 //! - [`batch`]: several inputs for the same slices;
@@ -23,11 +24,11 @@ pub mod cut;
 mod driver;
 #[cfg(test)]
 mod fake;
+pub mod opened;
 pub mod prove;
 pub mod report;
 pub mod run;
 pub mod slice;
-pub mod slices;
 #[cfg(test)]
 mod stages_tests;
 pub mod verify;

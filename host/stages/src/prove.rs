@@ -10,11 +10,11 @@ use crate::driver::{Driver, intact, record, success};
 use crate::error::{Error, Result};
 use crate::job::{Files, Job, Work};
 use crate::memory::expected;
+use crate::opened;
 use crate::report::{Outcome, SliceLine, StageReport};
 use crate::run::{held, untouched};
 use crate::schedule::Task;
 use crate::session::Session;
-use crate::slices;
 use dsperse_documents::{BackendError, SliceMetadata, SliceRun, StageOutcome};
 use dsperse_plugin_api::Stage as BackendStage;
 use dsperse_store::{RunDir, SliceStore, StageFiles};
@@ -46,7 +46,7 @@ pub fn prove(
 ) -> Result<StageReport> {
     let results = run.results();
     belongs(store, &results.model_identity)?;
-    let selected: BTreeSet<usize> = slices::select(store, options.layers.as_deref())?
+    let selected: BTreeSet<usize> = opened::select(store, options.layers.as_deref())?
         .into_iter()
         .collect();
     warn_of_left_out(session, &results.slices, &selected);
@@ -213,7 +213,7 @@ impl Stage<'_> {
         let Some(c) = slice.compilations.get(name) else {
             return Ok(());
         };
-        if let Some(how) = slices::other_version(slice, backend) {
+        if let Some(how) = opened::other_version(slice, backend) {
             return Err(Error::backend(format!("slice {index} was {how}")).with_hint(
                 "type \"dsperse compile\" and \"dsperse run\" again, or install that version of the backend",
             ));
@@ -266,7 +266,7 @@ impl Stage<'_> {
         backend: &Loaded<'_>,
     ) -> Result<(Job, Files)> {
         let mut files = Files::default();
-        let circuit = slices::circuit(self.driver.store, slice, backend.name(), &mut files)?;
+        let circuit = opened::circuit(self.driver.store, slice, backend.name(), &mut files)?;
         let mut witness = Vec::new();
         for a in s.witness_execution.iter().flat_map(|w| &w.files) {
             witness.push(files.attach(self.run.artefact(a)?));
@@ -277,7 +277,7 @@ impl Stage<'_> {
             inputs: attach(&held(self.run, &s.claim.inputs)?, &mut files),
             outputs: attach(&held(self.run, &s.claim.outputs)?, &mut files),
         };
-        slices::job(self.driver.store, slice, backend, work, files)
+        opened::job(self.driver.store, slice, backend, work, files)
     }
 
     /// Whether there is a proof with all its files.

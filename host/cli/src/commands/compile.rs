@@ -9,7 +9,7 @@ use crate::exit::Exit;
 use dsperse_router::{Policy, Spec};
 use dsperse_stages::compile::{self, Calibration, CompileOptions};
 use dsperse_stages::report::StageReport;
-use dsperse_stages::{Session, slices};
+use dsperse_stages::{Session, opened};
 use dsperse_store::Access;
 use std::path::Path;
 
@@ -48,7 +48,7 @@ pub fn carry_out(
     if let Some(text) = &options.backend {
         session.check_names(&Spec::parse(text)?)?;
     }
-    let store = slices::open(path, Access::Edit)?;
+    let store = opened::open(path, Access::Edit)?;
     let report = compile::compile(session, &store, options)?;
     store.commit()?;
     session.check_cancelled()?;

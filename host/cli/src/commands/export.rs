@@ -8,7 +8,7 @@ use crate::console::shown;
 use crate::error::{Result, UserError};
 use crate::exit::Exit;
 use crate::output::SCHEMA;
-use dsperse_stages::slices;
+use dsperse_stages::opened;
 use dsperse_store::{Access, RunDir, packed};
 use serde_json::json;
 
@@ -23,7 +23,7 @@ pub fn execute(app: &App, args: &Export) -> Result<Exit> {
             "name the file like \"model.dsproof\": verify knows it by that",
         ));
     }
-    let store = slices::open(&data, Access::Read)?;
+    let store = opened::open(&data, Access::Read)?;
     let opened = RunDir::open(&run, Access::Read)?;
     packed::pack(&store, &opened, &output)?;
     let size = std::fs::metadata(&output).map_or(0, |m| m.len());

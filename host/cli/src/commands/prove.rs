@@ -8,7 +8,7 @@ use crate::exit::Exit;
 use crate::output;
 use dsperse_stages::prove::{self, ProveOptions};
 use dsperse_stages::report::StageReport;
-use dsperse_stages::{Session, slices};
+use dsperse_stages::{Session, opened};
 use dsperse_store::{Access, RunDir, SliceStore};
 use std::path::Path;
 
@@ -24,7 +24,7 @@ pub fn execute(app: &App, args: &Prove) -> Result<Exit> {
             &given.path,
         )?;
         let stage = app.with_executor(&args.limits, &args.engine, |session| {
-            let store = slices::open(&given.slices, Access::Read)?;
+            let store = opened::open(&given.slices, Access::Read)?;
             batch::each(&given.path, &given.members, |member| {
                 carry_out(session, &member.run, &store, &options)
             })
@@ -38,7 +38,7 @@ pub fn execute(app: &App, args: &Prove) -> Result<Exit> {
     }
     let (run, data) = paths::run_and_slices(app, &args.of)?;
     let report = app.with_executor(&args.limits, &args.engine, |session| {
-        carry_out(session, &run, &slices::open(&data, Access::Read)?, &options)
+        carry_out(session, &run, &opened::open(&data, Access::Read)?, &options)
     })?;
     if let Some(file) = &args.output_file {
         output::file(file, &summary::document(&report, "prove"))?;

@@ -8,7 +8,7 @@ use crate::error::{Result, UserError};
 use crate::exit::Exit;
 use crate::output::{self, SCHEMA};
 use dsperse_report::Subject;
-use dsperse_stages::slices;
+use dsperse_stages::opened;
 use dsperse_store::{Access, RunDir, atomic};
 use serde_json::json;
 use std::fmt::Write as _;
@@ -83,7 +83,7 @@ fn subject(args: &Report, path: &Path) -> Result<(Subject, PathBuf)> {
                 "name the run's directory",
             ));
         }
-        let store = slices::open(path, Access::Read)?;
+        let store = opened::open(path, Access::Read)?;
         let usual = store.location().parent().join(PAGE);
         return Ok((Subject::of_slices(&store)?, usual));
     };
@@ -93,7 +93,7 @@ fn subject(args: &Report, path: &Path) -> Result<(Subject, PathBuf)> {
             e.with_hint("give the slices that the run was made with: --slices PATH")
         })?,
     };
-    let store = slices::open(&data, Access::Read)?;
+    let store = opened::open(&data, Access::Read)?;
     let opened = RunDir::open(&run, Access::Read)?;
     let subject = Subject::of_run(&store, &opened, args.verification.as_deref())?;
     Ok((subject, run.join(PAGE)))

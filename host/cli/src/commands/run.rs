@@ -9,7 +9,7 @@ use crate::exit::Exit;
 use crate::output::SCHEMA;
 use dsperse_stages::batch::BatchRan;
 use dsperse_stages::run::{self, Ran, RunOptions};
-use dsperse_stages::{Session, slices};
+use dsperse_stages::{Session, opened};
 use dsperse_store::{Access, Sample, SliceStore};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ pub fn execute(app: &App, args: &Run) -> Result<Exit> {
         &args.fidelity.within(&args.limits),
         &args.engine,
         |session| {
-            let store = slices::open(&path, Access::Read)?;
+            let store = opened::open(&path, Access::Read)?;
             let samples = samples(&store, &input, args.output_file.as_deref())?;
             carry_out(session, &store, &options, &samples)
         },

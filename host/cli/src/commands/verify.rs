@@ -11,7 +11,7 @@ use crate::exit::Exit;
 use crate::output;
 use dsperse_documents::{StageOutcome, VerificationReport};
 use dsperse_stages::verify::{self, VerifyOptions};
-use dsperse_stages::{Session, slices};
+use dsperse_stages::{Session, opened};
 use dsperse_store::packed::{self, Unpacked};
 use dsperse_store::{Access, Limits, RunDir, SliceStore, atomic};
 use std::path::{Path, PathBuf};
@@ -49,7 +49,7 @@ pub fn execute(app: &App, args: &Verify) -> Result<Exit> {
             let message = "a verdict rests on what this machine checks itself: nothing of it is sent to others";
             session.warn(message.to_owned(), None);
         }
-        let store = slices::open(&data, Access::Read)?;
+        let store = opened::open(&data, Access::Read)?;
         let report = judge(session, &run, &store, &options)?;
         // What was unpacked goes away; only a receipt that was asked for stays.
         if packed.is_none() || args.receipt.is_some() {
@@ -93,7 +93,7 @@ fn judge_all(
         &given.path,
     )?;
     let verdicts = app.with_session(Some(&args.limits), |session| {
-        let store = slices::open(&given.slices, Access::Read)?;
+        let store = opened::open(&given.slices, Access::Read)?;
         batch::each(&given.path, &given.members, |member| {
             carry_out(session, &member.run, &store, options, None)
         })

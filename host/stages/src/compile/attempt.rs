@@ -7,8 +7,8 @@ use crate::chain::backend_error;
 use crate::config::compile_options_digest;
 use crate::error::{Error, Result};
 use crate::job::{Files, Job};
+use crate::opened;
 use crate::report::SliceLine;
-use crate::slices;
 use dsperse_documents::{Compilation, ErrorKind, Fallback, SliceMetadata};
 use dsperse_plugin_api::{Stage as BackendStage, Support};
 use dsperse_router::{Chain, plan};
@@ -59,7 +59,7 @@ impl Stage<'_> {
             backends: Vec::new(),
             explicit: false,
         };
-        let uses = slices::operator_uses(self.driver.store.model(), slice);
+        let uses = opened::operator_uses(self.driver.store.model(), slice);
         let plan = plan(
             self.routes.chain(index).unwrap_or(&empty),
             |name| self.driver.session.loaded(name).map(|l| l.descriptor),
@@ -114,7 +114,7 @@ impl Stage<'_> {
 
     /// `supports`: the estimated memory, or why not.
     fn ask(&self, slice: &SliceMetadata, backend: &Loaded<'_>) -> Result<Result<u64, Fallback>> {
-        let payload = slices::payload(self.driver.store, slice.index)?;
+        let payload = opened::payload(self.driver.store, slice.index)?;
         let info = slice.slice_info(None);
         let stage = BackendStage::Compile;
         match ask::supports(
@@ -204,7 +204,7 @@ impl Stage<'_> {
     fn compile_job(&self, slice: &SliceMetadata, backend: &Loaded<'_>) -> Result<(Job, Files)> {
         let mut files = Files::default();
         let work = self.samples.get()?.work(slice, &mut files)?;
-        let (mut job, files) = slices::job(self.driver.store, slice, backend, work, files)?;
+        let (mut job, files) = opened::job(self.driver.store, slice, backend, work, files)?;
         let closer = lock(&self.targets).get(&slice.index).copied();
         if let Some(target) = closer.filter(|_| takes_target(backend.descriptor)) {
             job.options

@@ -17,10 +17,10 @@ pub use calibration::Calibration;
 
 use crate::driver::{Driver, reasons};
 use crate::error::{Error, Result};
+use crate::opened;
 use crate::report::{Outcome, SliceLine, StageReport};
 use crate::schedule::{self, Task};
 use crate::session::Session;
-use crate::slices;
 pub(crate) use attempt::falls_through;
 use attempt::{Decision, Work};
 pub use calibration::read_all;
@@ -68,14 +68,14 @@ pub fn compile(
         (Calibration::Given(paths), Some(model)) => Some(calibration::read_tensors(paths, model)?),
         _ => None,
     };
-    let routes = slices::routes(
+    let routes = opened::routes(
         session,
         options.backend.as_deref(),
         options.strict,
-        slices::count(store),
+        opened::count(store),
     )?;
-    let selected = slices::select(store, options.layers.as_deref())?;
-    slices::check_payloads(store, &selected)?;
+    let selected = opened::select(store, options.layers.as_deref())?;
+    opened::check_payloads(store, &selected)?;
     let driver = Driver::new(session, store, "compile", selected.len(), store.scratch()?);
     driver.begin();
     let samples = calibration::Lazy {

@@ -3,8 +3,8 @@
 
 use crate::error::Result;
 use crate::memory::expected;
+use crate::opened;
 use crate::session::Session;
-use crate::slices;
 use dsperse_documents::{Fallback, SliceMetadata};
 use dsperse_plugin_api::Stage as BackendStage;
 use dsperse_store::SliceStore;
@@ -39,7 +39,7 @@ pub(super) fn choose(
 ) -> Result<Vec<Choice>> {
     let model = store.require_model()?;
     let routes = match spec {
-        Some(_) => Some(slices::routes(session, spec, false, model.slices.len())?),
+        Some(_) => Some(opened::routes(session, spec, false, model.slices.len())?),
         None => None,
     };
     let executor = session.float_executor()?.name().to_owned();
@@ -84,7 +84,7 @@ fn choice(
                 Some("the slice is not compiled with it".to_owned())
             }
             (Some(backend), Some(_)) => {
-                slices::other_version(slice, &backend).map(|how| format!("the slice was {how}"))
+                opened::other_version(slice, &backend).map(|how| format!("the slice was {how}"))
             }
             _ => None,
         };

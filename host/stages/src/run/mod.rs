@@ -14,10 +14,10 @@ use crate::chain::{Held, dependencies};
 use crate::driver::Driver;
 use crate::error::{Error, Result};
 use crate::job::TensorRef;
+use crate::opened;
 use crate::report::{Outcome, SliceLine, StageReport};
 use crate::schedule::Task;
 use crate::session::{DEFAULT_MAX_ERROR, Session};
-use crate::slices;
 use choice::Choice;
 use dsperse_documents::digest::{FieldHasher, sha256_hex};
 use dsperse_documents::tensors::digest_of;
@@ -79,7 +79,7 @@ pub fn run(
     if let Some(file) = &options.output_file {
         check_output_file(file)?;
     }
-    slices::check_payloads(store, &store.indices())?;
+    opened::check_payloads(store, &store.indices())?;
     let selected = selected(store, options)?;
     let choices = choice::choose(session, store, options.backend.as_deref(), &selected)?;
     if options.backend.is_none() {
@@ -119,7 +119,7 @@ pub fn run(
 
 /// The slices that circuits run.
 fn selected(store: &SliceStore, options: &RunOptions) -> Result<BTreeSet<usize>> {
-    let indices = slices::select(store, options.layers.as_deref())?;
+    let indices = opened::select(store, options.layers.as_deref())?;
     Ok(indices.into_iter().collect())
 }
 
@@ -159,7 +159,7 @@ fn warn_of_uncompiled(
         let used = slice.backend.as_deref().and_then(|n| session.loaded(n));
         if slice.compilations.is_empty() {
             uncompiled.push(i.to_string());
-        } else if used.is_some_and(|b| slices::other_version(&slice, &b).is_some()) {
+        } else if used.is_some_and(|b| opened::other_version(&slice, &b).is_some()) {
             other.push(i.to_string());
         }
     }

@@ -7,8 +7,8 @@ use crate::driver::{intact, reasons, record, success};
 use crate::error::{Error, Result};
 use crate::job::{Files, Work};
 use crate::memory::expected;
+use crate::opened;
 use crate::report::{Outcome, SliceLine};
-use crate::slices;
 use dsperse_documents::{
     BackendError, Claim, ErrorKind, Fallback, SliceMetadata, StageOutcome, TensorOrigin,
 };
@@ -81,7 +81,7 @@ impl Stage<'_> {
         };
         let mut files = Files::default();
         let circuit = match slice.compilations.contains_key(name) {
-            true => slices::circuit(self.driver.store, slice, name, &mut files)?,
+            true => opened::circuit(self.driver.store, slice, name, &mut files)?,
             false => Vec::new(),
         };
         let claim = Claim {
@@ -90,7 +90,7 @@ impl Stage<'_> {
         };
         let inputs = attach(&self.held(&claim.inputs)?, &mut files);
         let work = Work::Witness { circuit, inputs };
-        let (job, files) = slices::job(self.driver.store, slice, &backend, work, files)?;
+        let (job, files) = opened::job(self.driver.store, slice, &backend, work, files)?;
         let key = job.key();
         line.backend = Some(name.to_owned());
         if self.up_to_date(index, name, &key, &claim, line) {

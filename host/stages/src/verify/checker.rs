@@ -10,7 +10,7 @@ use crate::compile::{self, float_chains, read_tensors, samples_digest};
 use crate::driver::Driver;
 use crate::error::{Error, Result};
 use crate::job::{FileRef, Files, Job, TensorRef, Work};
-use crate::slices;
+use crate::opened;
 use dsperse_documents::setting::{ALLOW_SATURATION, CALIBRATION, EXPECT_KEYS, TOLERANCE};
 use dsperse_documents::{Compilation, ModelMetadata, ReceiptFile, SliceMetadata};
 use dsperse_plugin_api::{Role, Support};
@@ -89,7 +89,7 @@ impl<'a> Plugins<'a> {
         }
         let mut files = Files::default();
         let work = compile::compilation(samples, slice, &mut files)?;
-        let (mut job, files) = slices::job(self.driver.store, slice, backend, work, files)?;
+        let (mut job, files) = opened::job(self.driver.store, slice, backend, work, files)?;
         // A slice may have had to come closer than its backend's options say.
         if let Some(f) = &compilation.fidelity
             && takes_target(backend.descriptor)
@@ -180,7 +180,7 @@ impl Again<PathBuf> for Plugins<'_> {
         }
         let loaded = self.loaded(backend)?;
         let info = slice.slice_info(None);
-        let payload = slices::payload(self.driver.store, slice.index)?;
+        let payload = opened::payload(self.driver.store, slice.index)?;
         let asked = ask::supports(
             self.driver.session,
             &loaded,
