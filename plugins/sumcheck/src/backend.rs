@@ -5,10 +5,12 @@ use dsperse_plugin_api::{
     Backend, CompileJob, Cx, Descriptor, Done, Error, ProveJob, Result, Support, SupportsJob,
     Verdict, VerifyJob, WitnessJob,
 };
+use dsperse_sumcheck_reuse::release;
 
-/// Runs a job's work on as many threads as the host grants it.
+/// Runs a job's work on as many threads as the host grants it. Between jobs a worker takes no
+/// more memory than the keys that it keeps.
 fn on_threads<T: Send>(cx: &Cx, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    rayon::ThreadPoolBuilder::new()
+    let threads = rayon::ThreadPoolBuilder::new()
         .num_threads(cx.threads())
         .build()
         .map_err(|e| {
@@ -17,8 +19,10 @@ fn on_threads<T: Send>(cx: &Cx, work: impl FnOnce() -> Result<T> + Send) -> Resu
                 cx.threads()
             ))
             .with_hint("allow fewer threads")
-        })?
-        .install(work)
+        })?;
+    let done = threads.install(work);
+    release();
+    done
 }
 
 /// The sumcheck backend. All that outlives a call are proving keys, which a verdict never
@@ -35,7 +39,9 @@ impl Backend for SumcheckBackend {
     }
 
     fn supports(&self, job: &SupportsJob, _cx: &Cx) -> Result<Support> {
-        slice::supports(&job.slice, &job.options)
+        let support = slice::supports(&job.slice, &job.options);
+        release();
+        support
     }
 
     fn compile(&self, job: &CompileJob, cx: &Cx) -> Result<Done> {

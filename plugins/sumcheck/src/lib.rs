@@ -28,4 +28,8 @@ pub mod weights;
 
 pub use backend::SumcheckBackend;
 
+/// Large buffers follow one another all the time here.
+#[global_allocator]
+static ALLOCATOR: dsperse_sumcheck_reuse::Reuse = dsperse_sumcheck_reuse::Reuse;
+
 dsperse_plugin_api::export_backend!(SumcheckBackend);

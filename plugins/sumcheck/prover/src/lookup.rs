@@ -106,10 +106,18 @@ struct Scratch {
     base: Vec<F>,
 }
 
+/// Zeros, with room for as many more as complete the last pair of pairs of fractions: to make
+/// room afterwards would move the whole buffer to one of twice the length.
+fn room_to_pair(len: usize) -> Fractions {
+    let mut zeros = EF::zero_vec(len.next_multiple_of(8));
+    zeros.truncate(len);
+    zeros
+}
+
 /// The layer above one with these runs.
 fn parent(child: Source<'_>, runs: &Runs) -> Stored {
     let children = runs.halved();
-    let mut out = EF::zero_vec(2 * child.len().div_ceil(2));
+    let mut out = room_to_pair(2 * child.len().div_ceil(2));
     out.par_chunks_mut(2 * PIECE).enumerate().for_each_init(
         Scratch::default,
         |scratch, (i, out)| {
@@ -340,7 +348,7 @@ fn fold_fractions(fractions: &mut Fractions, runs: &Runs, r: EF) {
 
 /// The leaves with their last variable bound.
 fn fold_leaves(leaves: &Leaves<'_>, runs: &Runs, lambda: EF, r: EF) -> Fractions {
-    let mut out = EF::zero_vec(4 * leaves.len.div_ceil(4));
+    let mut out = room_to_pair(4 * leaves.len.div_ceil(4));
     let source = Source::Leaves(leaves, lambda);
     out.par_chunks_mut(4 * PIECE).enumerate().for_each_init(
         Scratch::default,
