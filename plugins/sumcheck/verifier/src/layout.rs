@@ -818,6 +818,12 @@ mod tests {
         assert!(!wraps(vec![vec![x(15)], vec![one()]], None));
         assert!(wraps(vec![vec![x(8)], vec![x(9)]], None));
         assert!(wraps(vec![vec![x(2), x(1)], vec![one()]], None));
+        // The prime itself is too much.
+        let most = || Linear::constant(FIELD_BOUND - 1);
+        assert!(!wraps(vec![vec![most()]], None));
+        assert!(wraps(vec![vec![most().offset(1)]], None));
+        assert!(!wraps(vec![vec![most().offset(-1)], vec![one()]], None));
+        assert!(wraps(vec![vec![most()], vec![one()]], None));
         // What is known of the whole comes first.
         assert!(!wraps(vec![vec![x(17)]], Some(FIELD_BOUND - 1)));
         assert!(wraps(vec![vec![one()]], Some(FIELD_BOUND)));

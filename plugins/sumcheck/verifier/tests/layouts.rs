@@ -24,7 +24,7 @@ fn layout_of(mut nodes: Vec<Op>) -> Result<Layout, LayoutError> {
     let values = vec![3, -9, 1, 1, 2];
     let program = Program {
         nodes,
-        tables: vec![Table { lo: -2, values }],
+        tables: vec![Table { lo: -2, values }; 2],
         outputs: vec![last + 1],
     };
     let checked = validate(&program).expect("valid");
@@ -133,8 +133,11 @@ fn columns_hold_what_the_equations_need() {
         &[3, 3, 4, 2, 1],
     );
     columns_of(vec![x(-61, 70), requant(1, 0, 5, 5)], &[], &[]);
-    let lookup = Op::Lookup { input: 0, table: 0 };
-    columns_of(vec![x(-2, 2), lookup], &[(Value, 0, 0, 9)], &[FUNCTION_TAG]);
+    for table in [0, 1] {
+        let lookup = Op::Lookup { input: 0, table };
+        let tag = FUNCTION_TAG + u64::from(table);
+        columns_of(vec![x(-2, 2), lookup], &[(Value, 0, 0, 9)], &[tag]);
+    }
     columns_of(
         vec![x(-2, 2), x(0, 5), max(2)],
         &[(Value, 0, 0, 5)],
