@@ -5,7 +5,9 @@
 //! takes as they are; what it makes are the same circuit, witness and proof files as those
 //! of the programs, and the plugin checks them in the same way.
 
-use crate::programs::{INSTALL_HINT, VERSION, environment, failure, succeed};
+use crate::programs::{
+    CIRCUIT, INSTALL_HINT, VERSION, WITNESS, environment, failure, succeed, with_files,
+};
 use dsperse_plugin_api::{Cx, Error, ErrorKind, Result, tool};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
@@ -71,8 +73,8 @@ impl Jst {
     /// As those of [`crate::tools::Tools`]; `tool_missing` for another version than the plugin knows.
     pub fn compile(&self, dir: &Path, cx: &Cx) -> Result<()> {
         let mut command = self.command("compile", cx);
-        command.arg("-m").arg(dir.join("model.onnx"));
-        self.succeed(command.arg("-c").arg(dir.join("circuit.txt")), cx)?;
+        with_files(&mut command, dir, &[("-m", "model.onnx"), CIRCUIT]);
+        self.succeed(&mut command, cx)?;
         let metadata = std::fs::read(dir.join("circuit_metadata.json"))?;
         let version = serde_json::from_slice::<Value>(&metadata)
             .ok()
@@ -100,16 +102,13 @@ impl Jst {
         // The command knows this file by another name than the programs.
         std::fs::copy(dir.join("meta.json"), dir.join("circuit_metadata.json"))?;
         let mut command = self.command("witness", cx);
-        command
-            .arg("-c")
-            .arg(dir.join("circuit.txt"))
-            .arg("-i")
-            .arg(dir.join("ints.json"))
-            .arg("-o")
-            .arg(dir.join("jst_output.json"))
-            .arg("-w")
-            .arg(dir.join("witness.bin"));
-        self.succeed(&mut command, cx)
+        let files = [
+            CIRCUIT,
+            ("-i", "ints.json"),
+            ("-o", "jst_output.json"),
+            WITNESS,
+        ];
+        self.succeed(with_files(&mut command, dir, &files), cx)
     }
 
     /// Makes `proof` from `circuit.txt` and `witness.bin`.
@@ -118,11 +117,7 @@ impl Jst {
     /// As those of [`crate::tools::Tools`].
     pub fn prove(&self, dir: &Path, proof: &Path, cx: &Cx) -> Result<()> {
         let mut command = self.command("prove", cx);
-        command
-            .arg("-c")
-            .arg(dir.join("circuit.txt"))
-            .arg("-w")
-            .arg(dir.join("witness.bin"));
+        with_files(&mut command, dir, &[CIRCUIT, WITNESS]);
         self.succeed(command.arg("-p").arg(proof), cx)
     }
 
@@ -137,18 +132,9 @@ impl Jst {
         cx: &Cx,
     ) -> Result<std::result::Result<(), String>> {
         let mut command = self.command("verify", cx);
-        command
-            .arg("-c")
-            .arg(dir.join("circuit.txt"))
-            .arg("-i")
-            .arg(dir.join("ints.json"))
-            .arg("-o")
-            .arg(dir.join("output.json"))
-            .arg("-w")
-            .arg(dir.join("witness.bin"))
-            .arg("-p")
-            .arg(proof);
-        let out = tool::run(&mut command, cx)?;
+        let files = [CIRCUIT, ("-i", "ints.json"), ("-o", "output.json"), WITNESS];
+        with_files(&mut command, dir, &files);
+        let out = tool::run(command.arg("-p").arg(proof), cx)?;
         crate::programs::judged(&out, || self.failure(&out))
     }
 

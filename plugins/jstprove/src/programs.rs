@@ -128,17 +128,14 @@ impl Programs {
     /// As those of [`crate::tools::Tools`].
     pub fn compile(&self, dir: &Path, cx: &Cx) -> Result<()> {
         let mut command = self.command(&self.builder, cx);
-        command
-            .arg("run_compile_circuit")
-            .arg("-c")
-            .arg(dir.join("circuit.txt"))
-            .arg("-m")
-            .arg(dir.join("meta.json"))
-            .arg("-a")
-            .arg(dir.join("arch.json"))
-            .arg("-b")
-            .arg(dir.join("wandb.json"));
-        succeed(&mut command, cx, |out| failure(&self.builder, out))
+        let files = [
+            CIRCUIT,
+            ("-m", "meta.json"),
+            ("-a", "arch.json"),
+            ("-b", "wandb.json"),
+        ];
+        let command = with_files(command.arg("run_compile_circuit"), dir, &files);
+        succeed(command, cx, |out| failure(&self.builder, out))
     }
 
     /// Makes `witness.bin` from `ints.json` and the expected `output.json`.
@@ -147,19 +144,15 @@ impl Programs {
     /// As those of [`crate::tools::Tools`].
     pub fn witness(&self, dir: &Path, cx: &Cx) -> Result<()> {
         let mut command = self.command(&self.builder, cx);
-        command
-            .arg("run_gen_witness")
-            .arg("-c")
-            .arg(dir.join("circuit.txt"))
-            .arg("-i")
-            .arg(dir.join("ints.json"))
-            .arg("-o")
-            .arg(dir.join("output.json"))
-            .arg("-w")
-            .arg(dir.join("witness.bin"))
-            .arg("-m")
-            .arg(dir.join("meta.json"));
-        succeed(&mut command, cx, |out| failure(&self.builder, out))
+        let files = [
+            CIRCUIT,
+            ("-i", "ints.json"),
+            ("-o", "output.json"),
+            WITNESS,
+            ("-m", "meta.json"),
+        ];
+        let command = with_files(command.arg("run_gen_witness"), dir, &files);
+        succeed(command, cx, |out| failure(&self.builder, out))
     }
 
     /// Makes `proof` from `circuit.txt` and `witness.bin`. The program does not look
@@ -169,14 +162,11 @@ impl Programs {
     /// As those of [`crate::tools::Tools`].
     pub fn prove(&self, dir: &Path, proof: &Path, cx: &Cx) -> Result<()> {
         let mut command = self.command(&self.prover, cx);
-        command
-            .args(["-p", "Hyrax", "prove", "-c"])
-            .arg(dir.join("circuit.txt"))
-            .arg("-w")
-            .arg(dir.join("witness.bin"))
-            .arg("-o")
-            .arg(proof);
-        succeed(&mut command, cx, |out| failure(&self.prover, out))
+        command.args(["-p", "Hyrax", "prove"]);
+        with_files(&mut command, dir, &[CIRCUIT, WITNESS]);
+        succeed(command.arg("-o").arg(proof), cx, |out| {
+            failure(&self.prover, out)
+        })
     }
 
     /// Lets the program judge a proof; `Ok(Err(reason))` when it rejects. This is not the
@@ -191,14 +181,9 @@ impl Programs {
         cx: &Cx,
     ) -> Result<std::result::Result<(), String>> {
         let mut command = self.command(&self.prover, cx);
-        command
-            .args(["-p", "Hyrax", "verify", "-c"])
-            .arg(dir.join("circuit.txt"))
-            .arg("-w")
-            .arg(dir.join("witness.bin"))
-            .arg("-i")
-            .arg(proof);
-        let out = tool::run(&mut command, cx)?;
+        command.args(["-p", "Hyrax", "verify"]);
+        with_files(&mut command, dir, &[CIRCUIT, WITNESS]);
+        let out = tool::run(command.arg("-i").arg(proof), cx)?;
         judged(&out, || failure(&self.prover, &out))
     }
 
@@ -207,6 +192,23 @@ impl Programs {
         environment(&mut command, cx);
         command
     }
+}
+
+/// The circuit's file and its flag, the same for every tool.
+pub(crate) const CIRCUIT: (&str, &str) = ("-c", "circuit.txt");
+/// The witness's.
+pub(crate) const WITNESS: (&str, &str) = ("-w", "witness.bin");
+
+/// Adds files of the directory, each behind its flag.
+pub(crate) fn with_files<'a>(
+    command: &'a mut Command,
+    dir: &Path,
+    files: &[(&str, &str)],
+) -> &'a mut Command {
+    for (flag, name) in files {
+        command.arg(flag).arg(dir.join(name));
+    }
+    command
 }
 
 /// A clean environment, in which OpenMPI starts no helper process and nothing is written
