@@ -131,6 +131,14 @@ fn rewirings_are_free_or_counted() {
         sizes: vec![3, 1, 5],
     };
     assert!(passes(&reshape, &[3, 5]));
+    // So do sizes that are powers of two behind the first.
+    for (from, to) in [([3, 4], [6, 2]), ([3, 4], [12, 1]), ([1, 8], [2, 4])] {
+        let reshape = Factor::Reshape {
+            dims: vec![0, 1],
+            sizes: to.to_vec(),
+        };
+        assert!(passes(&reshape, &from), "{from:?} {to:?}");
+    }
     let shifted = Factor::Strided {
         dim: 0,
         size: 3,
