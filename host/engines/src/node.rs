@@ -10,13 +10,14 @@ use dsperse_documents::{BackendError, ErrorKind, Usage};
 use dsperse_jobs::attempt::wrong_answer;
 use dsperse_jobs::job::{Executor, Files, Hint, Job, Outcome};
 use dsperse_jobs::local::LocalExecutor;
+use dsperse_jobs::schedule::lock;
 use dsperse_plugin_host::{CancelToken, Control, EventSink, PluginHost, Reply};
 use dsperse_store::{atomic, known_digest};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How often is looked whether the result is still wanted.
@@ -331,7 +332,7 @@ pub fn host_name() -> String {
 fn events(path: &Path) -> EventSink {
     let file = Mutex::new(File::create(path).ok());
     Arc::new(move |event| {
-        let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = lock(&file);
         if let (Some(file), Ok(mut line)) = (file.as_mut(), serde_json::to_vec(event)) {
             line.push(b'\n');
             let _ = file.write_all(&line);

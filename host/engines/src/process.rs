@@ -2,7 +2,7 @@
 //! to test what happens when nodes fail.
 
 use crate::engine::{Command, Ended, Engine, Order, State};
-use dsperse_store::lock;
+use dsperse_jobs::schedule::lock;
 use std::collections::HashMap;
 use std::fs::File;
 use std::process::{Child, ExitStatus, Stdio};

@@ -4,7 +4,7 @@
 
 use crate::document::VERSION;
 use crate::engine::{Command, Ended, Engine, Order, State, program};
-use dsperse_store::lock;
+use dsperse_jobs::schedule::lock;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::HashMap;

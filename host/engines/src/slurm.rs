@@ -7,7 +7,7 @@
 
 use crate::engine::{Command, Ended, Engine, Order, State, program};
 use crate::store::Store;
-use dsperse_store::lock;
+use dsperse_jobs::schedule::lock;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::PathBuf;

@@ -3,7 +3,7 @@
 
 use dsperse_plugin_host::CancelToken;
 use std::collections::BTreeSet;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// One piece of work.
 #[derive(Debug, Clone, Default)]
@@ -67,7 +67,7 @@ fn serve<R: Send>(
     state: &Mutex<State<R>>,
     changed: &Condvar,
 ) {
-    let mut guard = state.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut guard = lock(state);
     loop {
         if guard.waiting.is_empty() || cancel.is_cancelled() {
             changed.notify_all();
@@ -103,7 +103,7 @@ fn serve<R: Send>(
         };
         slot.result = Some(work(next));
         drop(slot);
-        guard = state.lock().unwrap_or_else(PoisonError::into_inner);
+        guard = lock(state);
     }
 }
 
@@ -119,7 +119,7 @@ struct Slot<'s, R> {
 
 impl<R> Drop for Slot<'_, R> {
     fn drop(&mut self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(self.state);
         if let Some(place) = state.results.get_mut(self.position) {
             *place = self.result.take();
         }
@@ -127,6 +127,12 @@ impl<R> Drop for Slot<'_, R> {
         state.memory = state.memory.saturating_sub(self.memory);
         self.changed.notify_all();
     }
+}
+
+/// What a mutex holds. A poisoned one only means that another thread panicked between two whole
+/// steps.
+pub fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
+    m.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Memory that this machine can spare, in bytes: four fifths of what is available now.

@@ -7,13 +7,13 @@ use crate::driver;
 use crate::error::{Error, Result};
 use crate::job::{FileRef, Files, TensorRef, Work};
 use crate::opened;
-use crate::schedule::Task;
+use crate::schedule::{Task, lock};
 use crate::session::Session;
 use dsperse_documents::{
     BackendError, ErrorKind, ModelMetadata, SliceMetadata, digest::sha256_hex,
 };
 use dsperse_plugin_api::{TensorFile, TensorInfo, job::Done};
-use dsperse_store::{SliceStore, Tensor, lock};
+use dsperse_store::{SliceStore, Tensor};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};

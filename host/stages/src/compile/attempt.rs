@@ -9,10 +9,10 @@ use crate::error::{Error, Result};
 use crate::job::{Files, Job};
 use crate::opened;
 use crate::report::SliceLine;
+use crate::schedule::lock;
 use dsperse_documents::{Compilation, ErrorKind, Fallback, SliceMetadata};
 use dsperse_plugin_api::{Stage as BackendStage, Support};
 use dsperse_router::{Chain, plan};
-use dsperse_store::lock;
 
 /// What is known of a slice after asking.
 #[derive(Debug, Clone)]

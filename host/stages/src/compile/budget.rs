@@ -11,8 +11,8 @@ use crate::chain;
 use crate::error::Result;
 use crate::fidelity::{compare, told, worst};
 use crate::report::{Outcome, SliceLine};
+use crate::schedule::lock;
 use dsperse_documents::{Fidelity, SliceMetadata};
-use dsperse_store::lock;
 use std::collections::BTreeSet;
 
 /// How often slices get a smaller target.

@@ -19,7 +19,7 @@ use crate::driver::{Driver, reasons};
 use crate::error::{Error, Result};
 use crate::opened;
 use crate::report::{Outcome, SliceLine, StageReport};
-use crate::schedule::{self, Task};
+use crate::schedule::{self, Task, lock};
 use crate::session::Session;
 pub(crate) use attempt::falls_through;
 use attempt::{Decision, Work};
@@ -31,7 +31,7 @@ use dsperse_documents::{Fallback, ReceiptFile, SliceMetadata, keys_digest};
 use dsperse_plugin_api::Role;
 use dsperse_router::policy::verdict_counts_as_proof;
 use dsperse_router::{Policy, Routes};
-use dsperse_store::{SliceStore, lock};
+use dsperse_store::SliceStore;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 

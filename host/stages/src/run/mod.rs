@@ -17,6 +17,7 @@ use crate::job::TensorRef;
 use crate::opened;
 use crate::report::{Outcome, SliceLine, StageReport};
 use crate::schedule::Task;
+use crate::schedule::lock;
 use crate::session::{DEFAULT_MAX_ERROR, Session};
 use choice::Choice;
 use dsperse_documents::digest::{FieldHasher, sha256_hex};
@@ -26,8 +27,7 @@ use dsperse_documents::{
     SliceRun, TensorOrigin, TensorRecord,
 };
 use dsperse_store::{
-    Access, Direction, NewTensor, RunDir, Sample, SliceStore, Tensor, atomic, find_runs, lock,
-    write_json,
+    Access, Direction, NewTensor, RunDir, Sample, SliceStore, Tensor, atomic, find_runs, write_json,
 };
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

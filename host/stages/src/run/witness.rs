@@ -9,11 +9,12 @@ use crate::job::{Files, Work};
 use crate::memory::expected;
 use crate::opened;
 use crate::report::{Outcome, SliceLine};
+use crate::schedule::lock;
 use dsperse_documents::{
     BackendError, Claim, ErrorKind, Fallback, SliceMetadata, StageOutcome, TensorOrigin,
 };
 use dsperse_plugin_api::Stage as BackendStage;
-use dsperse_store::{NewTensor, StageFiles, lock};
+use dsperse_store::{NewTensor, StageFiles};
 
 /// Tensors of a slice are also written as JSON up to so many elements.
 const VIEW_ELEMENTS: u64 = 4096;
