@@ -120,7 +120,8 @@ fn what_passes_through_is_what_the_entries_say() {
             }
         }
     }
-    assert!(free > 1000, "{free} pass through");
+    // One more or one fewer is another protocol.
+    assert_eq!(free, 2961);
 }
 
 /// What does not pass through costs its entries; sizes that only gain or lose ones pass.
