@@ -299,8 +299,9 @@ fn an_evaluated_factor_is_the_sum_over_its_entries() {
 fn weights_of_a_product_extend_to_every_point() {
     let shared = [(b'i', 3, true), (b'k', 5, false), (b'j', 4, true)]
         .map(|(label, size, batch)| Shared { label, size, batch });
-    let (i, j) = (point(1, 2), point(7, 2));
-    let points = [(b'j', &j[..]), (b'i', &i[..])];
+    // Summed labels have no coordinates; here they would show if they were taken.
+    let (i, j, k) = (point(1, 2), point(7, 2), point(3, 3));
+    let points = [(b'k', &k[..]), (b'j', &j[..]), (b'i', &i[..])];
     let at = point(20, 7);
     let table = outer(&einsum_weights(&shared, &points));
     let eq = eq_table(&at);
