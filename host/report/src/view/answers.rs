@@ -149,46 +149,36 @@ fn judged(count: &Count<'_>, report: &VerificationReport) -> Sentence {
         };
     }
     more.push(proven_share(count.subject));
-    let (state, text) = if c.proven == count.all {
-        (
-            State::Proven,
-            format!(
-                "Accepted: a proof of {} was checked and holds.",
-                count.said(c.proven)
-            ),
+    let state = if c.proven == count.all {
+        State::Proven
+    } else if c.unchecked > 0 {
+        State::Unchecked
+    } else {
+        State::Recomputed
+    };
+    let text = if c.proven == count.all {
+        format!(
+            "Accepted: a proof of {} was checked and holds.",
+            count.said(c.proven)
         )
     } else if c.proven == 0 {
-        (
-            if c.unchecked > 0 {
-                State::Unchecked
-            } else {
-                State::Recomputed
-            },
-            format!(
-                "Accepted, but nothing was proven: {} {} recomputed by the verifier{}.",
-                count.said(c.recomputed),
-                were(c.recomputed),
-                unchecked(c.unchecked)
-            ),
+        format!(
+            "Accepted, but nothing was proven: {} {} recomputed by the verifier{}.",
+            count.said(c.recomputed),
+            were(c.recomputed),
+            unchecked(c.unchecked)
         )
     } else {
-        (
-            if c.unchecked > 0 {
-                State::Unchecked
+        format!(
+            "Accepted: {} {} proven{}{}.",
+            count.said(c.proven),
+            are(c.proven),
+            if c.recomputed > 0 {
+                format!(", {} recomputed by the verifier", c.recomputed)
             } else {
-                State::Recomputed
+                String::new()
             },
-            format!(
-                "Accepted: {} {} proven{}{}.",
-                count.said(c.proven),
-                are(c.proven),
-                if c.recomputed > 0 {
-                    format!(", {} recomputed by the verifier", c.recomputed)
-                } else {
-                    String::new()
-                },
-                unchecked(c.unchecked)
-            ),
+            unchecked(c.unchecked)
         )
     };
     Sentence {

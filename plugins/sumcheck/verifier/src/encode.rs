@@ -220,13 +220,8 @@ fn write_factor(w: &mut Writer, factor: &Factor) {
             stride,
             dilation,
             pad,
-        } => {
-            w.u8(3);
-            for x in [dim, kernel, size, stride, dilation, pad] {
-                w.size(*x);
-            }
         }
-        Factor::Pool {
+        | Factor::Pool {
             dim,
             kernel,
             size,
@@ -234,7 +229,10 @@ fn write_factor(w: &mut Writer, factor: &Factor) {
             dilation,
             pad,
         } => {
-            w.u8(4);
+            w.u8(match factor {
+                Factor::Window { .. } => 3,
+                _ => 4,
+            });
             for x in [dim, kernel, size, stride, dilation, pad] {
                 w.size(*x);
             }
