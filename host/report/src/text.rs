@@ -3,7 +3,7 @@
 use dsperse_documents::foreign;
 
 /// Narrow no-break space between a number's groups and before its unit.
-const THIN: char = '\u{202f}';
+pub const THIN: char = '\u{202f}';
 
 /// `12 345 678`.
 #[must_use]

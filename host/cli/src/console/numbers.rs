@@ -1,5 +1,7 @@
 //! Numbers with units.
 
+use dsperse_report::text;
+
 /// `3.2 s`, `450 ms`, `2 min 5 s`.
 #[must_use]
 pub fn seconds(s: f64) -> String {
@@ -15,22 +17,10 @@ pub fn seconds(s: f64) -> String {
     }
 }
 
-/// `512 B`, `3.1 KiB`, `2.0 GiB`.
+/// `512 B`, `3.1 KiB`, `2.0 GiB`: as on a report's page, with plain spaces.
 #[must_use]
 pub fn bytes(n: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    #[allow(clippy::cast_precision_loss)]
-    let mut value = n as f64;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    if unit == 0 {
-        format!("{n} B")
-    } else {
-        format!("{value:.1} {}", UNITS[unit])
-    }
+    text::bytes(n).replace(text::THIN, " ")
 }
 
 /// `1.5 k`, `44.4 k`, `3.1 M`.
