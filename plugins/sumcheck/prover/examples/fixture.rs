@@ -1,8 +1,8 @@
 //! Writes the fixture that the verifier's tests must accept for ever: a key, a
-//! proof and its statement, of a slice with every primitive, or with every rewiring.
+//! proof and its statement, of a slice with every primitive, or of that which the last word names.
 //!
-//! `cargo run -p dsperse-sumcheck-prover --example fixture -- <folder> proof|key [rewirings]`; the
-//! second word says where the weights' ranges are shown.
+//! `cargo run -p dsperse-sumcheck-prover --example fixture -- <folder> proof|key
+//! [rewirings|nothing-committed]`; the second word says where the weights' ranges are shown.
 //!
 //! Make a new folder for a new protocol version; never overwrite an old one.
 
@@ -14,7 +14,7 @@ use dsperse_sumcheck_verifier::layout::WeightRanges;
 use dsperse_sumcheck_verifier::program::Tensor;
 
 #[path = "../tests/common/mod.rs"]
-#[allow(dead_code, reason = "only two programs are used here")]
+#[allow(dead_code, reason = "only three programs are used here")]
 mod common;
 
 /// One line for each tensor: shape, then elements.
@@ -40,7 +40,8 @@ fn main() {
     let case = match std::env::args().nth(3).as_deref() {
         None => common::every_primitive(),
         Some("rewirings") => common::every_rewiring(),
-        Some(_) => panic!("the third word is \"rewirings\""),
+        Some("nothing-committed") => common::nothing_committed(),
+        Some(_) => panic!("the third word is \"rewirings\" or \"nothing-committed\""),
     };
     let parameters = Parameters {
         limb_bits: 6,

@@ -181,7 +181,7 @@ mod tests {
         let info = info().expect("the library has figures for all sizes");
         assert!(info.security_bits >= MIN_SECURITY_BITS, "{info:?}");
         assert!(info.grinding_bits <= 16, "{info:?}");
-        assert_eq!(format!("{:.4}", info.security_bits), "100.0937");
+        assert_eq!(format!("{:.8}", info.security_bits), "100.09372503");
     }
 
     /// A proof under a key that shows the weights' ranges is as good as both proofs together.

@@ -61,6 +61,16 @@ fn rewirings() -> Stored {
     )
 }
 
+/// A slice without weights, lookups and equations.
+fn nothing_committed() -> Stored {
+    stored(
+        include_bytes!("fixture/v2-nothing-committed/key.bin"),
+        include_bytes!("fixture/v2-nothing-committed/proof.bin"),
+        include_str!("fixture/v2-nothing-committed/inputs.txt"),
+        include_str!("fixture/v2-nothing-committed/outputs.txt"),
+    )
+}
+
 impl Stored {
     fn check(&self) -> Result<(), Reject> {
         let Self {
@@ -104,7 +114,7 @@ impl Stored {
 
 #[test]
 fn stored_proofs_hold() {
-    for s in [primitives(), rewirings()] {
+    for s in [primitives(), rewirings(), nothing_committed()] {
         assert_eq!(s.check(), Ok(()));
     }
 }
@@ -118,6 +128,7 @@ fn a_changed_message_is_noticed_by_its_step() {
             let fault = s.with_messages(|m| m[at] += EF::ONE);
             let name = match fault {
                 ProofFault::Layer(_) => "Layer".to_owned(),
+                ProofFault::Opening(_) => "Opening".to_owned(),
                 other => format!("{other:?}"),
             };
             *by_step.entry(name).or_insert(0) += 1;
@@ -150,11 +161,14 @@ fn a_changed_message_is_noticed_by_its_step() {
         ("Wire", 44),
     ];
     assert_eq!(noticed(&rewirings()), named(&steps));
+    // Where nothing is claimed of the stack, its value is what the opening says.
+    let steps = [("Columns", 16), ("Opening", 1), ("Wire", 7)];
+    assert_eq!(noticed(&nothing_committed()), named(&steps));
 }
 
 #[test]
 fn messages_are_as_many_as_the_protocol_has() {
-    for s in [primitives(), rewirings()] {
+    for s in [primitives(), rewirings(), nothing_committed()] {
         let more = s.with_messages(|m| m.push(EF::ONE));
         assert_eq!(more, ProofFault::TooManyMessages(1));
         let fewer = s.with_messages(|m| {
@@ -253,11 +267,12 @@ fn a_proof_has_one_spelling() {
 
 #[test]
 fn the_longest_proof_is_known_to_the_byte() {
-    for s in [primitives(), rewirings()] {
+    for s in [primitives(), rewirings(), nothing_committed()] {
         let (layout, rates) = (&s.key.layout, s.key.parameters);
         let opening = |vars, rate: u8| max_opening_bytes(vars, rate.into()).expect("a limit");
+        let weights = layout.weight_vars;
         let openings = opening(layout.activation_vars, rates.activation_rate)
-            + opening(layout.weight_vars.expect("weights"), rates.weight_rate);
+            + weights.map_or(0, |vars| opening(vars, rates.weight_rate));
         // Mark and root, three lengths, messages, openings.
         let most = 8 + DIGEST_BYTES + 3 * 4 + MAX_MESSAGES * EF_BYTES + openings;
         assert_eq!(Proof::max_bytes(&s.key), Ok(most));
@@ -317,7 +332,7 @@ fn public_values_fit_the_program() {
 /// Each public value, that of any sort of rewiring too, is bound by the proof.
 #[test]
 fn every_other_output_is_refused() {
-    for mut s in [primitives(), rewirings()] {
+    for mut s in [primitives(), rewirings(), nothing_committed()] {
         for (tensor, at) in s
             .outputs
             .iter()

@@ -403,6 +403,37 @@ pub fn every_primitive() -> Case {
     }
 }
 
+/// A slice without weights, lookups or equations: sums of neighbours.
+pub fn nothing_committed() -> Case {
+    let mut p = Program::default();
+    let x = p.push(Op::Input {
+        shape: vec![5],
+        lo: -9,
+        hi: 9,
+    });
+    let pool = Factor::Pool {
+        dim: 0,
+        kernel: 2,
+        size: 4,
+        stride: 1,
+        dilation: 1,
+        pad: 0,
+    };
+    let input = x;
+    let factors = vec![pool];
+    let sums = p.push(Op::Wire { input, factors });
+    p.outputs = vec![sums];
+    let data = vec![9, -9, 3, 0, 4];
+    Case {
+        program: p,
+        weights: vec![],
+        inputs: vec![Tensor {
+            shape: vec![5],
+            data,
+        }],
+    }
+}
+
 /// A slice with every sort of rewiring, a product that is claimed at two points, a selection by
 /// an input, a table that is no power of two long, and terms that vanish.
 pub fn every_rewiring() -> Case {
