@@ -167,23 +167,25 @@ pub fn evaluate(data: &[i64], shape: &[usize], point: &[EF]) -> EF {
         })
         .collect();
     // Two halves, so that the table of weights stays small.
-    let mut low = vec![];
-    let mut rest = weights.as_slice();
-    let mut size = 1;
-    while let Some((last, before)) = rest.split_last() {
-        if size > 1 && size * last.len() > 1 << 12 {
-            break;
-        }
-        size *= last.len();
-        low.insert(0, last.clone());
-        rest = before;
-    }
-    let low = outer(&low);
-    let high = outer(rest);
+    let (high, low) = weights.split_at(weights.len() - low_dimensions(shape));
+    let (high, low) = (outer(high), outer(low));
     data.chunks(low.len().max(1))
         .zip(high)
         .map(|(chunk, h)| dot(chunk, &low) * h)
         .sum()
+}
+
+/// How many of the last dimensions have one table: as many as keep it short, and the last
+/// that is longer than one in any case.
+fn low_dimensions(shape: &[usize]) -> usize {
+    let mut size = 1;
+    let short = |&&d: &&usize| {
+        let longer = size * d;
+        let short = size == 1 || longer <= 1 << 12;
+        size = longer;
+        short
+    };
+    shape.iter().rev().take_while(short).count()
 }
 
 /// `sum data * weights`, reduced once.
@@ -205,4 +207,35 @@ pub fn pad_index(flat: usize, sizes: &[usize]) -> usize {
         rest /= d;
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_of_weights_stay_short() {
+        for (shape, low) in [
+            (&[][..], 0),
+            (&[5000], 1),
+            (&[2, 5000], 1),
+            (&[2, 5000, 1], 2),
+            (&[3, 2, 2048], 2),
+            (&[3, 2, 2049], 1),
+            (&[1, 3, 2, 5], 4),
+        ] {
+            assert_eq!(low_dimensions(shape), low, "{shape:?}");
+        }
+    }
+
+    #[test]
+    fn a_tensor_in_two_halves_has_the_value_of_its_elements() {
+        let shape = [3, 2, 2049];
+        let data: Vec<i64> = (0..3 * 2 * 2049).map(|i| i * i % 1009 - 500).collect();
+        let point: Vec<EF> = (3..18).map(EF::from_u64).collect();
+        let eq = eq_table(&point);
+        let element = |(i, &x): (usize, &i64)| eq[pad_index(i, &shape)] * F::from_i64(x);
+        let sum: EF = data.iter().enumerate().map(element).sum();
+        assert_eq!(evaluate(&data, &shape, &point), sum);
+    }
 }
