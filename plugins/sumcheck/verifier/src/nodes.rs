@@ -286,4 +286,20 @@ mod tests {
         assert_eq!(claimed(EF::ZERO), Ok(()));
         assert_eq!(claimed(EF::ONE), Err(ProofFault::WireToZero));
     }
+
+    /// What is repeated three times is zero in the fourth place, so a claim about all is one
+    /// about the element times what is not padding.
+    #[test]
+    fn a_claim_about_repetitions_is_one_about_the_element() {
+        let (element, point) = (EF::from_u64(5), vec![EF::from_u64(7), EF::from_u64(11)]);
+        let mut claims = Claims::new(1, 0);
+        let mut reader = Reader::new(Transcript::new(b"test"), &[]);
+        let value = element * mask(&point, &[3]);
+        let open = [Claim { point, value }];
+        let factors = [Factor::Repeat { size: 3 }];
+        let got = wire(&mut reader, &mut claims, 0, &factors, &[], &open);
+        assert_eq!(got, Ok(()));
+        let (point, value) = (vec![], element);
+        assert_eq!(claims.tensors, [vec![Claim { point, value }]]);
+    }
 }
