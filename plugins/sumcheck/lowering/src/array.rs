@@ -27,6 +27,24 @@ impl Array {
         Self { shape, data }
     }
 
+    /// The elements between two places of each dimension, which are within the array.
+    #[must_use]
+    pub fn part(&self, places: &[(usize, usize)]) -> Self {
+        let Some((&(from, to), outer)) = places.split_last() else {
+            return self.clone();
+        };
+        let mut rows = vec![from];
+        for (&(from, to), step) in outer.iter().zip(strides(&self.shape)) {
+            let along = |&o: &usize| (from..to).map(move |i| o + i * step);
+            rows = rows.iter().flat_map(along).collect();
+        }
+        let data = rows.iter().flat_map(|&o| &self.data[o..o + to - from]);
+        Self {
+            shape: places.iter().map(|(from, to)| to - from).collect(),
+            data: data.copied().collect(),
+        }
+    }
+
     /// An array from its parts; `None` when the lengths do not agree.
     #[must_use]
     pub fn new(shape: Vec<usize>, data: Vec<f64>) -> Option<Self> {
@@ -129,6 +147,16 @@ mod tests {
         let sum = a.zip(&b, |x, y| x + y).expect("fits");
         assert_eq!(sum.shape, [2, 3]);
         assert_eq!(sum.data, [11., 21., 31., 12., 22., 32.]);
+    }
+
+    #[test]
+    fn a_part_is_between_its_places() {
+        let data = (0..24u8).map(f64::from).collect();
+        let a = Array::new(vec![2, 3, 4], data).expect("fits");
+        let part = a.part(&[(1, 2), (0, 2), (1, 3)]);
+        assert_eq!(part.shape, [1, 2, 2]);
+        assert_eq!(part.data, [13., 14., 17., 18.]);
+        assert_eq!(a.part(&[(0, 2), (0, 3), (0, 4)]), a);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::bench::Bench;
 use dsperse_onnx::ValueInfoProto;
 use dsperse_onnx::{AttributeProto, DataType, GraphProto, ModelProto, NodeProto, Tensor, Values};
+use dsperse_plugin_api::Verdict;
 
 const WIDTH: usize = 6;
 
@@ -58,4 +59,35 @@ pub fn first_half(x: &[f32]) -> Vec<f32> {
         .chunks(WIDTH)
         .map(|row| row.iter().zip(x).map(|(w, x)| w * x).sum::<f32>().max(0.0))
         .collect()
+}
+
+/// A weight that is cut into pieces, along what is summed and along the result, is proven.
+#[test]
+fn a_weight_in_pieces_is_proven() {
+    let (rows, columns) = (384, 768);
+    let data = (0..rows * columns).map(|i| (i as f32 * 0.37).sin());
+    let w = Tensor::new(vec![rows, columns], Values::F32(data.collect())).expect("fits");
+    let shapes = [[1, rows as u64], [1, columns as u64]];
+    let graph = GraphProto {
+        name: Some("wide".into()),
+        node: vec![NodeProto::new("MatMul", &["x", "w"], &["y"])],
+        initializer: vec![w.to_proto("w")],
+        input: vec![ValueInfoProto::concrete("x", DataType::F32, &shapes[0])],
+        output: vec![ValueInfoProto::concrete("y", DataType::F32, &shapes[1])],
+        ..GraphProto::default()
+    };
+    let bytes = ModelProto::from_graph(graph, 17).to_bytes();
+    let bench = Bench::new(&bytes, &[shapes[0].to_vec()], &[shapes[1].to_vec()]);
+    let sample = |seed: f32| {
+        [(0..rows)
+            .map(|i| (seed + i as f32).cos())
+            .collect::<Vec<f32>>()]
+    };
+    let calibration = bench.inputs("calibration", &sample(0.0));
+    let run = bench.run(vec![calibration], bench.inputs("input", &sample(0.5)));
+    // Without padding: the weight has 294,912 elements, and 524,288 with it.
+    assert_eq!(run.compiled.facts["weights"], rows * columns);
+    assert_eq!(run.compiled.facts["committed_weights_log2"], 19);
+    let verdict = bench.verify(&run.job);
+    assert!(matches!(verdict, Verdict::Valid { .. }), "{verdict:?}");
 }

@@ -21,9 +21,11 @@ const SPARE_BITS: i32 = 24;
 const CHEAP_SHIFT: i32 = 16;
 
 /// The operands of a product with a constant.
-struct Layer {
-    weight: Quantity,
-    other: Quantity,
+pub(super) struct Layer {
+    pub(super) weight: Rc<Array>,
+    /// The weight's integers stand for `integer · 2^exponent`.
+    pub(super) exponent: i32,
+    pub(super) other: Quantity,
     /// The dimension of the result along which it has to be stretched, and the bits.
     stretch: Option<(usize, Vec<i32>)>,
 }
@@ -38,29 +40,33 @@ impl Quantiser<'_> {
         out_labels: &[u8],
     ) -> Result<Quantity> {
         let constant = |id| self.graph.shared(id);
-        let layer = match (constant(a), constant(b)) {
-            (Some(w), _) => Some(self.layer(id, (w, a_labels), (b, b_labels), out_labels)?),
-            (None, Some(w)) => Some(self.layer(id, (w, b_labels), (a, a_labels), out_labels)?),
-            (None, None) => None,
+        let (weight, weight_labels, other, labels, weight_first) = match (constant(a), constant(b))
+        {
+            (Some(w), _) => (w, a_labels, b, b_labels, true),
+            (None, Some(w)) => (w, b_labels, a, a_labels, false),
+            (None, None) => {
+                let (qa, qb) = (self.narrow(a)?, self.narrow(b)?);
+                let tensor = self.push(ir::Op::Einsum {
+                    a: qa.tensor,
+                    b: qb.tensor,
+                    a_labels: a_labels.to_vec(),
+                    b_labels: b_labels.to_vec(),
+                    out_labels: out_labels.to_vec(),
+                })?;
+                return Ok(Quantity {
+                    tensor,
+                    exponent: qa.exponent + qb.exponent,
+                });
+            }
         };
-        let (qa, qb) = match &layer {
-            Some(l) if self.graph.constant(a).is_some() => (l.weight, l.other),
-            Some(l) => (l.other, l.weight),
-            None => (self.narrow(a)?, self.narrow(b)?),
-        };
-        let mut tensor = self.push(ir::Op::Einsum {
-            a: qa.tensor,
-            b: qb.tensor,
-            a_labels: a_labels.to_vec(),
-            b_labels: b_labels.to_vec(),
-            out_labels: out_labels.to_vec(),
-        })?;
-        if let Some((axis, up)) = layer.and_then(|l| l.stretch) {
-            tensor = self.stretch(tensor, axis, &up)?;
+        let layer = self.layer(id, (weight, weight_labels), (other, labels), out_labels)?;
+        let mut tensor = self.product(&layer, weight_labels, labels, out_labels, weight_first)?;
+        if let Some((axis, up)) = &layer.stretch {
+            tensor = self.stretch(tensor, *axis, up)?;
         }
         Ok(Quantity {
             tensor,
-            exponent: qa.exponent + qb.exponent,
+            exponent: layer.exponent + layer.other.exponent,
         })
     }
 
@@ -82,7 +88,8 @@ impl Quantiser<'_> {
         let bits = 64 - self.b.max_abs(read.tensor).leading_zeros().cast_signed();
         if self.graph.nodes[id].integral {
             return Ok(Layer {
-                weight: self.weight(&weight, 0)?,
+                weight,
+                exponent: 0,
                 other: read,
                 stretch: None,
             });
@@ -91,14 +98,16 @@ impl Quantiser<'_> {
         let Some((axis, out_axis, up, exponent)) = own else {
             let exponent = self.weight_exponent(id, &weight, read);
             return Ok(Layer {
-                weight: self.weight(&weight, exponent)?,
+                weight,
+                exponent,
                 other: read,
                 stretch: None,
             });
         };
         scale_along(Rc::make_mut(&mut weight), axis, &up, -1);
         Ok(Layer {
-            weight: self.weight(&weight, exponent)?,
+            weight,
+            exponent,
             other: read,
             stretch: Some((out_axis, up)),
         })

@@ -12,6 +12,7 @@
 //! - `channels`: scales of their own for channels that differ much in size;
 //! - `plan`: which nodes are computed by one lookup table;
 //! - `linear`: products and sums;
+//! - `tiles`: large weights in pieces, which are padded less;
 //! - `nonlinear`: limits, tables, max-pooling;
 //! - `normalise`: Softmax and layer normalisation;
 //! - `divide`: quotients;
@@ -28,6 +29,7 @@ mod nonlinear;
 mod normalise;
 mod plan;
 pub mod scale;
+mod tiles;
 
 use crate::array::Array;
 use crate::error::{LowerError, Result};
