@@ -237,5 +237,6 @@ mod tests {
         let element = |(i, &x): (usize, &i64)| eq[pad_index(i, &shape)] * F::from_i64(x);
         let sum: EF = data.iter().enumerate().map(element).sum();
         assert_eq!(evaluate(&data, &shape, &point), sum);
+        assert_eq!(evaluate(&[7], &[], &[]), EF::from_u64(7));
     }
 }

@@ -209,7 +209,7 @@ mod tests {
         assert!(most - 1.0 <= least && least < most, "{least} {most}");
     }
 
-    /// Four inputs, squared and rounded to four bits, and turned around.
+    /// Four inputs, squared and rounded to five bits, and turned around.
     #[test]
     fn every_identity_that_is_tested_counts() {
         let mut program = Program::default();
@@ -230,7 +230,7 @@ mod tests {
             multiplier: 1,
             shift: 2,
             lo: 0,
-            hi: 15,
+            hi: 16,
         });
         let turned = program.push(Op::Wire {
             input: rounded,
@@ -252,11 +252,11 @@ mod tests {
         let layout = &key.layout;
         let (rounds, per_round) = batch_shape(layout, &key.checked);
         let constraints: usize = layout.gadgets.iter().map(|g| g.constraints.len()).sum();
-        assert_eq!((layout.leaves, layout.leaf_vars), (34, 6));
-        assert_eq!((constraints, rounds, per_round), (2, 4, 3));
-        assert_eq!((layout.columns.len(), layout.activation_vars), (6, 8));
+        assert_eq!((layout.leaves, layout.leaf_vars), (44, 6));
+        assert_eq!((constraints, rounds, per_round), (1, 5, 2));
+        assert_eq!((layout.columns.len(), layout.activation_vars), (4, 8));
         let nodes = (1024 + 3 * (2 + 2)) + (1024 + 3 * 2);
-        let degree = 3 * 35 + (6 * 7 + 2 * 6) + (2 + 2 + 4 * 4) + 2 + nodes + 6 * 1024 + 2 * 8;
+        let degree = 3 * 45 + (6 * 7 + 2 * 6) + (1 + 2 + 5 * 3) + 2 + nodes + 4 * 1024 + 2 * 8;
         assert_eq!(protocol_degree(&key, &[(8, 5)]), f64::from(degree));
         // Whoever proves may choose among the candidates that a commitment leaves open.
         let candidates = security(8, 5).expect("figures").log2_max_candidates;

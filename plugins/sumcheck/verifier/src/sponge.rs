@@ -36,10 +36,6 @@ impl CanSample<u8> for Sponge {
     fn sample(&mut self) -> u8 {
         self.0.sample()
     }
-
-    fn sample_into_slice(&mut self, values: &mut [u8]) {
-        self.0.sample_into_slice(values);
-    }
 }
 
 impl ByteGrindingChallenger for Sponge {
@@ -85,10 +81,13 @@ mod tests {
             };
             let found = sponge.find_witness(1 << 20, u64::to_le_bytes, accepts);
             assert_eq!(found, (0..1 << 20).find(|&i| passes(i)));
-            assert_eq!(
-                sponge.find_witness(3, u64::to_le_bytes, |_: [u8; 2]| false),
-                None
-            );
+            // The last number of a later window is found, and none after it.
+            let last = WINDOW + 5;
+            let mut passing = sponge.clone();
+            passing.observe_slice(&last.to_le_bytes());
+            let passing: [u8; 8] = passing.sample_array();
+            let search = |n| sponge.find_witness(n, u64::to_le_bytes, |b: [u8; 8]| b == passing);
+            assert_eq!((search(last), search(last + 1)), (None, Some(last)));
         }
     }
 }

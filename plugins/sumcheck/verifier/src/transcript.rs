@@ -144,10 +144,8 @@ pub fn interpolate(values: &[EF], r: EF) -> EF {
             differences[i] = differences[i + 1] - differences[i];
         }
         differences.pop();
-        if k + 1 < values.len() {
-            binomial *= r - EF::from_u64(k as u64);
-            binomial *= INVERSES[k + 1];
-        }
+        binomial *= r - EF::from_u64(k as u64);
+        binomial *= INVERSES[k + 1];
     }
     result
 }

@@ -6,7 +6,7 @@ use dsperse_sumcheck_verifier::commit::EF;
 use dsperse_sumcheck_verifier::linear::{
     Shared, einsum_weight_at, einsum_weights, evaluation_cost, wire_input_point, wire_parts,
 };
-use dsperse_sumcheck_verifier::mle::{bits, eq_index, eq_table, num_vars, outer, pad_index};
+use dsperse_sumcheck_verifier::mle::{below, bits, eq_index, eq_table, num_vars, outer, pad_index};
 use dsperse_sumcheck_verifier::wire::{Factor, MAX_FACTOR_ENTRIES, WireError, select_factors};
 use p3_field::PrimeCharacteristicRing;
 use std::collections::{BTreeMap, BTreeSet};
@@ -292,6 +292,17 @@ fn an_evaluated_factor_is_the_sum_over_its_entries() {
         let want: EF = entries.into_iter().map(entry).sum();
         assert_eq!(part.eval(&out, &at), want, "{:?}", factors[1]);
     }
+}
+
+/// They have no entries, or are counted as if, however large they are.
+#[test]
+fn repeating_and_summing_are_evaluated_without_their_entries() {
+    let (size, at) = (1 << 50, point(9, 50));
+    let all = [Factor::Repeat { size: size - 3 }, Factor::Sum { dim: 0 }];
+    let parts = wire_parts(&all, &[size - 3]);
+    let want = below(&at, size - 3);
+    assert_eq!(parts[0].eval(&at, &[]), want);
+    assert_eq!(parts[1].eval(&at, &at), want);
 }
 
 /// What the prover sums over is what the verifier evaluates.
