@@ -199,18 +199,16 @@ pub fn check_next(program: &Program, checked: &mut Checked) -> Result<(), Progra
         Op::Wire { factors, .. } => factors.iter().map(|f| f.listed() as u64).sum(),
         _ => 0,
     });
-    if entries > 0 {
-        checked.entries = checked.entries.saturating_add(entries);
-        let limit = FREE_ENTRIES
-            .saturating_add(checked.values.saturating_mul(ENTRIES_PER_VALUE))
-            .min(MAX_PROGRAM_ENTRIES);
-        if checked.entries > limit {
-            return Err(ProgramError::WireEntries {
-                node,
-                found: checked.entries,
-                limit,
-            });
-        }
+    checked.entries = checked.entries.saturating_add(entries);
+    let most = FREE_ENTRIES
+        .saturating_add(checked.values.saturating_mul(ENTRIES_PER_VALUE))
+        .min(MAX_PROGRAM_ENTRIES);
+    if checked.entries > most {
+        return Err(ProgramError::WireEntries {
+            node,
+            found: checked.entries,
+            limit: most,
+        });
     }
     let (shape, lo, hi) = check_node(program, checked, op).map_err(|e| match e {
         Fault::Bad(reason) => bad(reason),
