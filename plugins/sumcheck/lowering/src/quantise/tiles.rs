@@ -12,9 +12,9 @@ use dsperse_sumcheck_verifier::program::{Op, TensorId};
 use dsperse_sumcheck_verifier::wire::Factor;
 use std::collections::BTreeMap;
 
-/// Fewer elements than this are not worth the nodes: about what a hash of the tree is to a
-/// small proof.
-const LEAST_SAVED: usize = 1 << 16;
+/// Fewer elements than this are not worth it: small stacks have longer codewords
+/// (`default_rate`), so that half a small stack takes as long.
+const LEAST_SAVED: usize = 1 << 18;
 /// Most pieces of one weight.
 const MOST_PIECES: usize = 16;
 
@@ -222,7 +222,7 @@ mod tests {
         assert_eq!(pieces(&[768, 3072], 1000).len(), 4);
         assert_eq!(pieces(&[1024, 3072], 1000).len(), 2);
         assert_eq!(pieces(&[768, 3072], 2 << 20).len(), 1);
-        assert_eq!(pieces(&[96, 96], 0).len(), 1);
+        assert_eq!(pieces(&[384, 768], 0).len(), 1);
         assert_eq!(pieces(&[7, 7, 7, 7, 7, 7, 7], 0).len(), 1);
     }
 }
