@@ -398,6 +398,7 @@ fn entries_are_allowed_by_what_the_key_lists() {
     let limit = |values: u64| (FREE_ENTRIES + ENTRIES_PER_VALUE * values) as usize;
     let one = || input(&[1], 0, 1);
     let slice = |size| wire(vec![strided(size, -1, 1)]);
+    assert_eq!(limit(1), 65_552);
     known(vec![one(), slice(limit(1))]);
     refuse(vec![one(), slice(limit(1) + 1)], "entries up to node 1");
     // Repeating costs none; what a factor lists allows for more.
