@@ -139,13 +139,15 @@ pub fn interpolate(values: &[EF], r: EF) -> EF {
     let mut differences = values.to_vec();
     let (mut result, mut binomial) = (EF::ZERO, EF::ONE);
     for k in 0..values.len() {
+        if k > 0 {
+            binomial *= r - EF::from_u64(k as u64 - 1);
+            binomial *= INVERSES[k];
+        }
         result += differences[0] * binomial;
         for i in 0..differences.len() - 1 {
             differences[i] = differences[i + 1] - differences[i];
         }
         differences.pop();
-        binomial *= r - EF::from_u64(k as u64);
-        binomial *= INVERSES[k + 1];
     }
     result
 }
