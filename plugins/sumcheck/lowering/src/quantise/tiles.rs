@@ -9,6 +9,7 @@ use super::Quantiser;
 use super::linear::Layer;
 use crate::error::Result;
 use dsperse_sumcheck_verifier::program::{Op, TensorId};
+use dsperse_sumcheck_verifier::validate::padded_len;
 use dsperse_sumcheck_verifier::wire::Factor;
 use std::collections::BTreeMap;
 
@@ -20,12 +21,6 @@ const MOST_PIECES: usize = 16;
 
 /// Where a piece begins and ends, along each dimension.
 type Piece = Vec<(usize, usize)>;
-
-/// Elements with each dimension rounded up.
-fn padded(sizes: impl IntoIterator<Item = usize>) -> usize {
-    let sizes = sizes.into_iter();
-    sizes.map(usize::next_power_of_two).product()
-}
 
 /// A dimension cut at powers of two, until padding is an eighth of it or less: four pieces at
 /// most.
@@ -44,6 +39,10 @@ fn cuts(size: usize) -> Piece {
     }
 }
 
+fn lens(piece: &Piece) -> Vec<usize> {
+    piece.iter().map(|(from, to)| to - from).collect()
+}
+
 /// The pieces of a weight; one if cutting leaves out no more than `cost` elements.
 fn pieces(shape: &[usize], cost: usize) -> Vec<Piece> {
     let mut pieces: Vec<Piece> = vec![vec![]];
@@ -54,9 +53,8 @@ fn pieces(shape: &[usize], cost: usize) -> Vec<Piece> {
             .flat_map(|piece| cuts.iter().map(|&cut| [&piece[..], &[cut]].concat()))
             .collect();
     }
-    let taken = |piece: &Piece| padded(piece.iter().map(|(from, to)| to - from));
-    let taken: usize = pieces.iter().map(taken).sum();
-    let saved = padded(shape.iter().copied()) - taken;
+    let taken: usize = pieces.iter().map(|piece| padded_len(&lens(piece))).sum();
+    let saved = padded_len(shape) - taken;
     if pieces.len() > MOST_PIECES || saved < LEAST_SAVED.max(cost) {
         return vec![shape.iter().map(|&size| (0, size)).collect()];
     }
@@ -97,7 +95,7 @@ impl Quantiser<'_> {
         // out as long as nothing but the product reads them.
         let cost = match self.is_window(other) {
             true => usize::MAX,
-            false => padded(sizes.iter().copied()) + padded(out_sizes.iter().copied()),
+            false => padded_len(&sizes) + padded_len(&out_sizes),
         };
         let pieces = pieces(shape, cost);
         let mut parts: BTreeMap<Piece, TensorId> = BTreeMap::new();
@@ -194,7 +192,7 @@ mod tests {
 
     #[test]
     fn cuts_leave_little_padding() {
-        let lens = |size| cuts(size).iter().map(|(a, b)| b - a).collect::<Vec<_>>();
+        let lens = |size| lens(&cuts(size));
         assert_eq!(lens(768), [512, 256]);
         assert_eq!(lens(3072), [2048, 1024]);
         assert_eq!(lens(1792), [1024, 512, 256]);
@@ -212,7 +210,7 @@ mod tests {
                     .zip(&lens)
                     .all(|(_, len)| len.is_power_of_two())
             );
-            let taken: usize = lens.iter().map(|&len| padded([len])).sum();
+            let taken: usize = lens.iter().map(|&len| padded_len(&[len])).sum();
             assert!(8 * (taken - size.max(1)) <= size, "{size}");
         }
     }
