@@ -2,8 +2,9 @@
 //! memory stay within bounds, and each waits for those that it depends on.
 
 use dsperse_plugin_host::CancelToken;
+pub use dsperse_store::lock;
 use std::collections::BTreeSet;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 /// One piece of work.
 #[derive(Debug, Clone, Default)]
@@ -127,12 +128,6 @@ impl<R> Drop for Slot<'_, R> {
         state.memory = state.memory.saturating_sub(self.memory);
         self.changed.notify_all();
     }
-}
-
-/// What a mutex holds. A poisoned one only means that another thread panicked between two whole
-/// steps.
-pub fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
-    m.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Memory that this machine can spare, in bytes: four fifths of what is available now.

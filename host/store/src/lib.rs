@@ -30,6 +30,7 @@ pub use dsperse_tensor::{Number, Tensor};
 pub use files::digest::{copy_hashing, file_digest, known_digest};
 pub use files::error::{BundleError, ConvertRefusal, Result};
 pub use files::lock::{Access, Lock};
+pub use files::mutex::lock;
 pub use files::{atomic, paths};
 pub use run::input::{
     Fixed, InputError, Sample, input_shapes, read_inputs, read_outputs, read_samples,
