@@ -164,6 +164,14 @@ fn samples() -> Vec<(Factor, Vec<usize>, Entries, u128)> {
     let ones = |pairs: &[(u32, u32)]| pairs.iter().map(|&(o, i)| (o, i, 1)).collect();
     let same = |n| (0..n).map(|i| (i, i, 1)).collect();
     let (dim, kernel, size, dilation, pad) = (0, 2, 3, 3, 1);
+    let pool = |stride| Factor::Pool {
+        dim,
+        kernel,
+        size,
+        stride,
+        dilation,
+        pad,
+    };
     let matrix = vec![(0, 3, -2), (1, 0, 1), (2, 5, 7)];
     vec![
         (Factor::Keep { dim }, vec![3], same(3), 0),
@@ -200,28 +208,14 @@ fn samples() -> Vec<(Factor, Vec<usize>, Entries, u128)> {
         ),
         (
             // Positions o + 3k - 1.
-            Factor::Pool {
-                dim,
-                kernel,
-                size,
-                stride: 1,
-                dilation,
-                pad,
-            },
+            pool(1),
             vec![5],
             ones(&[(0, 2), (1, 0), (1, 3), (2, 1), (2, 4)]),
             6,
         ),
         (
             // Positions 2o + 3k - 1.
-            Factor::Pool {
-                dim,
-                kernel,
-                size,
-                stride: 2,
-                dilation,
-                pad,
-            },
+            pool(2),
             vec![5],
             ones(&[(0, 2), (1, 1), (1, 4), (2, 3)]),
             6,
