@@ -186,8 +186,8 @@ pub fn fits_compile(needed: u64, cx: &Cx) -> Result<()> {
 /// What the worker itself takes: program, threads.
 const PROGRAM: u64 = 20 << 20;
 
-/// What a proof takes in a worker, which keeps small keys, by what is alive in it: the allocator
-/// holds something back, 1 to 4.5 % in ten of the thirteen slices of GPT-2.
+/// What a proof takes in a worker, which keeps small keys, by what is alive in it. An allocator
+/// holds something back: glibc's 1 to 4.5 % in ten of the thirteen slices of GPT-2.
 fn proof_bytes(key: &VerifyingKey, memory: &Memory) -> u64 {
     let kept = if kept::is_worth(key) { memory.key } else { 0 };
     let alive = memory.prove + kept;
